@@ -1,0 +1,49 @@
+//! What can go wrong, said so that the reader knows where and what to do.
+
+use std::path::PathBuf;
+
+/// Every error of this crate.
+///
+/// The messages name the file, the field in it and the remedy, because most people meet them
+/// without the source at hand.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file.
+    #[error("{}: {action}: {source}; {remedy}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as in `cannot open`.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+        /// What to do next.
+        remedy: String,
+    },
+    /// A model file that is damaged, of another kind, or not supported.
+    #[error("{}: {field}: {problem}; {remedy}", path.display())]
+    File {
+        /// The model file.
+        path: PathBuf,
+        /// The header field, metadata key or tensor.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do next.
+        remedy: String,
+    },
+    /// An argument or setting that cannot be used.
+    #[error("{name}: {problem}; {remedy}")]
+    Argument {
+        /// The option, environment variable or parameter.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do next.
+        remedy: String,
+    },
+}
+
+/// The result of everything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,2 @@
+//! The `lanewise` command.
+fn main() {}

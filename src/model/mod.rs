@@ -1,0 +1,1 @@
+//! EmbeddingGemma: its hyperparameters, its weights as views, its forward pass.

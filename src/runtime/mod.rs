@@ -1,0 +1,1 @@
+//! Threads and scratch: what the forward pass runs on.

@@ -1,0 +1,1 @@
+//! Text to ids by the file's own vocabulary.

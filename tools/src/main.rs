@@ -1,0 +1,2 @@
+//! What measures, compares, converts and checks Lanewise.
+fn main() {}
