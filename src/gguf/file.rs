@@ -388,7 +388,7 @@ fn check_overlap(cursor: &Cursor, tensors: &[TensorInfo]) -> Result<()> {
     let mut order: Vec<&TensorInfo> = tensors.iter().collect();
     order.sort_unstable_by_key(|tensor| (tensor.range.start, tensor.range.end));
     for pair in order.windows(2) {
-        // Equal starts are told apart too: a type of unknown size has an empty range.
+        // A tensor takes a byte at least, though the range of a type of unknown size is empty.
         if pair[0].range.end.max(pair[0].range.start + 1) > pair[1].range.start {
             return Err(cursor.error(
                 &tensor::field(&pair[1].name),
