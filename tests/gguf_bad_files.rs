@@ -196,7 +196,7 @@ fn a_key_or_tensor_given_twice_is_refused() {
 
 #[test]
 fn an_impossible_alignment_is_refused() {
-    for (name, value) in [("0", 0), ("3", 3), ("48", 48), ("huge", 1 << 31)] {
+    for (name, value) in [("0", 0), ("3", 3), ("4", 4), ("48", 48), ("huge", 1 << 31)] {
         let change = |file: &mut File| file.set("general.alignment", Value::U32(value));
         let problem = "not a power of two";
         assert_change_refused(

@@ -21,6 +21,8 @@ const MAX_TENSORS: u64 = 65_536;
 const MAX_KEY: u64 = 65_535;
 /// The alignment of a file that does not name one.
 const DEFAULT_ALIGNMENT: u32 = 32;
+/// The format asks for a multiple of 8, so that values of every type are aligned in the map.
+const MIN_ALIGNMENT: u32 = 8;
 /// The largest alignment accepted: beyond a huge page it can only be damage.
 const MAX_ALIGNMENT: u32 = 1 << 21;
 
@@ -98,7 +100,7 @@ impl Gguf {
         self.version
     }
 
-    /// Bytes to a multiple of which each tensor starts, counted from the first.
+    /// Each tensor starts at a multiple of so many bytes, in the file and in memory up to a page.
     pub fn alignment(&self) -> u64 {
         self.alignment.into()
     }
@@ -362,8 +364,9 @@ fn read_alignment(cursor: &Cursor, metadata: &BTreeMap<String, Value>) -> Result
             return Err(cursor.error(KEY, problem, FETCH_AGAIN));
         }
     };
-    if !alignment.is_power_of_two() || alignment > MAX_ALIGNMENT {
-        let problem = format!("is {alignment}, not a power of two up to {MAX_ALIGNMENT}");
+    if !alignment.is_power_of_two() || !(MIN_ALIGNMENT..=MAX_ALIGNMENT).contains(&alignment) {
+        let problem =
+            format!("is {alignment}, not a power of two from {MIN_ALIGNMENT} to {MAX_ALIGNMENT}");
         return Err(cursor.error(KEY, problem, FETCH_AGAIN));
     }
     Ok(alignment)
