@@ -149,8 +149,8 @@ impl Tokenizer {
 
     /// Appends the first `limit` tokens of a text, and tells whether these are all.
     ///
-    /// They are the first of those that [`encode`](Self::encode) gives, but a text of any length
-    /// costs little more than these.
+    /// They are the first of those that [`encode`](Self::encode) gives, but the text is merged only
+    /// so far: beyond that it is at most scanned for the next added token.
     pub fn encode_limited(&self, text: &str, limit: usize, ids: &mut Vec<u32>) -> bool {
         let end = ids.len().saturating_add(limit);
         SEGMENT.with_borrow_mut(|segment| self.encode_until(end, text, segment, ids));

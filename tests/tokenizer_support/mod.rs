@@ -113,8 +113,9 @@ impl Reference {
                 _ => {}
             }
         }
-        reference.added.sort_by_key(|(token, _)| token.len());
-        reference.added.reverse();
+        reference
+            .added
+            .sort_by_key(|(token, _)| std::cmp::Reverse(token.len()));
         reference
     }
 
