@@ -1,17 +1,22 @@
 //! Tokens that are matched literally.
 
+use super::SPACE;
+
 /// No node, or no token.
 const NONE: u32 = u32::MAX;
+/// All added tokens together, in bytes; bounds the trie. EmbeddingGemma has 76,000.
+const MAX_BYTES: usize = 1 << 22;
 
-/// A trie over the tokens that split a text before anything merges.
-#[derive(Debug)]
+/// The tokens that split a text before anything merges, in a trie.
 pub(super) struct AddedTokens {
     /// The node of each first byte.
     roots: [u32; 256],
     nodes: Vec<Node>,
+    /// The token for a run of so many U+2581, from 2 on; a single one is a character like others.
+    space_runs: Vec<Option<u32>>,
+    bytes: usize,
 }
 
-#[derive(Debug)]
 struct Node {
     byte: u8,
     /// The token that ends here.
@@ -25,11 +30,42 @@ impl AddedTokens {
         Self {
             roots: [NONE; 256],
             nodes: Vec::new(),
+            space_runs: Vec::new(),
+            bytes: 0,
         }
     }
 
-    /// Adds a token. Of equal ones the first stays, and an empty one matches nothing.
-    pub(super) fn insert(&mut self, token: &[u8], id: u32) {
+    /// Adds a token. Of equal ones the first stays, and an empty one matches nothing. A run of two
+    /// spaces or more, in either spelling, is matched as a run of U+2581.
+    ///
+    /// # Errors
+    /// What is wrong, if the token is not UTF-8 or the tokens become too many.
+    pub(super) fn insert(&mut self, token: &[u8], id: u32) -> Result<(), String> {
+        let text = std::str::from_utf8(token).map_err(|_| {
+            format!(
+                "added token {id}, \"{}\", is not UTF-8",
+                token.escape_ascii()
+            )
+        })?;
+        self.bytes += token.len();
+        if self.bytes > MAX_BYTES {
+            return Err(format!("holds over {MAX_BYTES} bytes of added tokens"));
+        }
+        let length = text.chars().count();
+        let all = |space| text.chars().all(|character| character == space);
+        if length >= 2 && (all(' ') || all(SPACE)) {
+            if self.space_runs.len() <= length {
+                self.space_runs.resize(length + 1, None);
+            }
+            self.space_runs[length].get_or_insert(id);
+            self.insert_literally(SPACE.to_string().repeat(length).as_bytes(), id);
+        } else {
+            self.insert_literally(token, id);
+        }
+        Ok(())
+    }
+
+    fn insert_literally(&mut self, token: &[u8], id: u32) {
         let Some((&first, rest)) = token.split_first() else {
             return;
         };
@@ -59,7 +95,7 @@ impl AddedTokens {
             first_child: NONE,
             sibling: NONE,
         });
-        self.nodes.len() as u32 - 1 // `MAX_ADDED` bounds the nodes
+        self.nodes.len() as u32 - 1 // `MAX_BYTES` bounds the nodes
     }
 
     fn child(&self, node: u32, byte: u8) -> Option<u32> {
@@ -92,8 +128,17 @@ impl AddedTokens {
         })
     }
 
-    /// Bytes of heap that the trie takes.
+    /// The longest token for the beginning of a run of U+2581: the length it covers, and its id.
+    pub(super) fn longest_space_run(&self, length: usize) -> Option<(usize, u32)> {
+        let longest = length.min(self.space_runs.len().saturating_sub(1));
+        (2..=longest)
+            .rev()
+            .find_map(|run| Some((run, self.space_runs[run]?)))
+    }
+
+    /// Bytes of heap that the tokens take.
     pub(super) fn heap_size(&self) -> usize {
         size_of::<Node>() * self.nodes.capacity()
+            + size_of::<Option<u32>>() * self.space_runs.capacity()
     }
 }

@@ -22,6 +22,7 @@ mod segment;
 mod vocabulary;
 
 use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::gguf::{Gguf, Value};
@@ -33,8 +34,6 @@ use vocabulary::{TOKENS, TokenType, Vocabulary};
 /// What stands for a space in pieces.
 const SPACE: char = '\u{2581}';
 const SPACE_BYTES: [u8; 3] = [0xE2, 0x96, 0x81];
-/// All added tokens together, in bytes; bounds the trie. EmbeddingGemma has 76,000.
-const MAX_ADDED: usize = 1 << 22;
 
 const MODEL: &str = "tokenizer.ggml.model";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
@@ -48,8 +47,7 @@ thread_local! {
 /// The tokenizer of a model file.
 ///
 /// The vocabulary's strings, scores and types stay in the map; the index beside them holds offsets,
-/// a hash table of ids, and a trie of the added tokens.
-#[derive(Debug)]
+/// a hash table of ids, and a trie of the added tokens. Threads can share it.
 pub struct Tokenizer {
     vocabulary: Vocabulary,
     added: AddedTokens,
@@ -57,8 +55,6 @@ pub struct Tokenizer {
     byte_tokens: [u32; 256],
     /// The pieces of one ASCII character.
     ascii: [Option<u32>; 128],
-    /// The token for a run of so many U+2581, from 2 on; a single one is a character like others.
-    space_runs: Vec<Option<u32>>,
     /// For each byte, whether a piece holds a U+2581 right after a character that ends in it.
     before_space: [bool; 256],
     bos: u32,
@@ -78,40 +74,19 @@ impl Tokenizer {
     pub fn from_gguf(gguf: Arc<Gguf>) -> Result<Self> {
         check_kind(&gguf)?;
         let mut added = AddedTokens::new();
-        let mut added_bytes = 0;
         let mut byte_tokens = [None; 256];
-        let mut space_runs = Vec::new();
         let mut before_space = [false; 256];
+        let damaged = |problem| gguf.file_error(TOKENS, problem, "convert the model again");
         let vocabulary = Vocabulary::new(Arc::clone(&gguf), |id, token_type, piece| {
             match token_type {
                 TokenType::Normal => mark_before_space(piece, &mut before_space),
+                TokenType::Added => added.insert(piece, id).map_err(damaged)?,
                 TokenType::Byte => {
                     let byte = byte_of(piece).ok_or_else(|| {
                         let shown = piece.escape_ascii();
-                        let problem = format!("byte token {id} is \"{shown}\", not \"<0xNN>\"");
-                        gguf.file_error(TOKENS, problem, "convert the model again")
+                        damaged(format!("byte token {id} is \"{shown}\", not \"<0xNN>\""))
                     })?;
                     byte_tokens[byte as usize].get_or_insert(id);
-                }
-                TokenType::Added => {
-                    added_bytes += piece.len();
-                    if added_bytes > MAX_ADDED {
-                        let problem = format!("holds over {MAX_ADDED} bytes of added tokens");
-                        return Err(gguf.file_error(TOKENS, problem, "use another model file"));
-                    }
-                    let text = std::str::from_utf8(piece).map_err(|_| {
-                        let shown = piece.escape_ascii();
-                        let problem = format!("added token {id}, \"{shown}\", is not UTF-8");
-                        gguf.file_error(TOKENS, problem, "convert the model again")
-                    })?;
-                    match space_run(text) {
-                        Some(run) => {
-                            added.insert(SPACE.to_string().repeat(run).as_bytes(), id);
-                            space_runs.resize(space_runs.len().max(run + 1), None);
-                            space_runs[run].get_or_insert(id);
-                        }
-                        None => added.insert(piece, id),
-                    }
                 }
                 TokenType::Unused => {}
             }
@@ -137,7 +112,6 @@ impl Tokenizer {
             eos: special(EOS)?,
             vocabulary,
             added,
-            space_runs,
             before_space,
         })
     }
@@ -182,7 +156,10 @@ impl Tokenizer {
             let word = rest.trim_start_matches(is_space);
             let mut spaces = rest[..rest.len() - word.len()].chars().count();
             while spaces > 0 {
-                let (run, id) = self.longest_run(spaces);
+                let (run, id) = match self.added.longest_space_run(spaces) {
+                    Some((run, id)) => (run, Some(id)),
+                    None => (1, self.vocabulary.find(&SPACE_BYTES)),
+                };
                 spaces -= run;
                 let apart = segment
                     .last_byte()
@@ -216,15 +193,6 @@ impl Tokenizer {
             None => self.vocabulary.find(bytes),
         };
         segment.push(bytes, id);
-    }
-
-    /// The longest token for the beginning of a run of U+2581, and the length it covers.
-    fn longest_run(&self, spaces: usize) -> (usize, Option<u32>) {
-        let longest = spaces.min(self.space_runs.len().saturating_sub(1));
-        (2..=longest)
-            .rev()
-            .find_map(|run| Some((run, Some(self.space_runs[run]?))))
-            .unwrap_or_else(|| (1, self.vocabulary.find(&SPACE_BYTES)))
     }
 
     /// The text of tokens, as bytes: byte tokens may make up something that is not UTF-8.
@@ -284,6 +252,16 @@ impl Tokenizer {
     }
 }
 
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("vocabulary_len", &self.vocabulary_len())
+            .field("bos", &self.bos)
+            .field("eos", &self.eos)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Refuses a file that asks for something else than the rules of this module.
 fn check_kind(gguf: &Gguf) -> Result<()> {
     let model = gguf.required_str(MODEL)?;
@@ -325,13 +303,6 @@ fn byte_of(piece: &[u8]) -> Option<u8> {
     let &[high, low] = digits else { return None };
     let digit = |byte: u8| char::from(byte).to_digit(16);
     Some((digit(high)? << 4 | digit(low)?) as u8)
-}
-
-/// The length of a token that is a run of two spaces or more, in either spelling.
-fn space_run(token: &str) -> Option<usize> {
-    let length = token.chars().count();
-    let all = |space| token.chars().all(|character| character == space);
-    (length >= 2 && (all(' ') || all(SPACE))).then_some(length)
 }
 
 /// Marks the last byte of each character that stands before a U+2581 in a piece.

@@ -12,7 +12,7 @@ const NONE: u32 = u32::MAX;
 const NO_MERGE: u32 = u32::MAX;
 /// Up to so many symbols, looking at every pair for the best is faster than a heap. Words of most
 /// languages are shorter.
-const SCAN: usize = 48;
+const SCAN: usize = 32;
 /// A longer segment is cut here, so that positions fit 32 bits.
 const MAX_BYTES: usize = 1 << 30;
 /// What a thread keeps for its next text, in symbols (24 bytes each); more is freed.
@@ -22,7 +22,7 @@ const KEPT: usize = 1 << 14;
 ///
 /// The symbols form a list. A merge lengthens the left symbol of the pair and takes the right one
 /// out of the list, but leaves its place in the vector, so positions never change.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Segment {
     text: Vec<u8>,
     symbols: Vec<Symbol>,
@@ -32,7 +32,6 @@ pub(super) struct Segment {
     heap: BinaryHeap<Reverse<u64>>,
 }
 
-#[derive(Debug)]
 struct Symbol {
     /// Where its text begins; it ends where the next symbol begins.
     start: u32,

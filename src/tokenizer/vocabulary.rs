@@ -52,7 +52,6 @@ impl TokenType {
 /// The table is open addressing with linear probing, at most half full. An entry is an id and, in
 /// the bits above it, a tag: further bits of the piece's hash, which turn away nearly every string
 /// that is no piece without a look at the map.
-#[derive(Debug)]
 pub(super) struct Vocabulary {
     gguf: Arc<Gguf>,
     strings: Range<usize>,
