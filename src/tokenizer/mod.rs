@@ -11,6 +11,9 @@
 //!    has the highest score is merged, the leftmost on a tie.
 //! 4. A character that is no piece becomes the tokens of its UTF-8 bytes.
 //!
+//! One added token of `tokenizer.json` is missing here: `<image_soft_token>`, 262144, is beyond the
+//! model's embedding table and absent from its GGUF files, so its text is text like any other.
+//!
 //! # What makes it fast
 //! There is no word split in these rules, but a merge across some place needs a piece that holds both
 //! characters beside it. So where a character is followed by U+2581, and no piece of the vocabulary
