@@ -1,0 +1,181 @@
+//! How many threads to use, and on which CPUs.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::num::NonZero;
+
+use core_affinity::CoreId;
+
+use crate::{Error, Result};
+
+/// The most threads that can be asked for: more would only wait for each other.
+pub const MAX_THREADS: usize = 1024;
+
+/// The threads of one [`Pool`](crate::runtime::pool::Pool), and why it has that many.
+#[derive(Clone, Debug)]
+pub struct ThreadPlan {
+    /// The CPU that each thread is pinned to, `None` where the scheduler decides.
+    ///
+    /// Thread 0 is the calling one. It belongs to the user of the library and is never pinned: its
+    /// entry only keeps that CPU free of workers.
+    pub cpus: Vec<Option<CoreId>>,
+    /// True when there are more threads than CPUs to run them, so that spinning would take time
+    /// from the thread that is waited for.
+    pub(super) oversubscribed: bool,
+    reason: String,
+}
+
+impl ThreadPlan {
+    /// Plans `requested` threads, or by default as many as the process may run at once: the CPUs
+    /// of its affinity mask, bound by the cgroup's CPU quota rounded down, and at least one.
+    ///
+    /// Every physical core gets a thread before any gets a second one. More threads than may run
+    /// at once are left unpinned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if `requested` is 0 or above [`MAX_THREADS`].
+    pub fn choose(requested: Option<usize>) -> Result<Self> {
+        let allowed = core_affinity::get_core_ids().unwrap_or_default();
+        let parallelism = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self::from_machine(requested, allowed, parallelism, thread_siblings)
+    }
+
+    /// [`choose`](Self::choose) for a machine given by the CPUs of the mask (empty if unknown),
+    /// what mask and quota allow together, and the siblings of a CPU, as any string they share.
+    fn from_machine(
+        requested: Option<usize>,
+        allowed: Vec<CoreId>,
+        parallelism: usize,
+        siblings: impl Fn(CoreId) -> Option<String>,
+    ) -> Result<Self> {
+        if let Some(threads) = requested
+            && !(1..=MAX_THREADS).contains(&threads)
+        {
+            return Err(Error::Argument {
+                name: "threads".into(),
+                problem: format!("{threads} threads cannot be used"),
+                remedy: format!("give a number from 1 to {MAX_THREADS}, or none"),
+            });
+        }
+        // `available_parallelism` is the smaller of mask and quota (of cgroup v1 and v2), so a
+        // quota shows as a number below the mask's.
+        let usable = match allowed.len() {
+            0 => parallelism,
+            cpus => parallelism.clamp(1, cpus),
+        };
+        let limits = if allowed.is_empty() {
+            format!("{usable} usable, affinity unknown")
+        } else {
+            let cpus = allowed.len();
+            let plural = if cpus == 1 { "" } else { "s" };
+            let quota = if usable < cpus {
+                format!("quota of {usable}")
+            } else {
+                "no lower quota".to_owned()
+            };
+            format!("{cpus} allowed CPU{plural}, {quota}")
+        };
+        let threads = requested.unwrap_or(usable.min(MAX_THREADS));
+        let oversubscribed = threads > usable;
+        let cpus = if oversubscribed || allowed.is_empty() {
+            vec![None; threads]
+        } else {
+            let order = cores_before_siblings(allowed, siblings);
+            order.into_iter().take(threads).map(Some).collect()
+        };
+        let reason = match requested {
+            Some(_) => format!("requested; {limits}"),
+            None => limits,
+        };
+        Ok(Self {
+            cpus,
+            oversubscribed,
+            reason,
+        })
+    }
+}
+
+/// The number of threads and its reason, as in `2 (2 allowed CPUs, no lower quota)`.
+impl fmt::Display for ThreadPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.cpus.len(), self.reason)
+    }
+}
+
+/// Sorts CPUs so that the first thread of each core comes before the second of any.
+fn cores_before_siblings(
+    cpus: Vec<CoreId>,
+    siblings: impl Fn(CoreId) -> Option<String>,
+) -> Vec<CoreId> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut ranked: Vec<(usize, CoreId)> = cpus
+        .into_iter()
+        .map(|cpu| match siblings(cpu) {
+            Some(core) => {
+                let count = seen.entry(core).or_default();
+                *count += 1;
+                (*count, cpu)
+            }
+            None => (1, cpu),
+        })
+        .collect();
+    ranked.sort();
+    ranked.into_iter().map(|(_, cpu)| cpu).collect()
+}
+
+/// The list of CPUs on the core of `cpu`, the same text for each of them; `None` without `/sys`.
+fn thread_siblings(cpu: CoreId) -> Option<String> {
+    let id = cpu.id;
+    let path = format!("/sys/devices/system/cpu/cpu{id}/topology/thread_siblings_list");
+    std::fs::read_to_string(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(requested: Option<usize>, cpus: usize, parallelism: usize) -> ThreadPlan {
+        let allowed = (0..cpus).map(|id| CoreId { id }).collect();
+        // CPUs 2n and 2n + 1 share a core.
+        let siblings = |cpu: CoreId| Some((cpu.id / 2).to_string());
+        ThreadPlan::from_machine(requested, allowed, parallelism, siblings).unwrap()
+    }
+
+    fn ids(plan: &ThreadPlan) -> Vec<Option<usize>> {
+        plan.cpus.iter().map(|cpu| cpu.map(|cpu| cpu.id)).collect()
+    }
+
+    #[test]
+    fn physical_cores_come_before_their_siblings() {
+        assert_eq!(ids(&plan(None, 4, 4)), [Some(0), Some(2), Some(1), Some(3)]);
+        assert_eq!(ids(&plan(Some(2), 4, 4)), [Some(0), Some(2)]);
+    }
+
+    #[test]
+    fn a_quota_bounds_the_threads() {
+        let plan = plan(None, 4, 2);
+        assert_eq!(plan.to_string(), "2 (4 allowed CPUs, quota of 2)");
+        assert_eq!(ids(&plan), [Some(0), Some(2)]);
+    }
+
+    #[test]
+    fn more_threads_than_may_run_are_unpinned() {
+        let plan = plan(Some(8), 2, 2);
+        assert!(plan.oversubscribed);
+        assert_eq!(ids(&plan), [None; 8]);
+    }
+
+    #[test]
+    fn an_unknown_mask_leaves_threads_unpinned() {
+        assert_eq!(ids(&plan(None, 0, 3)), [None; 3]);
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused() {
+        for threads in [0, MAX_THREADS + 1] {
+            let error = ThreadPlan::choose(Some(threads)).unwrap_err().to_string();
+            assert!(error.contains("from 1 to 1024"), "{error}");
+        }
+    }
+}
