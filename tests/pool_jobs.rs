@@ -135,11 +135,11 @@ fn parts_of_several_buffers_cover_each_of_them_once() {
 #[test]
 fn shapes_that_do_not_fit_are_refused() {
     let refused = |f: &dyn Fn()| assert!(catch_unwind(AssertUnwindSafe(f)).is_err());
-    refused(&|| drop(chunks(&mut [0; 4], 0)));
-    refused(&|| drop(columns(&mut [0; 4], 3, 1)));
-    refused(&|| drop(columns(&mut [0; 4], 0, 1)));
-    refused(&|| drop(uneven(&mut [0; 4], &[3, 2, 4])));
-    refused(&|| drop(uneven(&mut [0; 4], &[3])));
+    refused(&|| _ = chunks(&mut [0; 4], 0));
+    refused(&|| _ = columns(&mut [0; 4], 3, 1));
+    refused(&|| _ = columns(&mut [0; 4], 0, 1));
+    refused(&|| _ = uneven(&mut [0; 4], &[3, 2, 4]));
+    refused(&|| _ = uneven(&mut [0; 4], &[3]));
     refused(&|| {
         let mut list = [0; 3];
         let split = (count(2), chunks(&mut list, 1), count(2));
@@ -172,4 +172,26 @@ fn empty_jobs_are_timed() {
             helped.load(Relaxed) as f64 / (10 * jobs) as f64
         );
     }
+    // Empty tasks mostly run before the worker arrives; here each waits until both have begun.
+    let mut pool = pool(2);
+    let jobs = 2_000;
+    let best = (0..10).map(|_| {
+        let start = Instant::now();
+        for _ in 0..jobs {
+            let begun = AtomicUsize::new(0);
+            pool.for_each(2, |_, _| {
+                begun.fetch_add(1, Relaxed);
+                for spin in 1_u32.. {
+                    if begun.load(Relaxed) == 2 {
+                        break;
+                    }
+                    if spin.is_multiple_of(1_000) {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+        start.elapsed().as_nanos() / jobs
+    });
+    println!("{} ns a job that both threads enter", best.min().unwrap());
 }

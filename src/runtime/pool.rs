@@ -11,7 +11,7 @@
 //! of weights) are read by one core; whoever is done with its own range takes single tasks from
 //! the others.
 //!
-//! Waiting spins for [`SPIN`] and then parks. A sleeper first says that it sleeps and then looks
+//! Waiting spins for `SPIN` and then parks. A sleeper first says that it sleeps and then looks
 //! at `state` once more; whoever changes `state` does so first and then looks for sleepers. Both
 //! sides are sequentially consistent, so one of them sees the other and no wake-up is lost.
 
