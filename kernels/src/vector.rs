@@ -43,10 +43,14 @@ pub unsafe trait Vector: Copy {
     unsafe fn from_int(value: Self::Int) -> Self;
     /// 2 to the power of each lane, which must lie in −126..=127.
     unsafe fn exp2_int(power: Self::Int) -> Self;
-    /// Sixteen i32 from memory.
-    unsafe fn load_int(from: *const i32) -> Self::Int;
+    /// Sixteen i32 to memory.
+    unsafe fn store_int(value: Self::Int, to: *mut i32);
+    /// Lane by lane: `low & mask | high << shift`, with `mask = 2^shift - 1`: two small integers in one lane.
+    unsafe fn join_int<const SHIFT: u32>(low: Self::Int, high: Self::Int) -> Self::Int;
     /// Low bytes of the lanes, which must fit, to memory.
     unsafe fn store_i8(value: Self::Int, to: *mut i8);
+    /// Low bytes of the lanes, which must fit unsigned, to memory.
+    unsafe fn store_u8(value: Self::Int, to: *mut u8);
     /// Low halves of the lanes, which must fit, to memory.
     unsafe fn store_i16(value: Self::Int, to: *mut i16);
     /// Sixteen signed bytes, widened.

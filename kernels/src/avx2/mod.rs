@@ -1,0 +1,10 @@
+//! AVX2 with FMA and F16C.
+
+mod attention;
+mod gemm;
+mod vector;
+
+use crate::Isa;
+use vector::Lanes;
+
+crate::table::define_table!(Isa::Avx2; #[target_feature(enable = "avx2,fma,f16c")]);

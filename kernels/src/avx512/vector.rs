@@ -1,0 +1,111 @@
+//! Sixteen lanes in one 512-bit register.
+
+use crate::vector::Vector;
+use std::arch::x86_64::*;
+
+/// Sixteen f32 in a 512-bit register.
+#[derive(Clone, Copy)]
+pub struct Lanes(__m512);
+
+// SAFETY (whole impl): the caller vouches for AVX-512 F and for the pointers, as the trait demands; each function
+// body is one or a few intrinsics with no precondition but these.
+#[allow(clippy::undocumented_unsafe_blocks)]
+unsafe impl Vector for Lanes {
+    type Int = __m512i;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Lanes(unsafe { _mm512_set1_ps(value) })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Lanes(unsafe { _mm512_loadu_ps(from) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm512_storeu_ps(to, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Lanes(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Lanes(unsafe { _mm512_sub_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        Lanes(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        Lanes(unsafe { _mm512_div_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        Lanes(unsafe { _mm512_max_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        Lanes(unsafe { _mm512_min_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn abs(self) -> Self {
+        Lanes(unsafe { _mm512_abs_ps(self.0) })
+    }
+    #[inline(always)]
+    unsafe fn round(self) -> Self::Int {
+        unsafe { _mm512_cvtps_epi32(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn from_int(value: Self::Int) -> Self {
+        Lanes(unsafe { _mm512_cvtepi32_ps(value) })
+    }
+    #[inline(always)]
+    unsafe fn exp2_int(power: Self::Int) -> Self {
+        Lanes(unsafe {
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(
+                power,
+                _mm512_set1_epi32(127),
+            )))
+        })
+    }
+    #[inline(always)]
+    unsafe fn store_int(value: Self::Int, to: *mut i32) {
+        unsafe { _mm512_storeu_si512(to.cast(), value) }
+    }
+    #[inline(always)]
+    unsafe fn join_int<const SHIFT: u32>(low: Self::Int, high: Self::Int) -> Self::Int {
+        unsafe {
+            let mask = _mm512_set1_epi32((1 << SHIFT) - 1);
+            _mm512_or_si512(
+                _mm512_and_si512(low, mask),
+                _mm512_slli_epi32::<SHIFT>(high),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_i8(value: Self::Int, to: *mut i8) {
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(value)) }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(value: Self::Int, to: *mut u8) {
+        unsafe { Self::store_i8(value, to.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store_i16(value: Self::Int, to: *mut i16) {
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(value)) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self::Int {
+        unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn reduce_int(value: Self::Int) -> i32 {
+        unsafe { _mm512_reduce_add_epi32(value) }
+    }
+    #[inline(always)]
+    unsafe fn add_int(left: Self::Int, right: Self::Int) -> Self::Int {
+        unsafe { _mm512_add_epi32(left, right) }
+    }
+}

@@ -1,0 +1,10 @@
+//! Plain Rust: the specification, and the way on a CPU without AVX2.
+
+mod attention;
+mod gemm;
+mod vector;
+
+use crate::Isa;
+use vector::Lanes;
+
+crate::table::define_table!(Isa::Scalar;);
