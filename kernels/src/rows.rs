@@ -36,13 +36,23 @@ unsafe fn load_piece<V: Vector>(from: *const f32) -> (V, V) {
     unsafe { (V::load(from), V::load(from.add(LANES))) }
 }
 
+/// What makes integers up to `most` of values up to `largest`; 0 where the quotient would overflow, below 10⁻³⁴.
+#[inline(always)]
+fn inverse_scale(most: f32, largest: f32) -> f32 {
+    if largest > most * f32::MIN_POSITIVE {
+        most / largest
+    } else {
+        0.0
+    }
+}
+
 /// 32 values as INT8: the scale is the largest magnitude / 127, rounding is to nearest even.
 #[inline(always)]
 unsafe fn quantise_piece<V: Vector>(low: V, high: V, out: *mut ActivationBlock) {
     // SAFETY: see the module.
     unsafe {
         let largest = low.abs().max(high.abs()).reduce_max();
-        let inverse = V::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let inverse = V::splat(inverse_scale(127.0, largest));
         let (low, high) = (low.mul(inverse).round(), high.mul(inverse).round());
         store_block::<V>(low, high, largest / 127.0, out);
     }
@@ -54,7 +64,7 @@ unsafe fn quantise_piece_twice<V: Vector>(low: V, high: V, out: *mut ActivationB
     // SAFETY: see the module.
     unsafe {
         let largest = low.abs().max(high.abs()).reduce_max();
-        let inverse = V::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let inverse = V::splat(inverse_scale(127.0, largest));
         let (low, high) = (low.mul(inverse), high.mul(inverse));
         let (first_low, first_high) = (low.round(), high.round());
         let scale = largest / 127.0 * (1.0 / 256.0);
@@ -79,7 +89,8 @@ unsafe fn store_block<V: Vector>(low: V::Int, high: V::Int, scale: f32, out: *mu
         V::store_i8(low, values);
         V::store_i8(high, values.add(LANES));
         (*out).scale = scale;
-        (*out).correction = -128 * V::reduce_int(V::add_int(low, high));
+        // Wrapping: values that are not finite round to any integer.
+        (*out).correction = V::reduce_int(V::add_int(low, high)).wrapping_mul(-128);
     }
 }
 
@@ -184,11 +195,7 @@ pub unsafe fn head_norm_rope<V: Vector>(
             turned_second.store(head.add(half + at));
         }
         let largest = largest.reduce_max();
-        let inverse = V::splat(if largest > 0.0 {
-            HEAD_MAX as f32 / largest
-        } else {
-            0.0
-        });
+        let inverse = V::splat(inverse_scale(HEAD_MAX as f32, largest));
         for at in (0..2 * half).step_by(LANES) {
             V::store_i16(V::load(head.add(at)).mul(inverse).round(), out.add(at));
         }

@@ -1,0 +1,195 @@
+//! Attention kernels on every instruction set against plain integer arithmetic, and softmax against e to the power.
+
+mod support;
+
+use lanewise_kernels::{PANEL, pack_keys};
+use support::*;
+
+const UNSET: f32 = -7777.0;
+
+/// Scores of `count` queries with `keys` keys, every instruction set against plain loops.
+fn check_scores(dim: usize, count: usize, keys: usize, mut value: impl FnMut() -> i16) {
+    let mut random = Random((dim * 1000 + count) as u64);
+    let queries: Vec<i16> = (0..count * dim).map(|_| value()).collect();
+    let key_values: Vec<i16> = (0..keys * dim).map(|_| value()).collect();
+    let (query_scales, key_scales) = (random.floats(count, 0.01), random.floats(PANEL, 0.01));
+    let out_stride = PANEL + count % 3 * 5;
+    let mut expected = vec![UNSET; (count - 1) * out_stride + PANEL];
+    for query in 0..count {
+        for key in 0..PANEL {
+            let integer: i64 = (0..dim)
+                .filter(|_| key < keys)
+                .map(|i| i64::from(queries[query * dim + i]) * i64::from(key_values[key * dim + i]))
+                .sum();
+            expected[query * out_stride + key] =
+                integer as f32 * key_scales[key] * query_scales[query];
+        }
+    }
+    on_each_isa(|kernels| {
+        for place in PLACES {
+            let mut packed = Guarded::new(place, &vec![0i32; dim / 2 * PANEL]);
+            pack_keys(&Guarded::new(place, &key_values), dim, &mut packed);
+            let mut out = Guarded::new(place, &vec![UNSET; expected.len()]);
+            kernels.attention_scores(
+                &Guarded::new(place, &queries),
+                &Guarded::new(place, &query_scales),
+                &packed,
+                &Guarded::new(place, &key_scales),
+                &mut out,
+                out_stride,
+            );
+            assert_same_bits(&out, &expected, || {
+                format!("{} dim {dim}, {count} queries, {place:?}", kernels.isa())
+            });
+        }
+    });
+}
+
+#[test]
+fn attention_scores_are_exact_integers_times_the_scales() {
+    let mut random = Random(1);
+    for dim in [32, 64, 96, 128, 256, 512] {
+        for count in 1..=30 {
+            let keys = 1 + (count * 7 + dim) % PANEL;
+            check_scores(dim, count, keys, || (random.bits() % 4095) as i16 - 2047);
+        }
+    }
+}
+
+#[test]
+fn attention_scores_do_not_overflow_at_the_largest_values() {
+    let mut random = Random(2);
+    for count in [1, 2, 5, 8, 13] {
+        check_scores(512, count, PANEL, || 2047);
+        check_scores(512, count, PANEL, || -2047);
+        check_scores(512, count, PANEL, || random.pick(&[-2047, 2047]));
+    }
+}
+
+/// Weighted sums of `tokens` values for `count` rows of weights, every instruction set against plain loops.
+fn check_weighted_sum(tokens: usize, count: usize, values: &[f32], mut weight: impl FnMut() -> u8) {
+    let mut random = Random((tokens * 100 + count) as u64);
+    let (weight_stride, out_stride) = (tokens.next_multiple_of(4) + 3, PANEL + 7);
+    let weights: Vec<u8> = (0..count * weight_stride).map(|_| weight()).collect();
+    let factors = random.floats(count, 0.01);
+    let mut expected = vec![UNSET; (count - 1) * out_stride + PANEL];
+    let mut expected_scales = vec![0.0; PANEL];
+    for channel in 0..PANEL {
+        let column = || values.iter().skip(channel).step_by(PANEL);
+        let largest = column().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        expected_scales[channel] = largest / 127.0;
+        let inverse = 127.0 / largest.max(f32::MIN_POSITIVE * 127.0);
+        for row in 0..count {
+            let integer: i64 = std::iter::zip(column(), &weights[row * weight_stride..])
+                .map(|(value, weight)| {
+                    (value * inverse).round_ties_even() as i64 * i64::from(*weight)
+                })
+                .sum();
+            expected[row * out_stride + channel] =
+                integer as f32 * expected_scales[channel] * factors[row];
+        }
+    }
+    on_each_isa(|kernels| {
+        for place in PLACES {
+            let groups = tokens.div_ceil(kernels.value_group());
+            let mut packed = Guarded::new(place, &vec![-1i32; groups * PANEL]);
+            let mut scales = Guarded::new(place, &[UNSET; PANEL]);
+            kernels.pack_values(&Guarded::new(place, values), &mut packed, &mut scales);
+            let what = || format!("{} {tokens} tokens, {count} rows, {place:?}", kernels.isa());
+            assert_same_bits(&scales, &expected_scales, what);
+            // Exactly the weights that the kernel may read.
+            let read = (count - 1) * weight_stride + groups * kernels.value_group();
+            let mut out = Guarded::new(place, &vec![UNSET; expected.len()]);
+            kernels.attention_weighted_sum(
+                &Guarded::new(place, &weights[..read]),
+                weight_stride,
+                &Guarded::new(place, &factors),
+                &packed,
+                &scales,
+                &mut out,
+                out_stride,
+            );
+            assert_same_bits(&out, &expected, what);
+        }
+    });
+}
+
+#[test]
+fn weighted_sums_are_exact_integers_times_the_scales() {
+    let mut random = Random(3);
+    for tokens in 1..=70 {
+        for count in [1, 2, 3, 4, 5, 7, 8, 11, 30] {
+            let values = random.floats(tokens * PANEL, 3.0);
+            check_weighted_sum(tokens, count, &values, || random.bits() as u8);
+        }
+    }
+}
+
+#[test]
+fn weighted_sums_do_not_saturate_at_the_largest_weights_and_values() {
+    let mut random = Random(4);
+    for tokens in [1, 2, 3, 4, 63, 64, 70, 2048] {
+        for value in [1.5, -1.5] {
+            let values = vec![value; tokens * PANEL];
+            check_weighted_sum(tokens, 7, &values, || 255);
+            check_weighted_sum(tokens, 7, &values, || 0);
+            check_weighted_sum(tokens, 7, &values, || random.pick(&[0, 255]));
+        }
+        check_weighted_sum(tokens, 3, &vec![0.0; tokens * PANEL], || 255);
+        check_weighted_sum(tokens, 3, &vec![1e-40; tokens * PANEL], || 255);
+    }
+}
+
+#[test]
+fn softmax_weights_are_255_times_e_to_the_distance_from_the_largest() {
+    let mut random = Random(5);
+    for (case, padded) in (16..=512).step_by(16).cycle().take(200).enumerate() {
+        let start = random.bits() as usize % padded;
+        let end = start + 1 + random.bits() as usize % (padded - start);
+        let spread = [0.0, 1e-3, 1.0, 10.0, 300.0, 1e30][case % 6];
+        let mut scores = random.floats(padded, spread);
+        // Outside the range anything may lie.
+        scores[..start].fill(f32::NAN);
+        scores[end..].fill(f32::INFINITY);
+        let inside = &scores[start..end];
+        let largest = inside.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        on_each_isa(|kernels| {
+            for place in PLACES {
+                let mut out = Guarded::new(place, &vec![1u8; padded]);
+                let mut read = Guarded::new(place, &scores);
+                let sum = kernels.softmax(&mut read, start..end, &mut out);
+                let isa = kernels.isa();
+                assert_eq!(
+                    sum,
+                    out.iter().map(|weight| i32::from(*weight)).sum::<i32>()
+                );
+                assert!(
+                    out[..start]
+                        .iter()
+                        .chain(&out[end..])
+                        .all(|weight| *weight == 0)
+                );
+                for (weight, score) in out[start..end].iter().zip(inside) {
+                    let exact = 255.0 * (f64::from(*score) - f64::from(largest)).exp();
+                    // Rounding to an integer, and 1/1000 for the difference and the power in f32.
+                    let error = (f64::from(*weight) - exact).abs();
+                    assert!(error <= 0.501, "{isa}: {weight} for {exact}");
+                }
+                let mut expected = vec![1u8; padded];
+                scalar().softmax(&mut scores.clone(), start..end, &mut expected);
+                assert_eq!(*out, expected, "{isa} {start}..{end} of {padded}");
+            }
+        });
+    }
+}
+
+#[test]
+fn softmax_of_equal_scores_is_255_everywhere() {
+    on_each_isa(|kernels| {
+        for score in [0.0, -1e30, 1e30, 1e-40] {
+            let mut out = [0; 48];
+            let sum = kernels.softmax(&mut [score; 48], 0..48, &mut out);
+            assert_eq!((out, sum), ([255; 48], 48 * 255));
+        }
+    });
+}

@@ -1,0 +1,248 @@
+//! The matrix product: the same bits on every instruction set, and the numbers of plain arithmetic.
+
+mod support;
+
+use half::f16;
+use lanewise_kernels::{
+    ActivationBlock, Activations, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows, f16_to_f32,
+};
+use std::ops::Range;
+use support::*;
+
+/// Written to whatever a kernel must fill.
+const UNSET: f32 = -7777.0;
+
+/// Packs and multiplies in buffers that end, or start, at unmapped pages.
+fn product(
+    kernels: Kernels,
+    place: Place,
+    rows: &[u8],
+    activations: Activations<'_>,
+    tokens: Range<usize>,
+) -> Vec<f32> {
+    let row_bytes = rows.len() / PANEL;
+    let rows = Guarded::new(place, rows);
+    let lines = kernels.panel_lines(row_bytes / Q8_0_BYTES * BLOCK);
+    let mut panel = Guarded::new(place, &vec![Line([0xa5; 64]); lines]);
+    let bytes = &*rows;
+    kernels.pack_panel(Q8Rows { bytes, row_bytes }, &mut panel);
+    let blocks = Guarded::new(place, activations.blocks);
+    let mut out = Guarded::new(place, &vec![UNSET; tokens.len() * PANEL]);
+    let activations = Activations {
+        blocks: &blocks,
+        ..activations
+    };
+    kernels.gemm(&panel, activations, tokens, &mut out);
+    out.to_vec()
+}
+
+/// Every supported set against scalar, at both places.
+fn check(rows: &[u8], activations: Activations<'_>, tokens: Range<usize>, what: &str) {
+    let expected = product(scalar(), Place::End, rows, activations, tokens.clone());
+    on_each_supported(|kernels, place| {
+        let actual = product(kernels, place, rows, activations, tokens.clone());
+        assert_same_bits(&actual, &expected, || {
+            let (all, terms) = (activations.tokens, activations.terms);
+            let blocks = activations.row_blocks();
+            let isa = kernels.isa();
+            format!(
+                "{isa} {what}: {blocks} blocks, tokens {tokens:?} of {all}, terms {terms}, {place:?}"
+            )
+        });
+    });
+}
+
+/// As `on_each_isa`, silent about the others: `every_instruction_set_is_run_or_named` says it once.
+fn on_each_supported(mut test: impl FnMut(Kernels, Place)) {
+    for kernels in lanewise_kernels::Isa::ALL
+        .into_iter()
+        .filter_map(Kernels::for_isa)
+    {
+        PLACES.into_iter().for_each(|place| test(kernels, place));
+    }
+}
+
+fn random_activations(random: &mut Random, count: usize) -> Vec<ActivationBlock> {
+    (0..count)
+        .map(|_| {
+            let scale = random.float(0.01).abs();
+            activation(scale, || random.bits() as i8)
+        })
+        .collect()
+}
+
+/// A positive normal f16 of ordinary size.
+fn ordinary_scale(random: &mut Random) -> u16 {
+    f16::from_f32(random.float(0.02).abs() + 1e-4).to_bits()
+}
+
+#[test]
+fn every_instruction_set_is_run_or_named() {
+    let mut run = 0;
+    on_each_isa(|_| run += 1);
+    assert!(run >= 1);
+}
+
+#[test]
+fn gemm_has_the_bits_of_scalar_for_every_small_shape() {
+    let mut random = Random(1);
+    for blocks in 1..=40 {
+        let mut scales = Random(blocks as u64);
+        let rows = q8_rows(
+            blocks,
+            || ordinary_scale(&mut scales),
+            || random.bits() as i8,
+        );
+        for tokens in 1..=30 {
+            for terms in 1..=2 {
+                let values = random_activations(&mut random, blocks * tokens * terms);
+                let activations = Activations {
+                    blocks: &values,
+                    tokens,
+                    terms,
+                };
+                check(&rows, activations, 0..tokens, "random");
+                let start = random.bits() as usize % tokens;
+                let end = start + random.bits() as usize % (tokens - start + 1);
+                check(&rows, activations, start..end, "sub-range");
+            }
+        }
+    }
+}
+
+#[test]
+fn gemm_is_exact_at_the_extremes_of_both_operands() {
+    for (weight, value) in [(-128, -128), (-128, 127), (127, -128), (127, 127)] {
+        for (blocks, tokens) in [(1, 1), (3, 7), (24, 13)] {
+            let rows = q8_rows(blocks, || f16::ONE.to_bits(), || weight);
+            for terms in 1..=2 {
+                let values = vec![activation(1.0, || value); blocks * tokens * terms];
+                let activations = Activations {
+                    blocks: &values,
+                    tokens,
+                    terms,
+                };
+                check(&rows, activations, 0..tokens, "extremes");
+                let unit = if terms == 2 { 257 } else { 1 };
+                let exact = blocks as i64 * 32 * i64::from(weight) * i64::from(value) * unit;
+                let out = product(scalar(), Place::End, &rows, activations, 0..tokens);
+                if exact.abs() < 1 << 24 {
+                    assert!(out.iter().all(|out| *out == exact as f32));
+                }
+            }
+        }
+    }
+    let mut random = Random(2);
+    let mut extreme = Random(3);
+    let rows = q8_rows(9, || f16::ONE.to_bits(), || random.pick(&[-128, 127]));
+    for terms in 1..=2 {
+        let values: Vec<_> = (0..9 * 11 * terms)
+            .map(|_| activation(0.5, || extreme.pick(&[-128, 127, 0])))
+            .collect();
+        let activations = Activations {
+            blocks: &values,
+            tokens: 11,
+            terms,
+        };
+        check(&rows, activations, 0..11, "mixed extremes");
+    }
+}
+
+#[test]
+fn gemm_agrees_on_every_kind_of_weight_scale() {
+    // Zeros, subnormals, the smallest and largest normals, infinities, NaNs quiet and signalling.
+    const SCALES: [u16; 16] = [
+        0x0000, 0x8000, 0x0001, 0x8001, 0x03ff, 0x83ff, 0x0400, 0x8400, 0x7bff, 0xfbff, 0x7c00,
+        0xfc00, 0x7c01, 0x7e00, 0xfe00, 0xffff,
+    ];
+    let (mut random, mut kinds) = (Random(4), Random(5));
+    for kind in SCALES {
+        for terms in 1..=2 {
+            let scale = || if kinds.bits() % 4 == 0 { kind } else { 0x2c00 };
+            let rows = q8_rows(5, scale, || random.bits() as i8);
+            let values = random_activations(&mut random, 5 * 8 * terms);
+            let activations = Activations {
+                blocks: &values,
+                tokens: 8,
+                terms,
+            };
+            check(&rows, activations, 0..8, &format!("scale {kind:#06x}"));
+        }
+    }
+}
+
+#[test]
+fn rows_may_start_at_odd_addresses() {
+    let (mut random, mut scales) = (Random(6), Random(7));
+    let rows = q8_rows(3, || ordinary_scale(&mut scales), || random.bits() as i8);
+    let row_bytes = 3 * Q8_0_BYTES;
+    on_each_supported(|kernels, _| {
+        let pack = |bytes: &[u8]| {
+            let mut panel = vec![Line::ZERO; kernels.panel_lines(3 * BLOCK)];
+            kernels.pack_panel(Q8Rows { bytes, row_bytes }, &mut panel);
+            panel
+        };
+        let expected = pack(&rows);
+        for shift in 1..64 {
+            let mut shifted = vec![0; shift];
+            shifted.extend(&rows);
+            // From the start of a page, so that the address is as odd as the shift.
+            let shifted = Guarded::new(Place::Start, &shifted);
+            let same = std::iter::zip(&expected, pack(&shifted[shift..]));
+            assert!(same.into_iter().all(|(a, b)| a.0 == b.0), "shift {shift}");
+        }
+    });
+}
+
+#[test]
+fn scalar_gemm_is_the_product_of_the_dequantised_numbers() {
+    let (mut random, mut scales) = (Random(8), Random(9));
+    for (blocks, tokens, terms) in [(1, 1, 1), (24, 5, 1), (36, 4, 2), (7, 3, 2)] {
+        let rows = q8_rows(
+            blocks,
+            || ordinary_scale(&mut scales),
+            || random.bits() as i8,
+        );
+        let values = random_activations(&mut random, blocks * tokens * terms);
+        let activations = Activations {
+            blocks: &values,
+            tokens,
+            terms,
+        };
+        let out = product(scalar(), Place::End, &rows, activations, 0..tokens);
+        for token in 0..tokens {
+            for row in 0..PANEL {
+                let (mut sum, mut magnitude) = (0.0f64, 0.0f64);
+                for block in 0..blocks {
+                    let weights = &rows[(row * blocks + block) * Q8_0_BYTES..][..Q8_0_BYTES];
+                    let scale = f16::from_le_bytes([weights[0], weights[1]]).to_f64();
+                    let terms = &values[(block * tokens + token) * terms..][..terms];
+                    for (k, weight) in weights[2..].iter().enumerate() {
+                        let integer = terms
+                            .iter()
+                            .fold(0.0, |sum, term| 256.0 * sum + f64::from(term.values[k]));
+                        let value = integer * f64::from(terms[0].scale);
+                        let term = scale * f64::from(*weight as i8) * value;
+                        sum += term;
+                        magnitude += term.abs();
+                    }
+                }
+                // One rounding a block for the sum, three for the scale, the integer and their product.
+                let bound = (blocks + 3) as f64 * 2f64.powi(-24) * magnitude;
+                let error = (f64::from(out[token * PANEL + row]) - sum).abs();
+                assert!(error <= bound, "{blocks} blocks: {error:e} above {bound:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn f16_to_f32_is_exact_for_all_65536_values() {
+    for bits in 0..=u16::MAX {
+        let (actual, expected) = (f16_to_f32(bits), f16::from_bits(bits).to_f32());
+        assert!(
+            actual.to_bits() == expected.to_bits() || actual.is_nan() && expected.is_nan(),
+            "{bits:#06x}: {actual:e}, expected {expected:e}"
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! Row operations: the same bits on every instruction set, and stated bounds against f64.
+
+mod support;
+
+use lanewise_kernels::{ActivationBlock, BLOCK, Kernels, Pieces, Q8_0_BYTES};
+use support::*;
+
+const EPS: f32 = 1e-6;
+const UNSET: f32 = -7777.0;
+
+/// What a block holds before a kernel writes it.
+fn unset_block() -> ActivationBlock {
+    activation(UNSET, || 77)
+}
+
+/// Rows that quantisation and norms must bear, `length` values each.
+fn hard_rows(random: &mut Random, length: usize) -> Vec<Vec<f32>> {
+    let mut outlier = random.floats(length, 1e-3);
+    outlier[length / 2] = -1e6;
+    let mut tie = vec![0.5; length];
+    tie[0] = 127.0;
+    let mut rows = vec![outlier, tie, vec![0.0; length], vec![-0.0; length]];
+    for bound in [1.0, 1e15, 1e-15, 1e-30, 1e-36, 1e-38, 1e-40, 1e-45] {
+        rows.push(random.floats(length, bound));
+    }
+    rows
+}
+
+/// Every instruction set at both places against scalar, of which `run` makes floats.
+fn check_floats(what: &str, run: impl Fn(Kernels, Place) -> Vec<f32>) {
+    let expected = run(scalar(), Place::End);
+    on_each_isa(|kernels| {
+        for place in PLACES {
+            assert_same_bits(&run(kernels, place), &expected, || {
+                format!("{} {what} {place:?}", kernels.isa())
+            });
+        }
+    });
+}
+
+/// As `check_floats`, of blocks, which it returns.
+fn check_blocks(
+    what: &str,
+    run: impl Fn(Kernels, Place) -> Vec<ActivationBlock>,
+) -> Vec<ActivationBlock> {
+    let expected = run(scalar(), Place::End);
+    on_each_isa(|kernels| {
+        for place in PLACES {
+            assert_same_blocks(&run(kernels, place), &expected, || {
+                format!("{} {what} {place:?}", kernels.isa())
+            });
+        }
+    });
+    expected
+}
+
+#[test]
+fn norms_have_the_bits_of_scalar() {
+    let mut random = Random(1);
+    for pieces in [1, 2, 3, 8, 24, 36] {
+        let length = pieces * BLOCK;
+        let weight = random.floats(length, 2.0);
+        for x in hard_rows(&mut random, length) {
+            check_floats("rms_norm", |kernels, place| {
+                let mut out = Guarded::new(place, &x);
+                kernels.rms_norm(&mut out, &Guarded::new(place, &weight), EPS);
+                out.to_vec()
+            });
+            for stride in [BLOCK, 5 * BLOCK] {
+                let mut y = vec![f32::NAN; (pieces - 1) * stride + BLOCK];
+                for (piece, values) in x.chunks_exact(BLOCK).enumerate() {
+                    y[piece * stride..][..BLOCK].copy_from_slice(values);
+                }
+                check_floats("add_rms_norm", |kernels, place| {
+                    let mut out = Guarded::new(place, &weight);
+                    let y = Guarded::new(place, &y);
+                    let y = Pieces::new(&y, stride, pieces);
+                    kernels.add_rms_norm(&mut out, y, &Guarded::new(place, &weight), EPS);
+                    out.to_vec()
+                });
+            }
+            for stride in [1, 3] {
+                let out = check_blocks("rms_norm_quantise", |kernels, place| {
+                    let length = (pieces - 1) * stride + 1;
+                    let mut out = Guarded::new(place, &vec![unset_block(); length]);
+                    let (x, weight) = (Guarded::new(place, &x), Guarded::new(place, &weight));
+                    kernels.rms_norm_quantise(&x, &weight, EPS, &mut out, stride);
+                    out.to_vec()
+                });
+                for (at, block) in out.iter().enumerate() {
+                    let gap = at % stride != 0;
+                    assert_eq!(gap, *block == unset_block(), "block {at}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rms_norm_is_near_the_f64_result() {
+    let mut random = Random(2);
+    let (x, weight) = (random.floats(768, 5.0), random.floats(768, 2.0));
+    let squares: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+    let scale = 1.0 / (squares / 768.0 + f64::from(EPS)).sqrt();
+    let mut out = x.clone();
+    scalar().rms_norm(&mut out, &weight, EPS);
+    for ((out, x), weight) in out.iter().zip(&x).zip(&weight) {
+        let exact = f64::from(*x) * scale * f64::from(*weight);
+        // Every addition of the sum of 768 squares rounds; in the result that counts half.
+        assert!((f64::from(*out) - exact).abs() <= 3e-6 * exact.abs());
+    }
+}
+
+#[test]
+fn head_norm_rope_has_the_bits_of_scalar() {
+    let mut random = Random(3);
+    for dim in [32, 64, 96, 256, 512] {
+        let weight = random.floats(dim, 2.0);
+        let mut rope = vec![0.0; dim];
+        for i in 0..dim / 2 {
+            let angle = random.float(3.0);
+            (rope[i], rope[dim / 2 + i]) = (angle.cos(), angle.sin());
+        }
+        let pieces = dim / BLOCK;
+        for x in hard_rows(&mut random, dim) {
+            for eps in [EPS, 1.0] {
+                let run = |kernels: Kernels, place| {
+                    let mut out = Guarded::new(place, &vec![7i16; dim]);
+                    let x = Guarded::new(place, &x);
+                    let scale = kernels.head_norm_rope(
+                        Pieces::new(&x, BLOCK, pieces),
+                        &Guarded::new(place, &weight),
+                        &Guarded::new(place, &rope),
+                        eps,
+                        &mut out,
+                    );
+                    let mut all = vec![scale];
+                    all.extend(out.iter().map(|value| f32::from(*value)));
+                    all
+                };
+                check_floats("head_norm_rope", run);
+                assert!(
+                    run(scalar(), Place::End)[1..]
+                        .iter()
+                        .all(|v| v.abs() <= 2047.0)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn quantised_rows_are_within_half_a_unit_of_the_values() {
+    let mut random = Random(4);
+    for pieces in [1, 2, 5, 36] {
+        for x in hard_rows(&mut random, pieces * BLOCK) {
+            for (terms, stride) in [(1, 1), (2, 2), (1, 4), (2, 7)] {
+                let out = check_blocks("quantise", |kernels, place| {
+                    let length = (pieces - 1) * stride + terms;
+                    let mut out = Guarded::new(place, &vec![unset_block(); length]);
+                    kernels.quantise(&Guarded::new(place, &x), terms, &mut out, stride);
+                    out.to_vec()
+                });
+                for (piece, values) in x.chunks_exact(BLOCK).enumerate() {
+                    assert_dequantised(&out[piece * stride..][..terms], values);
+                }
+            }
+        }
+    }
+}
+
+/// The blocks of one piece stand for `values`, and their corrections for themselves.
+fn assert_dequantised(terms: &[ActivationBlock], values: &[f32]) {
+    for term in terms {
+        let sum: i32 = term.values.iter().map(|value| i32::from(*value)).sum();
+        assert_eq!(term.correction, -128 * sum);
+    }
+    let scale = f64::from(terms[0].scale);
+    // The multiplication by the inverse scale, rounded twice, adds to the half unit; a second term is cut off at 127
+    // where it would be 128. Scales below the normal numbers are rounded too coarsely: such rows may become zeros.
+    let units = if terms.len() == 2 { 1.02 } else { 0.5001 };
+    let tiny = f64::from(f32::MIN_POSITIVE) * 128.0;
+    for (at, value) in values.iter().enumerate() {
+        let integer = terms
+            .iter()
+            .fold(0.0, |sum, term| 256.0 * sum + f64::from(term.values[at]));
+        let error = (scale * integer - f64::from(*value)).abs();
+        assert!(
+            error <= units * scale + tiny,
+            "{value:e} became {:e}",
+            scale * integer
+        );
+    }
+}
+
+#[test]
+fn rows_that_are_not_finite_do_not_panic() {
+    for value in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX] {
+        for count in [1, BLOCK] {
+            let mut x = [1.0; BLOCK];
+            x[..count].fill(value);
+            on_each_isa(|kernels| {
+                for terms in 1..=2 {
+                    kernels.quantise(&x, terms, &mut [unset_block(); 2], 2);
+                }
+                let mut out = [unset_block()];
+                kernels.rms_norm_quantise(&x, &x, EPS, &mut out, 1);
+                kernels.gelu_multiply_quantise(&x, &x, &mut out);
+                kernels.head_norm_rope(Pieces::new(&x, BLOCK, 1), &x, &x, EPS, &mut [0; BLOCK]);
+                kernels.softmax(&mut x.clone(), 0..BLOCK, &mut [0; BLOCK]);
+            });
+        }
+    }
+}
+
+#[test]
+fn gelu_multiply_quantise_has_the_bits_of_scalar() {
+    let mut random = Random(5);
+    for tokens in [1, 2, 3, 8, 17] {
+        for bound in [1e-40, 1e-20, 1.0, 10.0, 1e3, 1e20] {
+            let gate = random.floats(tokens * BLOCK, bound);
+            let up = random.floats(tokens * BLOCK, 3.0);
+            check_blocks("gelu_multiply_quantise", |kernels, place| {
+                let mut out = Guarded::new(place, &vec![unset_block(); tokens]);
+                let (gate, up) = (Guarded::new(place, &gate), Guarded::new(place, &up));
+                kernels.gelu_multiply_quantise(&gate, &up, &mut out);
+                out.to_vec()
+            });
+        }
+    }
+}
+
+#[test]
+fn gelu_is_near_its_tanh_form_in_f64() {
+    for step in -900..=4000 {
+        // The only value of its block, so that 127 × scale is it.
+        let x = step as f32 / 200.0;
+        let (mut gate, mut up) = ([0.0; BLOCK], [0.0; BLOCK]);
+        (gate[3], up[3]) = (x, 1.0);
+        let mut out = [unset_block()];
+        scalar().gelu_multiply_quantise(&gate, &up, &mut out);
+        let actual = f64::from(out[0].scale) * f64::from(out[0].values[3]);
+        let x = f64::from(x);
+        let exponent = -2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+        let exact = x / (1.0 + exponent.exp());
+        // An exponent z is off by a few roundings of its size, which eᶻ takes over as a relative error.
+        let bound = (10.0 + 6.0 * exponent.abs().min(88.0)) * 2f64.powi(-24) * exact.abs();
+        assert!(
+            (actual - exact).abs() <= bound,
+            "gelu({x}) = {actual:e}, not {exact:e}"
+        );
+    }
+}
+
+#[test]
+fn dequantise_q8_0_gives_the_numbers_of_the_file() {
+    let mut random = Random(6);
+    for pieces in [1, 2, 24] {
+        for kind in [0x0000, 0x8001, 0x03ff, 0x2c00, 0x7bff, 0x7c00, 0x7e00] {
+            let rows = q8_rows(pieces, || kind, || random.bits() as i8);
+            for (shift, factor) in [(0, 1.0), (1, 27.712_812)] {
+                // An odd start, and an end at the page.
+                let row = &rows[..pieces * Q8_0_BYTES];
+                let padded = [&rows[..shift], row].concat();
+                let run = |kernels: Kernels, place| {
+                    let mut out = Guarded::new(place, &vec![UNSET; pieces * BLOCK]);
+                    let padded = Guarded::new(place, &padded);
+                    kernels.dequantise_q8_0(&padded[shift..], factor, &mut out);
+                    out.to_vec()
+                };
+                check_floats("dequantise_q8_0", run);
+                let expected: Vec<f32> = row
+                    .chunks_exact(Q8_0_BYTES)
+                    .flat_map(|block| {
+                        let scale = half::f16::from_le_bytes([block[0], block[1]]).to_f32();
+                        block[2..]
+                            .iter()
+                            .map(move |v| f32::from(*v as i8) * scale * factor)
+                    })
+                    .collect();
+                let actual = run(scalar(), Place::End);
+                assert_same_bits(&actual, &expected, || format!("scale {kind:#06x}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn accumulate_adds_value_by_value() {
+    let mut random = Random(7);
+    for pieces in [1, 2, 3, 24] {
+        for x in hard_rows(&mut random, pieces * BLOCK) {
+            let start = random.floats(x.len(), 1.0);
+            let run = |kernels: Kernels, place| {
+                let mut sum = Guarded::new(place, &start);
+                kernels.accumulate(&mut sum, &Guarded::new(place, &x));
+                sum.to_vec()
+            };
+            check_floats("accumulate", run);
+            let expected: Vec<f32> = start.iter().zip(&x).map(|(sum, x)| sum + x).collect();
+            assert_same_bits(&run(scalar(), Place::End), &expected, || {
+                "accumulate".into()
+            });
+        }
+    }
+}

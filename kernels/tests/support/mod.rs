@@ -1,0 +1,187 @@
+//! What the kernel tests share: instruction sets, seeded numbers, buffers between unmapped pages.
+
+// Each test file is a crate of its own and uses its part of this module.
+#![allow(dead_code)]
+
+use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, PANEL, Q8_0_BYTES};
+use std::io::Write;
+use std::ops::{Deref, DerefMut};
+
+/// Runs `test` with the kernels of every instruction set this CPU has and names the others.
+pub fn on_each_isa(mut test: impl FnMut(Kernels)) {
+    for isa in Isa::ALL {
+        match Kernels::for_isa(isa) {
+            Some(kernels) => test(kernels),
+            // Past the capture of `eprintln!`: a skipped set must be seen even where all tests pass.
+            None => writeln!(std::io::stderr(), "skipped: this CPU cannot run {isa}").unwrap(),
+        }
+    }
+}
+
+/// The specification.
+pub fn scalar() -> Kernels {
+    Kernels::for_isa(Isa::Scalar).expect("the scalar kernels run anywhere")
+}
+
+/// Equal bits; a NaN equals every NaN, for `f16_to_f32` promises no payload.
+#[track_caller]
+pub fn assert_same_bits(actual: &[f32], expected: &[f32], what: impl Fn() -> String) {
+    assert_eq!(actual.len(), expected.len());
+    for (at, (a, e)) in actual.iter().zip(expected).enumerate() {
+        assert!(
+            a.to_bits() == e.to_bits() || a.is_nan() && e.is_nan(),
+            "{}: value {at} is {a:e}, expected {e:e}",
+            what()
+        );
+    }
+}
+
+/// Equal blocks, their scales by bits.
+#[track_caller]
+pub fn assert_same_blocks(
+    actual: &[ActivationBlock],
+    expected: &[ActivationBlock],
+    what: impl Fn() -> String,
+) {
+    assert_eq!(actual.len(), expected.len());
+    for (at, (a, e)) in actual.iter().zip(expected).enumerate() {
+        assert!(
+            a.scale.to_bits() == e.scale.to_bits()
+                && a.correction == e.correction
+                && a.values == e.values,
+            "{}: block {at} is {a:?}, expected {e:?}",
+            what()
+        );
+    }
+}
+
+/// Seeded numbers (splitmix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// Uniform in −`bound`..`bound`.
+    pub fn float(&mut self, bound: f32) -> f32 {
+        ((self.bits() >> 40) as f32 / 8_388_608.0 - 1.0) * bound
+    }
+
+    pub fn floats(&mut self, count: usize, bound: f32) -> Vec<f32> {
+        (0..count).map(|_| self.float(bound)).collect()
+    }
+
+    /// One of `choices`.
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.bits() as usize % choices.len()]
+    }
+}
+
+/// 32 rows of Q8_0 weights as they lie in a file.
+pub fn q8_rows(
+    blocks: usize,
+    mut scale: impl FnMut() -> u16,
+    mut value: impl FnMut() -> i8,
+) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(PANEL * blocks * Q8_0_BYTES);
+    for _ in 0..PANEL * blocks {
+        bytes.extend(scale().to_le_bytes());
+        bytes.extend((0..BLOCK).map(|_| value() as u8));
+    }
+    bytes
+}
+
+/// A block of activations whose correction fits its values.
+pub fn activation(scale: f32, mut value: impl FnMut() -> i8) -> ActivationBlock {
+    let values: [i8; BLOCK] = std::array::from_fn(|_| value());
+    ActivationBlock {
+        scale,
+        correction: -128 * values.iter().map(|value| i32::from(*value)).sum::<i32>(),
+        values,
+    }
+}
+
+/// Where a guarded buffer lies between its two unmapped pages.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    /// Right after the first.
+    Start,
+    /// Ending exactly at the second.
+    End,
+}
+
+pub const PLACES: [Place; 2] = [Place::Start, Place::End];
+
+/// A slice with an unmapped page on either side: an access beyond it at its side of the page ends the test.
+pub struct Guarded<T> {
+    map: *mut libc::c_void,
+    map_bytes: usize,
+    data: *mut T,
+    length: usize,
+}
+
+impl<T: Copy> Guarded<T> {
+    pub fn new(place: Place, values: &[T]) -> Self {
+        let size = size_of_val(values);
+        // SAFETY: a fresh private mapping; the pages between the first and the last are made accessible before the
+        // values are copied to them, where they fit at an address that the assertion shows to be aligned.
+        unsafe {
+            let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
+            let inner = size.div_ceil(page).max(1) * page;
+            let map_bytes = inner + 2 * page;
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let map = libc::mmap(
+                std::ptr::null_mut(),
+                map_bytes,
+                libc::PROT_NONE,
+                flags,
+                -1,
+                0,
+            );
+            assert_ne!(map, libc::MAP_FAILED);
+            let first = map.byte_add(page);
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            assert_eq!(libc::mprotect(first, inner, access), 0);
+            let data = match place {
+                Place::Start => first,
+                Place::End => first.byte_add(inner - size),
+            }
+            .cast::<T>();
+            assert!(data.is_aligned());
+            data.copy_from_nonoverlapping(values.as_ptr(), values.len());
+            Guarded {
+                map,
+                map_bytes,
+                data,
+                length: values.len(),
+            }
+        }
+    }
+}
+
+impl<T> Deref for Guarded<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `new` has put so many values there; the mapping lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.data, self.length) }
+    }
+}
+
+impl<T> DerefMut for Guarded<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`; `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.data, self.length) }
+    }
+}
+
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `new` made; no slice of it outlives `self`.
+        unsafe { libc::munmap(self.map, self.map_bytes) };
+    }
+}
