@@ -6,16 +6,22 @@
 use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, PANEL, Q8_0_BYTES};
 use std::io::Write;
 use std::ops::{Deref, DerefMut};
+use std::sync::Once;
 
-/// Runs `test` with the kernels of every instruction set this CPU has and names the others.
-pub fn on_each_isa(mut test: impl FnMut(Kernels)) {
-    for isa in Isa::ALL {
-        match Kernels::for_isa(isa) {
-            Some(kernels) => test(kernels),
+/// Runs `test` with the kernels of every instruction set this CPU has and names the others, once a test file.
+pub fn on_each_isa(test: impl FnMut(Kernels)) {
+    static NAMED: Once = Once::new();
+    NAMED.call_once(|| {
+        for isa in Isa::ALL.into_iter().filter(|isa| !isa.is_supported()) {
+            let line = format!("skipped: this CPU cannot run {isa}\n");
             // Past the capture of `eprintln!`: a skipped set must be seen even where all tests pass.
-            None => writeln!(std::io::stderr(), "skipped: this CPU cannot run {isa}").unwrap(),
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
         }
-    }
+    });
+    Isa::ALL
+        .into_iter()
+        .filter_map(Kernels::for_isa)
+        .for_each(test);
 }
 
 /// The specification.
