@@ -1,0 +1,208 @@
+//! Tensors: their types, shapes and places.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::cursor::{Cursor, FETCH_AGAIN};
+use crate::Result;
+
+/// The longest tensor name that the format allows, in bytes.
+const MAX_NAME: u64 = 64;
+/// The most dimensions that the format allows.
+const MAX_DIMENSIONS: u32 = 4;
+/// Values in a block of Q8_0.
+const Q8_0_VALUES: u64 = 32;
+/// Bytes of a block of Q8_0: an f16 scale, then 32 int8.
+const Q8_0_BYTES: u64 = 34;
+
+/// How a tensor's values are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TensorType {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an `f32`.
+    Bf16,
+    /// Blocks of 32 int8 with one f16 scale.
+    Q8_0,
+    /// Any other type, by its number in ggml; its size is not known here.
+    Other(u32),
+}
+
+impl TensorType {
+    fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::F32,
+            1 => Self::F16,
+            8 => Self::Q8_0,
+            30 => Self::Bf16,
+            other => Self::Other(other),
+        }
+    }
+
+    /// The bytes of a row of `columns` values, or `None` if the type's layout is not known here,
+    /// the row is not a whole number of blocks, or the size overflows.
+    pub fn row_bytes(self, columns: u64) -> Option<u64> {
+        match self {
+            Self::F32 => columns.checked_mul(4),
+            Self::F16 | Self::Bf16 => columns.checked_mul(2),
+            Self::Q8_0 if columns.is_multiple_of(Q8_0_VALUES) => {
+                (columns / Q8_0_VALUES).checked_mul(Q8_0_BYTES)
+            }
+            Self::Q8_0 | Self::Other(_) => None,
+        }
+    }
+}
+
+/// The name that ggml gives the type.
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::Q8_0 => "Q8_0",
+            Self::Other(2) => "Q4_0",
+            Self::Other(3) => "Q4_1",
+            Self::Other(6) => "Q5_0",
+            Self::Other(7) => "Q5_1",
+            Self::Other(9) => "Q8_1",
+            Self::Other(10) => "Q2_K",
+            Self::Other(11) => "Q3_K",
+            Self::Other(12) => "Q4_K",
+            Self::Other(13) => "Q5_K",
+            Self::Other(14) => "Q6_K",
+            Self::Other(15) => "Q8_K",
+            Self::Other(16) => "IQ2_XXS",
+            Self::Other(17) => "IQ2_XS",
+            Self::Other(18) => "IQ3_XXS",
+            Self::Other(19) => "IQ1_S",
+            Self::Other(20) => "IQ4_NL",
+            Self::Other(21) => "IQ3_S",
+            Self::Other(22) => "IQ2_S",
+            Self::Other(23) => "IQ4_XS",
+            Self::Other(24) => "I8",
+            Self::Other(25) => "I16",
+            Self::Other(26) => "I32",
+            Self::Other(27) => "I64",
+            Self::Other(28) => "F64",
+            Self::Other(29) => "IQ1_M",
+            Self::Other(34) => "TQ1_0",
+            Self::Other(35) => "TQ2_0",
+            Self::Other(39) => "MXFP4",
+            Self::Other(number) => return write!(f, "number {number}"),
+        })
+    }
+}
+
+/// One tensor of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name, as in `blk.0.attn_q.weight`.
+    pub name: String,
+    /// How its values are stored.
+    pub kind: TensorType,
+    /// Its dimensions, the fastest first: `[columns, rows]` for a matrix. None is zero.
+    pub dims: Vec<u64>,
+    /// Where its bytes stand in the file. Empty, at its start, for [`TensorType::Other`].
+    pub range: Range<usize>,
+}
+
+/// A tensor as its header describes it, before the place of the data is known.
+pub(super) struct Header {
+    name: String,
+    kind: TensorType,
+    dims: Vec<u64>,
+    /// Counted from the start of the data.
+    offset: u64,
+    /// `None` for a type whose layout is not known.
+    size: Option<u64>,
+}
+
+impl Header {
+    /// Reads the header of tensor number `index`.
+    pub(super) fn read(cursor: &mut Cursor, index: u64) -> Result<Self> {
+        let name = cursor.name(&format!("name of tensor {index}"), MAX_NAME)?;
+        let field = field(name);
+        let count = cursor.u32(&field)?;
+        if !(1..=MAX_DIMENSIONS).contains(&count) {
+            let problem = format!("has {count} dimensions, not 1 to {MAX_DIMENSIONS}");
+            return Err(cursor.error(&field, problem, FETCH_AGAIN));
+        }
+        let dims = (0..count)
+            .map(|_| cursor.u64(&field))
+            .collect::<Result<Vec<_>>>()?;
+        let number = cursor.u32(&field)?;
+        let kind = TensorType::from_number(number);
+        let offset = cursor.u64(&field)?;
+        let rows = dims[1..]
+            .iter()
+            .try_fold(1u64, |product, &dim| product.checked_mul(dim));
+        let values = rows.and_then(|rows| rows.checked_mul(dims[0]));
+        let (Some(rows), Some(1..)) = (rows, values) else {
+            let problem = format!("has the impossible shape {dims:?}");
+            return Err(cursor.error(&field, problem, FETCH_AGAIN));
+        };
+        let size = kind
+            .row_bytes(dims[0])
+            .and_then(|bytes| bytes.checked_mul(rows));
+        if size.is_none() && !matches!(kind, TensorType::Other(_)) {
+            let problem = format!("has rows of {} values, which {kind} cannot hold", dims[0]);
+            let remedy = "Q8_0 stores rows in blocks of 32: convert the tensor to F16 instead";
+            return Err(cursor.error(&field, problem, remedy));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            kind,
+            dims,
+            offset,
+            size,
+        })
+    }
+
+    /// Places the tensor in a file of `file_len` bytes whose data begin at byte `data`.
+    pub(super) fn place(
+        self,
+        cursor: &Cursor,
+        data: u64,
+        alignment: u64,
+        file_len: u64,
+    ) -> Result<TensorInfo> {
+        if !self.offset.is_multiple_of(alignment) {
+            return Err(cursor.error(
+                &field(&self.name),
+                format!(
+                    "starts at offset {}, not at a multiple of {alignment}",
+                    self.offset
+                ),
+                FETCH_AGAIN,
+            ));
+        }
+        let start = data.checked_add(self.offset);
+        let end = start.and_then(|start| start.checked_add(self.size.unwrap_or(0)));
+        match (start, end) {
+            (Some(start), Some(end)) if end <= file_len => Ok(TensorInfo {
+                name: self.name,
+                kind: self.kind,
+                dims: self.dims,
+                range: start as usize..end as usize, // at most the length of the map
+            }),
+            _ => Err(cursor.error(
+                &field(&self.name),
+                format!(
+                    "lies at offset {} of the data with {} bytes, but the file ends after {}",
+                    self.offset,
+                    self.size.unwrap_or(0),
+                    file_len.saturating_sub(data)
+                ),
+                FETCH_AGAIN,
+            )),
+        }
+    }
+}
+
+/// How errors name a tensor.
+pub(super) fn field(name: &str) -> String {
+    format!("tensor {name}")
+}

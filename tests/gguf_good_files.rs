@@ -1,0 +1,180 @@
+//! Files that must open: every supported type and variant, and the real model.
+
+use std::path::{Path, PathBuf};
+
+use lanewise::gguf::{Gguf, TensorType, Value as Read, ValueType};
+use lanewise::model::{Config, MatrixType, Weights};
+use lanewise_tools::gguf_writer::{Encoding, File, Value};
+use lanewise_tools::tiny_model::{self, Options};
+
+fn load(name: &str, file: &File) -> (Gguf, Config, Weights) {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("good-{name}.gguf"));
+    file.write(&path).unwrap();
+    load_at(&path)
+}
+
+fn load_at(path: &Path) -> (Gguf, Config, Weights) {
+    let gguf = Gguf::open(path).unwrap();
+    let config = Config::from_gguf(&gguf).unwrap();
+    let weights = Weights::from_gguf(&gguf, &config).unwrap();
+    weights.verify(&gguf).unwrap();
+    (gguf, config, weights)
+}
+
+/// The real model; `None` (and a line that says so) where there is none, unless it is required.
+fn real_model() -> Option<PathBuf> {
+    let path = std::env::var_os("LANEWISE_MODEL").map_or_else(
+        || {
+            std::env::home_dir()
+                .unwrap_or_default()
+                .join(".cache/embeddinggemma/embeddinggemma-300m-q8_0.gguf")
+        },
+        PathBuf::from,
+    );
+    if path.exists() {
+        return Some(path);
+    }
+    let required = std::env::var("LANEWISE_REQUIRE_MODEL").is_ok_and(|value| value == "1");
+    assert!(!required, "{} is missing", path.display());
+    println!("skipped: {} is missing", path.display());
+    None
+}
+
+#[test]
+fn the_real_file_has_the_tensors_and_hyperparameters_that_are_published() {
+    let Some(path) = real_model() else { return };
+    let (gguf, config, weights) = load_at(&path);
+    assert_eq!((gguf.version(), gguf.alignment()), (3, 32));
+    assert_eq!(gguf.tensors().len(), 316);
+    let expected = Config {
+        layers: 24,
+        hidden: 768,
+        feed_forward: 1152,
+        heads: 3,
+        kv_heads: 1,
+        head_dim: 256,
+        value_dim: 256,
+        context: 2048,
+        rms_norm_eps: 1e-6,
+        sliding_window: 512,
+        sliding_window_pattern: 6,
+        rope_base_global: 1e6,
+        rope_base_local: 1e4,
+        vocabulary: 262_144,
+    };
+    assert_eq!(config, expected);
+    let global: Vec<usize> = (0..24).filter(|&layer| config.is_global(layer)).collect();
+    assert_eq!(global, [5, 11, 17, 23]);
+    let layers = weights.layers.iter().flat_map(|layer| layer.matrices());
+    let bytes: usize = layers.map(|matrix| matrix.range.len()).sum();
+    assert_eq!(bytes, 107_790_336);
+    assert!(weights.dense.is_some());
+
+    let tokens = gguf.required_array("tokenizer.ggml.tokens").unwrap();
+    assert_eq!(tokens.element(), ValueType::String);
+    let mut tokens = gguf.strings(tokens).unwrap();
+    assert_eq!(tokens.clone().count(), 262_144);
+    assert_eq!(tokens.nth(9259), Some(&b"Hello"[..]));
+    let scores = gguf.required_array("tokenizer.ggml.scores").unwrap();
+    assert_eq!(gguf.f32s(scores).unwrap().len(), 262_144);
+    let types = gguf.required_array("tokenizer.ggml.token_type").unwrap();
+    assert_eq!(gguf.i32s(types).unwrap().next(), Some(3));
+}
+
+#[test]
+fn every_supported_matrix_type_loads_with_its_values() {
+    for (encoding, kind, row_bytes) in [
+        (Encoding::Q8_0, MatrixType::Q8_0, 68),
+        (Encoding::F32, MatrixType::F32, 256),
+        (Encoding::F16, MatrixType::F16, 128),
+        (Encoding::Bf16, MatrixType::Bf16, 128),
+    ] {
+        let options = Options {
+            encoding,
+            ..Options::default()
+        };
+        let mut file = tiny_model::build(&options);
+        let (gguf, config, weights) = load(&format!("{encoding:?}"), &file);
+        assert_eq!((config.layers, config.hidden, config.heads), (2, 64, 3));
+        let matrix = &weights.layers[1].ffn_up;
+        assert_eq!((matrix.kind, matrix.rows, matrix.columns), (kind, 96, 64));
+        assert_eq!(matrix.row_bytes(), row_bytes);
+        assert_eq!(
+            matrix.data(&gguf),
+            file.tensor_mut("blk.1.ffn_up.weight").data
+        );
+        let tensor = gguf.tensor("blk.1.ffn_up.weight").unwrap();
+        assert_eq!(tensor.kind, kind.tensor_type());
+    }
+}
+
+#[test]
+fn versions_2_and_3_and_other_alignments_open() {
+    for (version, alignment) in [(2, 32), (3, 64), (3, 8), (3, 4096)] {
+        let mut file = tiny_model::build(&Options::default());
+        file.version = version;
+        file.alignment = alignment;
+        file.set("general.alignment", Value::U32(alignment as u32));
+        let (gguf, ..) = load(&format!("version-{version}-{alignment}"), &file);
+        assert_eq!(gguf.version(), version);
+        assert_eq!(gguf.alignment(), alignment as u64);
+    }
+}
+
+#[test]
+fn files_without_heads_say_so_and_files_without_a_local_rope_base_get_10000() {
+    let options = Options {
+        no_dense: true,
+        no_swa_base: true,
+        layers: 7,
+        ..Options::default()
+    };
+    let (_, config, weights) = load("bare", &tiny_model::build(&options));
+    assert!(weights.dense.is_none());
+    assert_eq!(config.rope_base_local, 10_000.0);
+    let global: Vec<usize> = (0..7).filter(|&layer| config.is_global(layer)).collect();
+    assert_eq!(global, [5]);
+}
+
+#[test]
+fn a_file_without_key_length_divides_the_hidden_size_among_the_heads() {
+    let mut file = tiny_model::build(&Options {
+        heads: 2,
+        ..Options::default()
+    });
+    file.remove("gemma-embedding.attention.key_length");
+    file.remove("gemma-embedding.attention.value_length");
+    assert_eq!(load("no-key-length", &file).1.head_dim, 32);
+}
+
+#[test]
+fn the_metadata_are_listed_with_their_values() {
+    let (gguf, ..) = load("metadata", &tiny_model::build(&Options::default()));
+    let keys: Vec<&str> = gguf.metadata().map(|(key, _)| key).collect();
+    assert!(keys.is_sorted());
+    assert_eq!(
+        gguf.value("tokenizer.ggml.bos_token_id"),
+        Some(&Read::U32(2))
+    );
+    assert_eq!(gguf.required_str("tokenizer.ggml.model").unwrap(), "llama");
+    assert_eq!(gguf.optional_str("no.such.key").unwrap(), None);
+    assert_eq!(
+        gguf.optional_bool("tokenizer.ggml.add_bos_token").unwrap(),
+        Some(true)
+    );
+    assert!(gguf.tensor("no.such.tensor").is_none());
+    assert_eq!(gguf.tensors()[0].kind, TensorType::Q8_0);
+}
+
+#[test]
+fn the_same_options_write_the_same_bytes() {
+    let bytes = |seed| {
+        tiny_model::build(&Options {
+            seed,
+            ..Options::default()
+        })
+        .to_bytes()
+    };
+    assert_eq!(bytes(1), bytes(1));
+    assert_ne!(bytes(1), bytes(2));
+}
