@@ -3,6 +3,7 @@
 //! [`Embedder`] is the way in: it opens a GGUF file and turns texts into vectors. The modules
 //! below it are public for tools and tests.
 
+mod builder;
 mod embedder;
 mod error;
 pub mod gguf;
@@ -13,9 +14,8 @@ pub mod runtime;
 pub mod stub;
 pub mod tokenizer;
 
-pub use embedder::{
-    Embedder, EmbedderBuilder, Embedding, Encoded, Input, OpeningTimes, Overflow, Usage, cosine,
-};
+pub use builder::{EmbedderBuilder, OpeningTimes};
+pub use embedder::{Embedder, Embedding, Encoded, Input, Overflow, Usage, cosine};
 pub use error::{Error, Result};
 pub use locate::find_model;
 pub use prompt::Prompt;
