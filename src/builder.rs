@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::stub::isa::Isa;
-use crate::stub::model::Model;
-use crate::stub::runtime::{Runtime, Settings};
+use crate::model::Model;
+use crate::runtime::{Runtime, Settings};
 use crate::tokenizer::Tokenizer;
 use crate::{Embedder, Error, Overflow, Result};
+use lanewise_kernels::Isa;
 
 /// The width of EmbeddingGemma, and the shorter lengths that it was trained to be cut to.
 const TRAINED_WIDTH: usize = 768;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::stub::model::Model;
-use crate::stub::runtime::Runtime;
+use crate::model::Model;
+use crate::runtime::Runtime;
 use crate::tokenizer::Tokenizer;
 use crate::{EmbedderBuilder, Error, OpeningTimes, Prompt, Result};
 

@@ -11,12 +11,11 @@ mod locate;
 pub mod model;
 mod prompt;
 pub mod runtime;
-pub mod stub;
 pub mod tokenizer;
 
 pub use builder::{EmbedderBuilder, OpeningTimes};
 pub use embedder::{Embedder, Embedding, Encoded, Input, Overflow, Usage, cosine};
 pub use error::{Error, Result};
+pub use lanewise_kernels::Isa;
 pub use locate::find_model;
 pub use prompt::Prompt;
-pub use stub::isa::Isa;

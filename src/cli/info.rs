@@ -7,8 +7,8 @@ use std::sync::Arc;
 use clap::Args;
 use lanewise::Isa;
 use lanewise::gguf::Gguf;
-use lanewise::stub::model::Model;
-use lanewise::stub::runtime::Runtime;
+use lanewise::model::Model;
+use lanewise::runtime::Runtime;
 use serde::Serialize;
 
 use super::Outcome;
