@@ -389,7 +389,8 @@ impl Kernels {
 
     /// Packs the values of one panel of 32 channels for [`Kernels::attention_weighted_sum`].
     ///
-    /// `values` is 32 values a token; `packed` takes `ceil(tokens / value_group) * 32` lanes, `scales` one a channel.
+    /// `values` is 32 values a token; `packed` takes `ceil(tokens / value_group) * 32` lanes, `scales` 32 scales and 32
+    /// means: the packed integers are what is left of the values without the mean of their channel.
     ///
     /// # Panics
     ///
@@ -398,7 +399,8 @@ impl Kernels {
         let tokens = values.len() / PANEL;
         assert_eq!(values.len(), tokens * PANEL);
         assert!(
-            packed.len() >= tokens.div_ceil(self.0.value_group) * PANEL && scales.len() == PANEL
+            packed.len() >= tokens.div_ceil(self.0.value_group) * PANEL
+                && scales.len() == 2 * PANEL
         );
         unsafe {
             (self.0.pack_values)(
@@ -411,7 +413,7 @@ impl Kernels {
     }
 
     /// Softmax weights times values for one panel of 32 channels:
-    /// `out[r][c] = f32(Σ_key weights[r][key] values[key][c]) × scales[c] × factors[r]`.
+    /// `out[r][c] = f32(Σ_key weights[r][key] values[key][c]) × scales[c] × factors[r] + means[c]`.
     ///
     /// Row `r` of the weights starts at `r * weight_stride` and counts `packed.len() / 32` lanes of tokens; its 32
     /// outputs start at `r * out_stride`.
@@ -433,7 +435,7 @@ impl Kernels {
         let count = factors.len();
         let groups = packed.len() / PANEL;
         let keys = groups * self.0.value_group;
-        assert!(packed.len() == groups * PANEL && scales.len() == PANEL && keys <= MAX_KEYS);
+        assert!(packed.len() == groups * PANEL && scales.len() == 2 * PANEL && keys <= MAX_KEYS);
         assert!(
             count == 0
                 || (weight_stride >= keys && (count - 1) * weight_stride + keys <= weights.len())

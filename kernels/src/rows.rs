@@ -265,10 +265,15 @@ pub unsafe fn softmax<V: Vector>(scores: *const f32, padded: usize, out: *mut u8
     }
 }
 
-/// Values of one panel of 32 channels, quantised with one scale a channel and packed for the weighted sum.
+/// Values of one panel of 32 channels, less each channel's mean, quantised with one scale a channel and packed for the
+/// weighted sum.
+///
+/// Softmax weights sum to one, so the weighted mean of what remains, plus the mean, is the weighted mean; and rounding a
+/// weight, or losing a small one, costs only the distance of its value from the mean.
 ///
 /// Token `t` lies at `values + 32 t`. Out come `ceil(tokens / GROUP)` groups of 32 lanes of 32 bits; a lane holds
-/// `GROUP` consecutive tokens of its channel, 4 as bytes or 2 as 16-bit words, zeros beyond the last.
+/// `GROUP` consecutive tokens of its channel, 4 as bytes or 2 as 16-bit words, zeros beyond the last. `scales` takes 32
+/// scales, then 32 means.
 #[inline(always)]
 pub unsafe fn pack_values<V: Vector, const GROUP: usize>(
     values: *const f32,
@@ -279,18 +284,23 @@ pub unsafe fn pack_values<V: Vector, const GROUP: usize>(
     // SAFETY: see the module.
     unsafe {
         for half in [0, LANES] {
+            let load = |token: usize| V::load(values.add(token * BLOCK + half));
+            let mut sum = V::splat(0.0);
+            for token in 0..tokens {
+                sum = sum.add(load(token));
+            }
+            let mean = sum.div(V::splat(tokens.max(1) as f32));
             let mut largest = V::splat(0.0);
             for token in 0..tokens {
-                largest = largest.max(V::load(values.add(token * BLOCK + half)).abs());
+                largest = largest.max(load(token).sub(mean).abs());
             }
             // A channel of zeros: 127 / tiny would overflow, and 0 × its inverse must stay 0.
             let inverse = V::splat(127.0).div(largest.max(V::splat(f32::MIN_POSITIVE * 127.0)));
             largest.div(V::splat(127.0)).store(scales.add(half));
+            mean.store(scales.add(BLOCK + half));
             let value = |token: usize| {
                 if token < tokens {
-                    V::load(values.add(token * BLOCK + half))
-                        .mul(inverse)
-                        .round()
+                    load(token).sub(mean).mul(inverse).round()
                 } else {
                     V::splat(0.0).round()
                 }

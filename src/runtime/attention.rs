@@ -214,7 +214,7 @@ impl Heads {
                 padded,
                 &worker.factors,
                 &packed[groups.start * PANEL..groups.end * PANEL],
-                &self.value_scales[at * PANEL..][..PANEL],
+                &self.value_scales[at * 2 * PANEL..][..2 * PANEL],
                 &mut worker.attended[panel * PANEL..],
                 dim,
             );

@@ -97,7 +97,7 @@ impl Batch {
             let lanes = ids.len().div_ceil(kernels.value_group()) * PANEL;
             for _ in 0..value_panels {
                 push_after(&mut self.value_ends, lanes);
-                push_after(&mut self.value_scale_ends, PANEL);
+                push_after(&mut self.value_scale_ends, 2 * PANEL);
             }
         }
         let tokens = self.ids.len();

@@ -75,6 +75,13 @@ pub unsafe fn weighted_sum(
         products(
             count, pair, values, groups, scales, factors, out, out_stride,
         );
+        for row in 0..count {
+            for lane in (0..PANEL).step_by(8) {
+                let out = out.add(row * out_stride + lane);
+                let mean = _mm256_loadu_ps(scales.add(PANEL + lane));
+                _mm256_storeu_ps(out, _mm256_add_ps(_mm256_loadu_ps(out), mean));
+            }
+        }
     }
 }
 

@@ -97,7 +97,7 @@ unsafe fn scores_tile<const ROWS: usize>(
                 sum[1] = _mm512_dpwssd_epi32(sum[1], high, two);
             }
         }
-        store_scaled(&sums, key_scales, query_scales, out, out_stride);
+        store_scaled::<ROWS, false>(&sums, key_scales, query_scales, out, out_stride);
     }
 }
 
@@ -162,14 +162,15 @@ unsafe fn weighted_tile<const ROWS: usize>(
                 sum[1] = _mm512_dpbusd_epi32(sum[1], four, high);
             }
         }
-        store_scaled(&sums, scales, factors, out, out_stride);
+        store_scaled::<ROWS, true>(&sums, scales, factors, out, out_stride);
     }
 }
 
-/// `out[row][lane] = sums[row][lane] × lane_scales[lane] × row_scales[row]`.
+/// `out[row][lane] = sums[row][lane] × lane_scales[lane] × row_scales[row]`, plus the lane's offset, stored 32 values after
+/// its scale, with `OFFSETS`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn store_scaled<const ROWS: usize>(
+unsafe fn store_scaled<const ROWS: usize, const OFFSETS: bool>(
     sums: &[[__m512i; 2]; ROWS],
     lane_scales: *const f32,
     row_scales: *const f32,
@@ -179,10 +180,21 @@ unsafe fn store_scaled<const ROWS: usize>(
     // SAFETY: 32 lane scales, ROWS row scales and ROWS rows of 32 values, as the callers vouch for.
     unsafe {
         for half in 0..2 {
-            let lane_scales = _mm512_loadu_ps(lane_scales.add(16 * half));
+            let lane_scales = lane_scales.add(16 * half);
+            let offsets = if OFFSETS {
+                _mm512_loadu_ps(lane_scales.add(PANEL))
+            } else {
+                _mm512_setzero_ps()
+            };
+            let lane_scales = _mm512_loadu_ps(lane_scales);
             for (row, sum) in sums.iter().enumerate() {
                 let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[half]), lane_scales);
                 let scaled = _mm512_mul_ps(scaled, _mm512_set1_ps(*row_scales.add(row)));
+                let scaled = if OFFSETS {
+                    _mm512_add_ps(scaled, offsets)
+                } else {
+                    scaled
+                };
                 _mm512_storeu_ps(out.add(row * out_stride + 16 * half), scaled);
             }
         }

@@ -48,7 +48,7 @@ pub unsafe fn scores(
 /// # Safety
 ///
 /// `count` rows of at least `groups * VALUE_GROUP` weights, `weight_stride` apart; `values` holds `groups * 32` packed
-/// lanes, `scales` 32 scales, `factors` one factor a row; rows of 32 values go to `out`, `out_stride` apart.
+/// lanes, `scales` 32 scales and 32 means, `factors` one factor a row; rows of 32 values go to `out`, `out_stride` apart.
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn weighted_sum(
     weights: *const u8,
@@ -76,8 +76,8 @@ pub unsafe fn weighted_sum(
                 }
             }
             for (channel, sum) in sums.iter().enumerate() {
-                *out.add(row * out_stride + channel) =
-                    *sum as f32 * *scales.add(channel) * *factors.add(row);
+                let scaled = *sum as f32 * *scales.add(channel) * *factors.add(row);
+                *out.add(row * out_stride + channel) = scaled + *scales.add(PANEL + channel);
             }
         }
     }
