@@ -8,7 +8,7 @@
 //! All functions here read and write exactly what their documents say; the safe wrappers in [`crate::Kernels`] check
 //! lengths. The caller enables the instruction set of `V`.
 
-use crate::layout::{ActivationBlock, BLOCK, HEAD_MAX, MAX_HEAD_DIM, Q8_0_BYTES};
+use crate::layout::{ActivationBlock, BLOCK, HEAD_MAX, MAX_HEAD_DIM, Q8_0_BYTES, WEIGHT_MAX};
 use crate::math::{exp, gelu_tanh};
 use crate::vector::{LANES, Vector};
 
@@ -241,11 +241,11 @@ pub unsafe fn quantise<V: Vector>(
     }
 }
 
-/// Softmax over `scores[..padded]` as 8-bit weights, 255 for the largest; returns their sum.
+/// Softmax over `scores[..padded]` as integer weights, [`WEIGHT_MAX`] for the largest; returns their sum.
 ///
 /// `padded` is a multiple of 16; what the caller does not want counted is −∞ and gets 0.
 #[inline(always)]
-pub unsafe fn softmax<V: Vector>(scores: *const f32, padded: usize, out: *mut u8) -> i32 {
+pub unsafe fn softmax<V: Vector>(scores: *const f32, padded: usize, out: *mut i16) -> i32 {
     // SAFETY: see the module.
     unsafe {
         let mut largest = V::splat(f32::NEG_INFINITY);
@@ -256,9 +256,9 @@ pub unsafe fn softmax<V: Vector>(scores: *const f32, padded: usize, out: *mut u8
         let mut sum = V::splat(0.0).round();
         for at in (0..padded).step_by(LANES) {
             let weight = exp(V::load(scores.add(at)).sub(largest))
-                .mul(V::splat(255.0))
+                .mul(V::splat(WEIGHT_MAX as f32))
                 .round();
-            V::store_u8(weight, out.add(at));
+            V::store_i16(weight, out.add(at));
             sum = V::add_int(sum, weight);
         }
         V::reduce_int(sum)
@@ -271,11 +271,10 @@ pub unsafe fn softmax<V: Vector>(scores: *const f32, padded: usize, out: *mut u8
 /// Softmax weights sum to one, so the weighted mean of what remains, plus the mean, is the weighted mean; and rounding a
 /// weight, or losing a small one, costs only the distance of its value from the mean.
 ///
-/// Token `t` lies at `values + 32 t`. Out come `ceil(tokens / GROUP)` groups of 32 lanes of 32 bits; a lane holds
-/// `GROUP` consecutive tokens of its channel, 4 as bytes or 2 as 16-bit words, zeros beyond the last. `scales` takes 32
-/// scales, then 32 means.
+/// Token `t` lies at `values + 32 t`. Out come `ceil(tokens / 2)` steps of 32 lanes; a lane holds two consecutive
+/// tokens of its channel as 16-bit words, zeros beyond the last. `scales` takes 32 scales, then 32 means.
 #[inline(always)]
-pub unsafe fn pack_values<V: Vector, const GROUP: usize>(
+pub unsafe fn pack_values<V: Vector>(
     values: *const f32,
     tokens: usize,
     packed: *mut i32,
@@ -305,17 +304,9 @@ pub unsafe fn pack_values<V: Vector, const GROUP: usize>(
                     V::splat(0.0).round()
                 }
             };
-            for group in 0..tokens.div_ceil(GROUP) {
-                let token = group * GROUP;
-                let lanes = if GROUP == 4 {
-                    V::join_int::<16>(
-                        V::join_int::<8>(value(token), value(token + 1)),
-                        V::join_int::<8>(value(token + 2), value(token + 3)),
-                    )
-                } else {
-                    V::join_int::<16>(value(token), value(token + 1))
-                };
-                V::store_int(lanes, packed.add(group * BLOCK + half));
+            for step in 0..tokens.div_ceil(2) {
+                let lanes = V::join_int::<16>(value(2 * step), value(2 * step + 1));
+                V::store_int(lanes, packed.add(step * BLOCK + half));
             }
         }
     }

@@ -18,7 +18,7 @@ pub(super) struct Heads {
     /// A key panel's `[kv_head][head_dim / 2][32]` lanes.
     keys: Vec<i32>,
     key_scales: Vec<f32>,
-    /// A text's `[kv_head * head_dim / 32][groups of tokens][32]` lanes.
+    /// A text's `[kv_head * head_dim / 32][pairs of tokens][32]` lanes.
     values: Vec<i32>,
     value_scales: Vec<f32>,
 }
@@ -198,9 +198,7 @@ impl Heads {
             worker.factors[row] = 1.0 / kernels.softmax(scores, seen, weights) as f32;
         }
 
-        let value_group = kernels.value_group();
-        let groups =
-            first_key / value_group..(first_key + padded).min(length).div_ceil(value_group);
+        let steps = first_key / 2..(first_key + padded).min(length).div_ceil(2);
         let head_panels = dim / PANEL;
         let value_panels = config.kv_heads * head_panels;
         for panel in 0..head_panels {
@@ -213,7 +211,7 @@ impl Heads {
                 &worker.weights,
                 padded,
                 &worker.factors,
-                &packed[groups.start * PANEL..groups.end * PANEL],
+                &packed[steps.start * PANEL..steps.end * PANEL],
                 &self.value_scales[at * 2 * PANEL..][..2 * PANEL],
                 &mut worker.attended[panel * PANEL..],
                 dim,

@@ -2,7 +2,7 @@
 
 use crate::model::Config;
 use crate::{Error, Result};
-use lanewise_kernels::{Kernels, PANEL};
+use lanewise_kernels::PANEL;
 use std::ops::Range;
 
 /// Tokens a chunk of quantised activations holds at most: a multiple of the 6 of a tile, with all its blocks (48 × 960
@@ -58,13 +58,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Takes the texts of the next forward pass.
-    pub fn set(
-        &mut self,
-        texts: &[&[u32]],
-        config: &Config,
-        kernels: &Kernels,
-        threads: usize,
-    ) -> Result<()> {
+    pub fn set(&mut self, texts: &[&[u32]], config: &Config, threads: usize) -> Result<()> {
         self.clear();
         let width = config.heads * config.head_dim;
         let value_panels = config.kv_heads * config.head_dim / PANEL;
@@ -94,7 +88,7 @@ impl Batch {
                 self.key_ends.push(panels * config.head_dim / 2 * PANEL);
                 self.key_scale_ends.push(panels * PANEL);
             }
-            let lanes = ids.len().div_ceil(kernels.value_group()) * PANEL;
+            let lanes = ids.len().div_ceil(2) * PANEL;
             for _ in 0..value_panels {
                 push_after(&mut self.value_ends, lanes);
                 push_after(&mut self.value_scale_ends, 2 * PANEL);

@@ -121,8 +121,7 @@ impl Runtime {
             "one vector of {} a text",
             config.hidden
         );
-        self.batch
-            .set(texts, config, &self.kernels, self.pool.threads())?;
+        self.batch.set(texts, config, self.pool.threads())?;
         if texts.is_empty() {
             return Ok(());
         }

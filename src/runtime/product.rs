@@ -22,7 +22,7 @@ pub(super) struct Worker {
     gate: Vec<f32>,
     up: Vec<f32>,
     pub scores: Vec<f32>,
-    pub weights: Vec<u8>,
+    pub weights: Vec<i16>,
     pub factors: Vec<f32>,
     pub attended: Vec<f32>,
     pub keys: Vec<i16>,
