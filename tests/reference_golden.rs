@@ -144,6 +144,24 @@ fn a_text_has_the_same_bits_alone_and_in_a_batch() {
 }
 
 #[test]
+fn without_dense_heads_the_embedding_is_the_mean_of_the_last_hidden_state() {
+    let options = Options {
+        no_dense: true,
+        ..Options::default()
+    };
+    let loaded = Loaded::tiny("no-dense", &options);
+    let ids = [2, 30, 40, 50, 1];
+    let states = loaded.reference().hidden_states(&ids).unwrap();
+    assert_eq!(states.len(), loaded.config.layers + 1);
+    let mut sum = vec![0.0; loaded.config.hidden];
+    for token in states.last().unwrap().chunks_exact(sum.len()) {
+        sum.iter_mut().zip(token).for_each(|(sum, x)| *sum += x);
+    }
+    let cosine = cosine(&sum, &loaded.reference().embed(&ids).unwrap());
+    assert!(cosine > 0.999_999, "{cosine}");
+}
+
+#[test]
 fn every_matrix_type_gives_about_the_same_embedding() {
     let embed = |encoding| {
         let options = Options {

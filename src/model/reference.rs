@@ -6,6 +6,7 @@
 
 mod product;
 
+use std::panic::resume_unwind;
 use std::thread;
 
 use multiversion::multiversion;
@@ -57,31 +58,26 @@ impl<'a> Reference<'a> {
     pub fn embed_batch(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
         texts.iter().try_for_each(|ids| self.check(ids))?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let groups = balance(texts, cores);
-        let mut embeddings = vec![Vec::new(); texts.len()];
-        let results: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = groups
-                .iter()
-                .map(|group| {
-                    let texts: Vec<&[u32]> = group.iter().map(|&index| texts[index]).collect();
-                    scope.spawn(move || self.embed_checked(&texts))
+        let mut embeddings: Vec<_> = thread::scope(|scope| {
+            let embed_group = |group: Vec<usize>| {
+                scope.spawn(move || {
+                    let ids: Vec<&[u32]> = group.iter().map(|&index| texts[index]).collect();
+                    let embeddings = self.embed_checked(&ids);
+                    group.into_iter().zip(embeddings).collect::<Vec<_>>()
                 })
-                .collect();
-            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
-            threads.into_iter().map(join).collect()
+            let groups = balance(texts, cores).into_iter();
+            let threads: Vec<_> = groups.map(embed_group).collect();
+            let finished = threads.into_iter().map(|thread| thread.join());
+            finished
+                .flat_map(|group| group.unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
         });
-        for (index, embedding) in groups
-            .concat()
+        embeddings.sort_unstable_by_key(|&(index, _)| index);
+        embeddings
             .into_iter()
-            .zip(results.into_iter().flatten())
-        {
-            embeddings[index] = embedding?;
-        }
-        Ok(embeddings)
+            .map(|(_, embedding)| embedding)
+            .collect()
     }
 
     /// The residual stream of a text after the scaled embedding and after each layer:
@@ -129,6 +125,7 @@ impl<'a> Reference<'a> {
         Ok(())
     }
 
+    /// Layer by layer, so that each matrix is dequantised once for all texts.
     fn embed_checked(&self, texts: &[&[u32]]) -> Vec<Result<Vec<f32>>> {
         let mut x: Vec<_> = texts.iter().map(|ids| self.embed_tokens(ids)).collect();
         for layer in 0..self.config.layers {

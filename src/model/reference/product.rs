@@ -5,10 +5,11 @@ use multiversion::multiversion;
 use crate::gguf::Gguf;
 use crate::model::Matrix;
 
-/// Rows of a panel: one register of AVX-512, two of AVX2.
-const LANES: usize = 16;
-/// Tokens of a register tile: 12 accumulators and 2 registers of weights fit AVX2's 16.
-const TOKENS: usize = 6;
+/// Rows of a panel. A loop over 32 lanes becomes vector instructions; one over 16 the compiler
+/// unrolls first and then leaves scalar.
+const LANES: usize = 32;
+/// Tokens of a register tile: with 32 lanes, 12 of AVX2's 16 registers or 6 of AVX-512's 32.
+const TOKENS: usize = 3;
 
 /// A dequantised matrix in panels of [`LANES`] rows.
 ///
@@ -74,9 +75,9 @@ fn multiply_tile<const N: usize>(x: &[f32], panel: &[[f32; LANES]], out: &mut [f
     let tokens: [&[f32]; N] = std::array::from_fn(|token| &x[token * columns..][..columns]);
     let mut sums = [[0.0; LANES]; N];
     for (column, weights) in panel.iter().enumerate() {
-        for (sums, x) in sums.iter_mut().zip(tokens) {
+        for (sums, token) in sums.iter_mut().zip(tokens) {
             for (sum, weight) in sums.iter_mut().zip(weights) {
-                *sum = x[column].mul_add(*weight, *sum);
+                *sum = token[column].mul_add(*weight, *sum);
             }
         }
     }
