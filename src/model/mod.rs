@@ -1,6 +1,8 @@
 //! EmbeddingGemma: its hyperparameters, its weights as views, its forward pass.
 
 mod config;
+mod dequantise;
+mod reference;
 mod weights;
 
 use crate::Result;
@@ -9,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use config::Config;
+pub use reference::Reference;
 pub use weights::{Layer, Matrix, MatrixType, Weights};
 
 /// A model file, opened and checked: everything but the values of its matrices has been read.
