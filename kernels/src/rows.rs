@@ -36,13 +36,20 @@ unsafe fn load_piece<V: Vector>(from: *const f32) -> (V, V) {
     unsafe { (V::load(from), V::load(from.add(LANES))) }
 }
 
+/// What values up to `largest` are multiplied by to become integers up to `most`; 0 where that would overflow, so that
+/// values below 1e-30, which no later sum can tell from 0, become 0.
+#[inline(always)]
+fn inverse_unit(largest: f32, most: f32) -> f32 {
+    if largest > 1e-30 { most / largest } else { 0.0 }
+}
+
 /// 32 values as INT8: the scale is the largest magnitude / 127, rounding is to nearest even.
 #[inline(always)]
 unsafe fn quantise_piece<V: Vector>(low: V, high: V, out: *mut ActivationBlock) {
     // SAFETY: see the module.
     unsafe {
         let largest = low.abs().max(high.abs()).reduce_max();
-        let inverse = V::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let inverse = V::splat(inverse_unit(largest, 127.0));
         let (low, high) = (low.mul(inverse).round(), high.mul(inverse).round());
         store_block::<V>(low, high, largest / 127.0, out);
     }
@@ -54,7 +61,7 @@ unsafe fn quantise_piece_twice<V: Vector>(low: V, high: V, out: *mut ActivationB
     // SAFETY: see the module.
     unsafe {
         let largest = low.abs().max(high.abs()).reduce_max();
-        let inverse = V::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let inverse = V::splat(inverse_unit(largest, 127.0));
         let (low, high) = (low.mul(inverse), high.mul(inverse));
         let (first_low, first_high) = (low.round(), high.round());
         let scale = largest / 127.0 * (1.0 / 256.0);
@@ -79,7 +86,8 @@ unsafe fn store_block<V: Vector>(low: V::Int, high: V::Int, scale: f32, out: *mu
         V::store_i8(low, values);
         V::store_i8(high, values.add(LANES));
         (*out).scale = scale;
-        (*out).correction = -128 * V::reduce_int(V::add_int(low, high));
+        // Wrapping: integers made of infinities are meaningless, and the scale carries the infinity on.
+        (*out).correction = V::reduce_int(V::add_int(low, high)).wrapping_mul(-128);
     }
 }
 
@@ -184,11 +192,7 @@ pub unsafe fn head_norm_rope<V: Vector>(
             turned_second.store(head.add(half + at));
         }
         let largest = largest.reduce_max();
-        let inverse = V::splat(if largest > 0.0 {
-            HEAD_MAX as f32 / largest
-        } else {
-            0.0
-        });
+        let inverse = V::splat(inverse_unit(largest, HEAD_MAX as f32));
         for at in (0..2 * half).step_by(LANES) {
             V::store_i16(V::load(head.add(at)).mul(inverse).round(), out.add(at));
         }
@@ -293,8 +297,8 @@ pub unsafe fn pack_values<V: Vector>(
             for token in 0..tokens {
                 largest = largest.max(load(token).sub(mean).abs());
             }
-            // A channel of zeros: 127 / tiny would overflow, and 0 × its inverse must stay 0.
-            let inverse = V::splat(127.0).div(largest.max(V::splat(f32::MIN_POSITIVE * 127.0)));
+            // A channel of zeros: 127 / 0 would be infinite; see `inverse_unit`.
+            let inverse = V::splat(127.0).div(largest.max(V::splat(1e-30)));
             largest.div(V::splat(127.0)).store(scales.add(half));
             mean.store(scales.add(BLOCK + half));
             let value = |token: usize| {

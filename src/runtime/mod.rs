@@ -144,7 +144,7 @@ fn check_limits(model: &Model) -> Result<()> {
     let refuse = |field: &str, value: usize, limit: usize| {
         Err(model.gguf().file_error(
             field,
-            &format!("{value} is more than the kernels' limit of {limit}"),
+            format!("{value} is more than the kernels' limit of {limit}"),
             "use EmbeddingGemma or a model of its size",
         ))
     };
@@ -163,7 +163,7 @@ fn check_limits(model: &Model) -> Result<()> {
     {
         return Err(model.gguf().file_error(
             "dense_2.weight",
-            &format!("{} rows are no multiple of 32", dense_2.rows),
+            format!("{} rows are no multiple of 32", dense_2.rows),
             "use EmbeddingGemma or a model with heads of such a size",
         ));
     }
