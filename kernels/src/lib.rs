@@ -8,6 +8,7 @@ mod isa;
 mod kernels;
 mod layout;
 mod math;
+pub mod peak;
 mod rows;
 mod table;
 mod vector;
