@@ -67,7 +67,7 @@ impl Runtime {
         for layer in 0..self.model.config().layers {
             self.attention(layer);
             self.feed_forward(layer);
-            if !finite(&self.state.x) {
+            if !finite(&self.state.x) || !finite(&self.state.output) {
                 return format!("blk.{layer}");
             }
         }
@@ -111,10 +111,17 @@ impl Runtime {
         }
     }
 
-    /// `x += rms_norm(Wo attention(rms_norm(x)))`.
+    /// `output = Wo attention(rms_norm(x))`, after the layer before has been added to `x`.
     fn attention(&mut self, index: usize) {
         let model = self.model.clone();
         let (config, layer) = (model.config(), &model.weights().layers[index]);
+        let before = index
+            .checked_sub(1)
+            .map(|before| &model.weights().layers[before]);
+        self.add_and_norm(
+            before.map(|layer| &layer.post_ffw_norm[..]),
+            &layer.attn_norm,
+        );
         let (rope, reach) = if config.is_global(index) {
             (&self.state.global_rope, self.batch.longest)
         } else {
@@ -128,24 +135,7 @@ impl Runtime {
         let kernels = self.kernels;
         let tokens = batch.tokens();
 
-        let blocks = config.hidden / BLOCK;
-        let input = sized(&mut self.state.input, tokens * blocks);
-        let parts = (
-            chunks(input, batch.chunk * blocks),
-            chunks(&mut self.state.x, batch.chunk * config.hidden),
-        );
-        pool.for_each_part(parts, workers, |_, (input, x), _| {
-            let count = input.len() / blocks;
-            for (token, x) in x.chunks_exact(config.hidden).enumerate() {
-                kernels.rms_norm_quantise(
-                    x,
-                    &layer.attn_norm,
-                    config.rms_norm_eps,
-                    &mut input[token..],
-                    count,
-                );
-            }
-        });
+        let input = &self.state.input[..tokens * config.hidden / BLOCK];
         let input = Chunked {
             blocks: input,
             tokens,
@@ -190,39 +180,21 @@ impl Runtime {
         };
         let output = sized(&mut self.state.output, tokens * config.hidden);
         source.product(pool, workers, &[&layer.attn_output], input, output);
-        self.add_residual(&layer.post_attention_norm);
     }
 
-    /// `x += rms_norm(Wdown (gelu(Wgate h) * (Wup h)))`, `h = rms_norm(x)`.
+    /// `output = Wdown (gelu(Wgate h) * (Wup h))`, `h = rms_norm(x)`, after attention has been added to `x`.
     fn feed_forward(&mut self, index: usize) {
         let model = self.model.clone();
         let (config, layer) = (model.config(), &model.weights().layers[index]);
+        self.add_and_norm(Some(&layer.post_attention_norm), &layer.ffn_norm);
         let source = Source {
             kernels: self.kernels,
             gguf: model.gguf(),
         };
         let (pool, workers, batch) = (&mut self.pool, &mut self.workers[..], &self.batch);
-        let kernels = self.kernels;
         let tokens = batch.tokens();
 
-        let blocks = config.hidden / BLOCK;
-        let input = sized(&mut self.state.input, tokens * blocks);
-        let parts = (
-            chunks(input, batch.chunk * blocks),
-            chunks(&mut self.state.x, batch.chunk * config.hidden),
-        );
-        pool.for_each_part(parts, workers, |_, (input, x), _| {
-            let count = input.len() / blocks;
-            for (token, x) in x.chunks_exact(config.hidden).enumerate() {
-                kernels.rms_norm_quantise(
-                    x,
-                    &layer.ffn_norm,
-                    config.rms_norm_eps,
-                    &mut input[token..],
-                    count,
-                );
-            }
-        });
+        let input = &self.state.input[..tokens * config.hidden / BLOCK];
         let input = Chunked {
             blocks: input,
             tokens,
@@ -245,38 +217,51 @@ impl Runtime {
         };
         let output = sized(&mut self.state.output, tokens * config.hidden);
         source.product(pool, workers, &[&layer.ffn_down], gated, output);
-        self.add_residual(&layer.post_ffw_norm);
     }
 
-    /// `x += rms_norm(output) * weight`.
-    fn add_residual(&mut self, weight: &[f32]) {
+    /// `x += rms_norm(output) * post_norm`, where there is an output yet, then `input = quantise(rms_norm(x) * norm)`: one
+    /// pass over each token's row while it is in the cache.
+    fn add_and_norm(&mut self, post_norm: Option<&[f32]>, norm: &[f32]) {
         let (config, batch, kernels) = (self.model.config(), &self.batch, self.kernels);
-        let hidden = config.hidden;
-        let (output, tokens) = (&self.state.output, batch.tokens());
-        let parts = chunks(&mut self.state.x, batch.chunk * hidden);
+        let (hidden, eps, tokens) = (config.hidden, config.rms_norm_eps, batch.tokens());
+        let blocks = hidden / BLOCK;
+        let output = &self.state.output;
+        let parts = (
+            chunks(
+                sized(&mut self.state.input, tokens * blocks),
+                batch.chunk * blocks,
+            ),
+            chunks(&mut self.state.x, batch.chunk * hidden),
+        );
         self.pool
-            .for_each_part(parts, &mut self.workers, |index, x, _| {
+            .for_each_part(parts, &mut self.workers, |chunk, (input, x), _| {
+                let count = x.len() / hidden;
                 for (token, x) in x.chunks_exact_mut(hidden).enumerate() {
-                    let token = index * batch.chunk + token;
-                    let y = Pieces::new(
-                        &output[token * PANEL..tokens * hidden],
-                        PANEL * tokens,
-                        hidden / PANEL,
-                    );
-                    kernels.add_rms_norm(x, y, weight, config.rms_norm_eps);
+                    if let Some(weight) = post_norm {
+                        let y = token_row(output, chunk * batch.chunk + token, tokens, hidden);
+                        kernels.add_rms_norm(x, y, weight, eps);
+                    }
+                    kernels.rms_norm_quantise(x, norm, eps, &mut input[token..], count);
                 }
             });
     }
 
-    /// `out = mean over the tokens of rms_norm(x) * output_norm`.
+    /// `out = mean over the tokens of rms_norm(x) * output_norm`, after the last layer has been added to `x`.
     fn pool_tokens(&mut self, out: &mut [f32]) {
         let (config, batch, kernels) = (self.model.config(), &self.batch, self.kernels);
-        let (hidden, weight) = (config.hidden, &self.model.weights().output_norm);
+        let (hidden, eps, tokens) = (config.hidden, config.rms_norm_eps, batch.tokens());
+        let weights = self.model.weights();
+        let post_norm = weights.layers.last().map(|layer| &layer.post_ffw_norm);
+        let output = &self.state.output;
         let parts = chunks(&mut self.state.x, batch.chunk * hidden);
         self.pool
-            .for_each_part(parts, &mut self.workers, |_, x, _| {
-                for x in x.chunks_exact_mut(hidden) {
-                    kernels.rms_norm(x, weight, config.rms_norm_eps);
+            .for_each_part(parts, &mut self.workers, |chunk, x, _| {
+                for (token, x) in x.chunks_exact_mut(hidden).enumerate() {
+                    if let Some(weight) = post_norm {
+                        let y = token_row(output, chunk * batch.chunk + token, tokens, hidden);
+                        kernels.add_rms_norm(x, y, weight, eps);
+                    }
+                    kernels.rms_norm(x, &weights.output_norm, eps);
                 }
             });
         let x = &self.state.x;
@@ -332,6 +317,12 @@ impl Runtime {
             }
         }
     }
+}
+
+/// The row of one token in the output of a product of `width` rows.
+fn token_row(output: &[f32], token: usize, tokens: usize, width: usize) -> Pieces<'_> {
+    let values = &output[token * PANEL..tokens * width];
+    Pieces::new(values, PANEL * tokens, width / PANEL)
 }
 
 /// The first `length` elements of a buffer, which grows if it must.
