@@ -1,5 +1,6 @@
 //! What measures, compares, converts and checks Lanewise.
 
+pub mod compare;
 pub mod gguf_writer;
 pub mod roofline;
 pub mod texts;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lanewise_tools::{roofline, tiny_model};
+use lanewise_tools::{compare, roofline, tiny_model};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -24,6 +24,11 @@ enum Command {
     },
     /// Hold the forward pass against the machine's read bandwidth and INT8 peak
     Roofline(roofline::Options),
+    /// Run Lanewise and llama.cpp in turns on the same file, texts and threads
+    Compare(compare::Options),
+    /// Lanewise as one of the engines of compare
+    #[command(name = compare::ENGINE_COMMAND, hide = true)]
+    CompareEngine,
 }
 
 fn main() -> ExitCode {
@@ -31,6 +36,8 @@ fn main() -> ExitCode {
         Command::TinyModel { out, options } => tiny_model::write(&out, &options)
             .map_err(|error| format!("{}: cannot write: {error}", out.display())),
         Command::Roofline(options) => run_roofline(&options),
+        Command::Compare(options) => compare::compare(&options).map(|table| print!("{table}")),
+        Command::CompareEngine => compare::serve(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
