@@ -1,11 +1,14 @@
 //! Files that must open: every supported type and variant, and the real model.
 
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::Path;
 
 use lanewise::gguf::{Gguf, TensorType, Value as Read, ValueType};
 use lanewise::model::{Config, MatrixType, Weights};
 use lanewise_tools::gguf_writer::{Encoding, File, Value};
 use lanewise_tools::tiny_model::{self, Options};
+use support::{Model, real_model};
 
 fn load(name: &str, file: &File) -> (Gguf, Config, Weights) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("good-{name}.gguf"));
@@ -21,28 +24,11 @@ fn load_at(path: &Path) -> (Gguf, Config, Weights) {
     (gguf, config, weights)
 }
 
-/// The real model; `None` (and a line that says so) where there is none, unless it is required.
-fn real_model() -> Option<PathBuf> {
-    let path = std::env::var_os("LANEWISE_MODEL").map_or_else(
-        || {
-            std::env::home_dir()
-                .unwrap_or_default()
-                .join(".cache/embeddinggemma/embeddinggemma-300m-q8_0.gguf")
-        },
-        PathBuf::from,
-    );
-    if path.exists() {
-        return Some(path);
-    }
-    let required = std::env::var("LANEWISE_REQUIRE_MODEL").is_ok_and(|value| value == "1");
-    assert!(!required, "{} is missing", path.display());
-    println!("skipped: {} is missing", path.display());
-    None
-}
-
 #[test]
 fn the_real_file_has_the_tensors_and_hyperparameters_that_are_published() {
-    let Some(path) = real_model() else { return };
+    let Some(path) = real_model(Model::Q8_0) else {
+        return;
+    };
     let (gguf, config, weights) = load_at(&path);
     assert_eq!((gguf.version(), gguf.alignment()), (3, 32));
     assert_eq!(gguf.tensors().len(), 316);

@@ -1,12 +1,16 @@
 //! The tokenizer on the real vocabulary: the same ids as the checkpoint's own, fast on any text.
 
+mod support;
 mod tokenizer_support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lanewise::gguf::Gguf;
 use lanewise::tokenizer::Tokenizer;
-use tokenizer_support::{Random, Reference, SPACE, encode, golden, real_model, tokens_of};
+use serde::Deserialize;
+use support::Model;
+use tokenizer_support::{Random, Reference, SPACE, encode, tokens_of};
 
 /// Kinds of text that the random tests mix.
 const ALPHABETS: [&str; 16] = [
@@ -46,6 +50,22 @@ const FRAGMENTS: [&str; 14] = [
     ">\u{2581}</",
 ];
 
+/// A text and its ids without `<bos>` and `<eos>`.
+#[derive(Deserialize)]
+struct Case {
+    text: String,
+    ids: Vec<u32>,
+}
+
+fn golden_cases() -> Option<Vec<Case>> {
+    support::golden_lines("tokens.jsonl")
+}
+
+fn real_model() -> Option<Arc<Gguf>> {
+    let path = support::real_model(Model::Q8_0)?;
+    Some(Arc::new(Gguf::open(path).expect("the real model opens")))
+}
+
 fn tokenizer() -> Option<Tokenizer> {
     Some(Tokenizer::from_gguf(real_model()?).expect("the real vocabulary is sound"))
 }
@@ -73,16 +93,13 @@ fn random_text(random: &mut Random) -> String {
 
 #[test]
 fn every_golden_text_gives_the_ids_of_the_checkpoint() {
-    let (Some(tokenizer), Some(golden)) = (tokenizer(), golden("tokens.jsonl")) else {
+    let (Some(tokenizer), Some(golden)) = (tokenizer(), golden_cases()) else {
         return;
     };
-    let mut cases = 0;
-    for line in golden.lines() {
-        let (text, ids) = golden_case(line);
-        assert_eq!(encode(&tokenizer, &text), ids, "{text:?}");
-        cases += 1;
+    for Case { text, ids } in &golden {
+        assert_eq!(encode(&tokenizer, text), *ids, "{text:?}");
     }
-    assert_eq!(cases, 4572);
+    assert_eq!(golden.len(), 4572);
 }
 
 #[test]
@@ -209,7 +226,7 @@ fn a_megabyte_of_anything_takes_linear_time() {
 #[test]
 #[ignore = "measures, checks nothing"]
 fn speed() {
-    let (Some(gguf), Some(golden)) = (real_model(), golden("tokens.jsonl")) else {
+    let (Some(gguf), Some(golden)) = (real_model(), golden_cases()) else {
         return;
     };
     let best = |repeat: usize, work: &mut dyn FnMut()| {
@@ -230,8 +247,7 @@ fn speed() {
     println!("index: {} bytes of heap", tokenizer.heap_size());
 
     let mut ids = Vec::new();
-    let texts: Vec<String> = golden.lines().map(|line| golden_case(line).0).collect();
-    let mixed = texts.concat();
+    let mixed: String = golden.into_iter().map(|case| case.text).collect();
     let english = "The kettle on the stove began to sing just as the first snow fell, and \
                    nobody in the old house hurried to the window to watch it. "
         .repeat(7000);
@@ -263,43 +279,4 @@ fn speed() {
             time.as_nanos() as f64 / 1e4
         );
     }
-}
-
-/// Reads a line `{"text": "…", "ids": […]}`.
-fn golden_case(line: &str) -> (String, Vec<u32>) {
-    let (text, ids) = line
-        .strip_prefix("{\"text\": \"")
-        .and_then(|rest| rest.rsplit_once("\", \"ids\": ["))
-        .expect("a golden line has text and ids");
-    let ids = ids.trim_end_matches("]}").split(", ");
-    let ids = ids
-        .filter(|id| !id.is_empty())
-        .map(|id| id.parse().expect("an id is a number"));
-    (unescape(text), ids.collect())
-}
-
-/// Undoes the escapes of a JSON string.
-fn unescape(text: &str) -> String {
-    let mut units: Vec<u16> = Vec::new();
-    let mut rest = text.chars();
-    while let Some(character) = rest.next() {
-        let unescaped = match character {
-            '\\' => match rest.next().expect("an escape is complete") {
-                'n' => '\n',
-                't' => '\t',
-                'r' => '\r',
-                'b' => '\u{8}',
-                'f' => '\u{c}',
-                'u' => {
-                    units.push(u16::from_str_radix(&rest.as_str()[..4], 16).unwrap());
-                    rest = rest.as_str()[4..].chars();
-                    continue;
-                }
-                other => other,
-            },
-            other => other,
-        };
-        units.extend_from_slice(unescaped.encode_utf16(&mut [0; 2]));
-    }
-    String::from_utf16(&units).expect("surrogates come in pairs")
 }

@@ -9,36 +9,17 @@ use std::ops::Range;
 
 type Gemm = unsafe fn(*const Line, usize, *const ActivationBlock, usize, usize, *mut f32);
 
+type Attention =
+    unsafe fn(*const i16, usize, *const f32, usize, *const i32, *const f32, usize, *mut f32, usize);
+
 /// The functions of an instruction set; `table::define_table` fills it.
 #[allow(clippy::type_complexity)]
 pub(crate) struct Functions {
     pub isa: Isa,
     pub panel_lines: usize,
-    pub value_group: usize,
     pub pack_panel: unsafe fn(*const u8, usize, usize, *mut Line),
     pub gemm: [Gemm; 2],
-    pub scores: unsafe fn(
-        *const i16,
-        usize,
-        *const f32,
-        usize,
-        *const i32,
-        *const f32,
-        usize,
-        *mut f32,
-        usize,
-    ),
-    pub weighted_sum: unsafe fn(
-        *const u8,
-        usize,
-        *const f32,
-        usize,
-        *const i32,
-        *const f32,
-        usize,
-        *mut f32,
-        usize,
-    ),
+    pub attention: [Attention; 2],
     pub add_rms_norm: unsafe fn(*mut f32, *const f32, usize, *const f32, usize, f32),
     pub rms_norm_quantise:
         unsafe fn(*const f32, *const f32, usize, f32, *mut ActivationBlock, usize),
@@ -47,7 +28,7 @@ pub(crate) struct Functions {
         unsafe fn(*const f32, usize, *const f32, *const f32, usize, f32, *mut i16) -> f32,
     pub gelu_multiply_quantise: unsafe fn(*const f32, *const f32, usize, *mut ActivationBlock),
     pub quantise: unsafe fn(*const f32, usize, usize, *mut ActivationBlock, usize),
-    pub softmax: unsafe fn(*const f32, usize, *mut u8) -> i32,
+    pub softmax: unsafe fn(*const f32, usize, *mut i16) -> i32,
     pub pack_values: unsafe fn(*const f32, usize, *mut i32, *mut f32),
     pub dequantise_q8_0: unsafe fn(*const u8, usize, f32, *mut f32),
     pub accumulate: unsafe fn(*mut f32, *const f32, usize),
@@ -327,12 +308,12 @@ impl Kernels {
         unsafe { (self.0.quantise)(x.as_ptr(), pieces, terms, out.as_mut_ptr(), out_stride) }
     }
 
-    /// Softmax over `scores[range]` as 8-bit weights, 255 for the largest, 0 outside the range; returns their sum.
+    /// Softmax over `scores[range]` as integer weights, [`crate::WEIGHT_MAX`] for the largest, 0 outside the range; returns their sum.
     ///
     /// # Panics
     ///
     /// If the lengths differ, are no multiple of 16 or exceed [`MAX_KEYS`], or the range is empty or outside.
-    pub fn softmax(&self, scores: &mut [f32], range: Range<usize>, out: &mut [u8]) -> i32 {
+    pub fn softmax(&self, scores: &mut [f32], range: Range<usize>, out: &mut [i16]) -> i32 {
         assert!(
             scores.len() == out.len() && out.len().is_multiple_of(LANES) && out.len() <= MAX_KEYS
         );
@@ -368,7 +349,7 @@ impl Kernels {
             out_stride >= PANEL && (count == 0 || (count - 1) * out_stride + PANEL <= out.len())
         );
         unsafe {
-            (self.0.scores)(
+            (self.0.attention[0])(
                 queries.as_ptr(),
                 2 * pairs,
                 query_scales.as_ptr(),
@@ -382,14 +363,10 @@ impl Kernels {
         }
     }
 
-    /// Tokens that share a lane of packed values.
-    pub fn value_group(&self) -> usize {
-        self.0.value_group
-    }
-
     /// Packs the values of one panel of 32 channels for [`Kernels::attention_weighted_sum`].
     ///
-    /// `values` is 32 values a token; `packed` takes `ceil(tokens / value_group) * 32` lanes, `scales` one a channel.
+    /// `values` is 32 values a token; `packed` takes `ceil(tokens / 2) * 32` lanes, `scales` 32 scales and 32
+    /// means: the packed integers are what is left of the values without the mean of their channel.
     ///
     /// # Panics
     ///
@@ -397,9 +374,7 @@ impl Kernels {
     pub fn pack_values(&self, values: &[f32], packed: &mut [i32], scales: &mut [f32]) {
         let tokens = values.len() / PANEL;
         assert_eq!(values.len(), tokens * PANEL);
-        assert!(
-            packed.len() >= tokens.div_ceil(self.0.value_group) * PANEL && scales.len() == PANEL
-        );
+        assert!(packed.len() >= tokens.div_ceil(2) * PANEL && scales.len() == 2 * PANEL);
         unsafe {
             (self.0.pack_values)(
                 values.as_ptr(),
@@ -411,7 +386,7 @@ impl Kernels {
     }
 
     /// Softmax weights times values for one panel of 32 channels:
-    /// `out[r][c] = f32(Σ_key weights[r][key] values[key][c]) × scales[c] × factors[r]`.
+    /// `out[r][c] = f32(Σ_key weights[r][key] values[key][c]) × scales[c] × factors[r] + means[c]`.
     ///
     /// Row `r` of the weights starts at `r * weight_stride` and counts `packed.len() / 32` lanes of tokens; its 32
     /// outputs start at `r * out_stride`.
@@ -422,7 +397,7 @@ impl Kernels {
     #[allow(clippy::too_many_arguments)]
     pub fn attention_weighted_sum(
         &self,
-        weights: &[u8],
+        weights: &[i16],
         weight_stride: usize,
         factors: &[f32],
         packed: &[i32],
@@ -431,9 +406,9 @@ impl Kernels {
         out_stride: usize,
     ) {
         let count = factors.len();
-        let groups = packed.len() / PANEL;
-        let keys = groups * self.0.value_group;
-        assert!(packed.len() == groups * PANEL && scales.len() == PANEL && keys <= MAX_KEYS);
+        let steps = packed.len() / PANEL;
+        let keys = 2 * steps;
+        assert!(packed.len() == steps * PANEL && scales.len() == 2 * PANEL && keys <= MAX_KEYS);
         assert!(
             count == 0
                 || (weight_stride >= keys && (count - 1) * weight_stride + keys <= weights.len())
@@ -442,14 +417,14 @@ impl Kernels {
             out_stride >= PANEL && (count == 0 || (count - 1) * out_stride + PANEL <= out.len())
         );
         unsafe {
-            (self.0.weighted_sum)(
+            (self.0.attention[1])(
                 weights.as_ptr(),
                 weight_stride,
                 factors.as_ptr(),
                 count,
                 packed.as_ptr(),
                 scales.as_ptr(),
-                groups,
+                steps,
                 out.as_mut_ptr(),
                 out_stride,
             )

@@ -8,6 +8,7 @@ mod isa;
 mod kernels;
 mod layout;
 mod math;
+pub mod peak;
 mod rows;
 mod table;
 mod vector;
@@ -22,6 +23,6 @@ pub use isa::{Isa, UnknownIsa};
 pub use kernels::{Kernels, Pieces, pack_keys};
 pub use layout::{
     ActivationBlock, Activations, BLOCK, HEAD_MAX, Line, MAX_HEAD_DIM, MAX_KEYS, PANEL, Q8_0_BYTES,
-    Q8Rows,
+    Q8Rows, WEIGHT_MAX,
 };
 pub use rows::f16_to_f32;

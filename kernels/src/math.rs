@@ -49,7 +49,7 @@ pub unsafe fn exp<V: Vector>(x: V) -> V {
 /// As for every function of [`Vector`].
 #[inline(always)]
 pub unsafe fn gelu_tanh<V: Vector>(x: V) -> V {
-    const MINUS_TWO_SQRT_2_OVER_PI: f32 = -1.595_769_1;
+    const MINUS_TWO_SQRT_2_OVER_PI: f32 = -1.595_769;
     const CUBIC: f32 = 0.044_715;
     // SAFETY: arithmetic on lanes; the caller vouches for the instruction set.
     unsafe {

@@ -8,7 +8,7 @@
 //! All functions here read and write exactly what their documents say; the safe wrappers in [`crate::Kernels`] check
 //! lengths. The caller enables the instruction set of `V`.
 
-use crate::layout::{ActivationBlock, BLOCK, HEAD_MAX, MAX_HEAD_DIM, Q8_0_BYTES};
+use crate::layout::{ActivationBlock, BLOCK, HEAD_MAX, MAX_HEAD_DIM, Q8_0_BYTES, WEIGHT_MAX};
 use crate::math::{exp, gelu_tanh};
 use crate::vector::{LANES, Vector};
 
@@ -36,14 +36,11 @@ unsafe fn load_piece<V: Vector>(from: *const f32) -> (V, V) {
     unsafe { (V::load(from), V::load(from.add(LANES))) }
 }
 
-/// What makes integers up to `most` of values up to `largest`; 0 where the quotient would overflow, below 10⁻³⁴.
+/// What values up to `largest` are multiplied by to become integers up to `most`; 0 where that would overflow, so that
+/// values below 1e-30, which no later sum can tell from 0, become 0.
 #[inline(always)]
-fn inverse_scale(most: f32, largest: f32) -> f32 {
-    if largest > most * f32::MIN_POSITIVE {
-        most / largest
-    } else {
-        0.0
-    }
+fn inverse_unit(largest: f32, most: f32) -> f32 {
+    if largest > 1e-30 { most / largest } else { 0.0 }
 }
 
 /// 32 values as INT8: the scale is the largest magnitude / 127, rounding is to nearest even.
@@ -52,7 +49,7 @@ unsafe fn quantise_piece<V: Vector>(low: V, high: V, out: *mut ActivationBlock) 
     // SAFETY: see the module.
     unsafe {
         let largest = low.abs().max(high.abs()).reduce_max();
-        let inverse = V::splat(inverse_scale(127.0, largest));
+        let inverse = V::splat(inverse_unit(largest, 127.0));
         let (low, high) = (low.mul(inverse).round(), high.mul(inverse).round());
         store_block::<V>(low, high, largest / 127.0, out);
     }
@@ -64,7 +61,7 @@ unsafe fn quantise_piece_twice<V: Vector>(low: V, high: V, out: *mut ActivationB
     // SAFETY: see the module.
     unsafe {
         let largest = low.abs().max(high.abs()).reduce_max();
-        let inverse = V::splat(inverse_scale(127.0, largest));
+        let inverse = V::splat(inverse_unit(largest, 127.0));
         let (low, high) = (low.mul(inverse), high.mul(inverse));
         let (first_low, first_high) = (low.round(), high.round());
         let scale = largest / 127.0 * (1.0 / 256.0);
@@ -89,7 +86,7 @@ unsafe fn store_block<V: Vector>(low: V::Int, high: V::Int, scale: f32, out: *mu
         V::store_i8(low, values);
         V::store_i8(high, values.add(LANES));
         (*out).scale = scale;
-        // Wrapping: values that are not finite round to any integer.
+        // Wrapping: integers made of infinities are meaningless, and the scale carries the infinity on.
         (*out).correction = V::reduce_int(V::add_int(low, high)).wrapping_mul(-128);
     }
 }
@@ -195,7 +192,7 @@ pub unsafe fn head_norm_rope<V: Vector>(
             turned_second.store(head.add(half + at));
         }
         let largest = largest.reduce_max();
-        let inverse = V::splat(inverse_scale(HEAD_MAX as f32, largest));
+        let inverse = V::splat(inverse_unit(largest, HEAD_MAX as f32));
         for at in (0..2 * half).step_by(LANES) {
             V::store_i16(V::load(head.add(at)).mul(inverse).round(), out.add(at));
         }
@@ -248,11 +245,11 @@ pub unsafe fn quantise<V: Vector>(
     }
 }
 
-/// Softmax over `scores[..padded]` as 8-bit weights, 255 for the largest; returns their sum.
+/// Softmax over `scores[..padded]` as integer weights, [`WEIGHT_MAX`] for the largest; returns their sum.
 ///
 /// `padded` is a multiple of 16; what the caller does not want counted is −∞ and gets 0.
 #[inline(always)]
-pub unsafe fn softmax<V: Vector>(scores: *const f32, padded: usize, out: *mut u8) -> i32 {
+pub unsafe fn softmax<V: Vector>(scores: *const f32, padded: usize, out: *mut i16) -> i32 {
     // SAFETY: see the module.
     unsafe {
         let mut largest = V::splat(f32::NEG_INFINITY);
@@ -263,21 +260,25 @@ pub unsafe fn softmax<V: Vector>(scores: *const f32, padded: usize, out: *mut u8
         let mut sum = V::splat(0.0).round();
         for at in (0..padded).step_by(LANES) {
             let weight = exp(V::load(scores.add(at)).sub(largest))
-                .mul(V::splat(255.0))
+                .mul(V::splat(WEIGHT_MAX as f32))
                 .round();
-            V::store_u8(weight, out.add(at));
+            V::store_i16(weight, out.add(at));
             sum = V::add_int(sum, weight);
         }
         V::reduce_int(sum)
     }
 }
 
-/// Values of one panel of 32 channels, quantised with one scale a channel and packed for the weighted sum.
+/// Values of one panel of 32 channels, less each channel's mean, quantised with one scale a channel and packed for the
+/// weighted sum.
 ///
-/// Token `t` lies at `values + 32 t`. Out come `ceil(tokens / GROUP)` groups of 32 lanes of 32 bits; a lane holds
-/// `GROUP` consecutive tokens of its channel, 4 as bytes or 2 as 16-bit words, zeros beyond the last.
+/// Softmax weights sum to one, so the weighted mean of what remains, plus the mean, is the weighted mean; and rounding a
+/// weight, or losing a small one, costs only the distance of its value from the mean.
+///
+/// Token `t` lies at `values + 32 t`. Out come `ceil(tokens / 2)` steps of 32 lanes; a lane holds two consecutive
+/// tokens of its channel as 16-bit words, zeros beyond the last. `scales` takes 32 scales, then 32 means.
 #[inline(always)]
-pub unsafe fn pack_values<V: Vector, const GROUP: usize>(
+pub unsafe fn pack_values<V: Vector>(
     values: *const f32,
     tokens: usize,
     packed: *mut i32,
@@ -286,33 +287,30 @@ pub unsafe fn pack_values<V: Vector, const GROUP: usize>(
     // SAFETY: see the module.
     unsafe {
         for half in [0, LANES] {
+            let load = |token: usize| V::load(values.add(token * BLOCK + half));
+            let mut sum = V::splat(0.0);
+            for token in 0..tokens {
+                sum = sum.add(load(token));
+            }
+            let mean = sum.div(V::splat(tokens.max(1) as f32));
             let mut largest = V::splat(0.0);
             for token in 0..tokens {
-                largest = largest.max(V::load(values.add(token * BLOCK + half)).abs());
+                largest = largest.max(load(token).sub(mean).abs());
             }
-            // A channel of zeros: 127 / tiny would overflow, and 0 × its inverse must stay 0.
-            let inverse = V::splat(127.0).div(largest.max(V::splat(f32::MIN_POSITIVE * 127.0)));
+            // A channel of zeros: 127 / 0 would be infinite; see `inverse_unit`.
+            let inverse = V::splat(127.0).div(largest.max(V::splat(1e-30)));
             largest.div(V::splat(127.0)).store(scales.add(half));
+            mean.store(scales.add(BLOCK + half));
             let value = |token: usize| {
                 if token < tokens {
-                    V::load(values.add(token * BLOCK + half))
-                        .mul(inverse)
-                        .round()
+                    load(token).sub(mean).mul(inverse).round()
                 } else {
                     V::splat(0.0).round()
                 }
             };
-            for group in 0..tokens.div_ceil(GROUP) {
-                let token = group * GROUP;
-                let lanes = if GROUP == 4 {
-                    V::join_int::<16>(
-                        V::join_int::<8>(value(token), value(token + 1)),
-                        V::join_int::<8>(value(token + 2), value(token + 3)),
-                    )
-                } else {
-                    V::join_int::<16>(value(token), value(token + 1))
-                };
-                V::store_int(lanes, packed.add(group * BLOCK + half));
+            for step in 0..tokens.div_ceil(2) {
+                let lanes = V::join_int::<16>(value(2 * step), value(2 * step + 1));
+                V::store_int(lanes, packed.add(step * BLOCK + half));
             }
         }
     }

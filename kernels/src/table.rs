@@ -16,8 +16,8 @@ macro_rules! define_table {
             head_norm_rope(x: *const f32, stride: usize, weight: *const f32, rope: *const f32, pieces: usize, eps: f32, out: *mut i16) -> f32, Lanes;
             gelu_multiply_quantise(gate: *const f32, up: *const f32, tokens: usize, out: *mut ActivationBlock) -> (), Lanes;
             quantise(x: *const f32, pieces: usize, terms: usize, out: *mut ActivationBlock, out_stride: usize) -> (), Lanes;
-            softmax(scores: *const f32, padded: usize, out: *mut u8) -> i32, Lanes;
-            pack_values(values: *const f32, tokens: usize, packed: *mut i32, scales: *mut f32) -> (), Lanes, { attention::VALUE_GROUP };
+            softmax(scores: *const f32, padded: usize, out: *mut i16) -> i32, Lanes;
+            pack_values(values: *const f32, tokens: usize, packed: *mut i32, scales: *mut f32) -> (), Lanes;
             dequantise_q8_0(row: *const u8, pieces: usize, factor: f32, out: *mut f32) -> (), Lanes;
             accumulate(sum: *mut f32, x: *const f32, pieces: usize) -> (), Lanes;
         }
@@ -26,11 +26,9 @@ macro_rules! define_table {
         pub(crate) static TABLE: Functions = Functions {
             isa: $isa,
             panel_lines: gemm::PANEL_LINES,
-            value_group: attention::VALUE_GROUP,
             pack_panel: gemm::pack_panel,
             gemm: [gemm::gemm::<1>, gemm::gemm::<2>],
-            scores: attention::scores,
-            weighted_sum: attention::weighted_sum,
+            attention: [attention::product::<false>, attention::product::<true>],
             add_rms_norm,
             rms_norm_quantise,
             rms_norm,
@@ -48,11 +46,11 @@ macro_rules! define_table {
 /// One function a row operation, with the instruction set enabled.
 macro_rules! row_functions {
     ($(#[$features:meta])*; ) => {};
-    ($(#[$features:meta])*; $name:ident($($argument:ident: $type:ty),*) -> $result:ty, $lanes:ty $(, $group:block)?; $($rest:tt)*) => {
+    ($(#[$features:meta])*; $name:ident($($argument:ident: $type:ty),*) -> $result:ty, $lanes:ty; $($rest:tt)*) => {
         $(#[$features])*
         unsafe fn $name($($argument: $type),*) -> $result {
             // SAFETY: what `rows` asks for is what the caller of the table vouches for.
-            unsafe { rows::$name::<$lanes $(, $group)?>($($argument),*) }
+            unsafe { rows::$name::<$lanes>($($argument),*) }
         }
         $crate::table::row_functions! { $(#[$features])*; $($rest)* }
     };

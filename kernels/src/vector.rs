@@ -49,8 +49,6 @@ pub unsafe trait Vector: Copy {
     unsafe fn join_int<const SHIFT: u32>(low: Self::Int, high: Self::Int) -> Self::Int;
     /// Low bytes of the lanes, which must fit, to memory.
     unsafe fn store_i8(value: Self::Int, to: *mut i8);
-    /// Low bytes of the lanes, which must fit unsigned, to memory.
-    unsafe fn store_u8(value: Self::Int, to: *mut u8);
     /// Low halves of the lanes, which must fit, to memory.
     unsafe fn store_i16(value: Self::Int, to: *mut i16);
     /// Sixteen signed bytes, widened.

@@ -2,10 +2,11 @@
 
 mod support;
 
-use lanewise_kernels::{PANEL, pack_keys};
+use lanewise_kernels::{MAX_KEYS, PANEL, WEIGHT_MAX, pack_keys};
 use support::*;
 
 const UNSET: f32 = -7777.0;
+const LARGEST: i16 = WEIGHT_MAX as i16;
 
 /// Scores of `count` queries with `keys` keys, every instruction set against plain loops.
 fn check_scores(dim: usize, count: usize, keys: usize, mut value: impl FnMut() -> i16) {
@@ -67,41 +68,48 @@ fn attention_scores_do_not_overflow_at_the_largest_values() {
 }
 
 /// Weighted sums of `tokens` values for `count` rows of weights, every instruction set against plain loops.
-fn check_weighted_sum(tokens: usize, count: usize, values: &[f32], mut weight: impl FnMut() -> u8) {
+fn check_weighted_sum(
+    tokens: usize,
+    count: usize,
+    values: &[f32],
+    mut weight: impl FnMut() -> i16,
+) {
     let mut random = Random((tokens * 100 + count) as u64);
-    let (weight_stride, out_stride) = (tokens.next_multiple_of(4) + 3, PANEL + 7);
-    let weights: Vec<u8> = (0..count * weight_stride).map(|_| weight()).collect();
+    let keys = tokens.next_multiple_of(2);
+    let (weight_stride, out_stride) = (keys + 3, PANEL + 7);
+    let weights: Vec<i16> = (0..(count - 1) * weight_stride + keys)
+        .map(|_| weight())
+        .collect();
     let factors = random.floats(count, 0.01);
     let mut expected = vec![UNSET; (count - 1) * out_stride + PANEL];
-    let mut expected_scales = vec![0.0; PANEL];
+    // 32 scales, then 32 means.
+    let mut expected_scales = vec![0.0; 2 * PANEL];
     for channel in 0..PANEL {
         let column = || values.iter().skip(channel).step_by(PANEL);
-        let largest = column().fold(0.0f32, |largest, value| largest.max(value.abs()));
-        expected_scales[channel] = largest / 127.0;
-        let inverse = 127.0 / largest.max(f32::MIN_POSITIVE * 127.0);
+        let mean = column().fold(0.0, |sum, value| sum + value) / tokens as f32;
+        let largest = column().fold(0.0f32, |largest, value| largest.max((value - mean).abs()));
+        let scale = largest / 127.0;
+        (expected_scales[channel], expected_scales[PANEL + channel]) = (scale, mean);
+        let inverse = 127.0 / largest.max(1e-30);
         for row in 0..count {
             let integer: i64 = std::iter::zip(column(), &weights[row * weight_stride..])
                 .map(|(value, weight)| {
-                    (value * inverse).round_ties_even() as i64 * i64::from(*weight)
+                    ((value - mean) * inverse).round_ties_even() as i64 * i64::from(*weight)
                 })
                 .sum();
-            expected[row * out_stride + channel] =
-                integer as f32 * expected_scales[channel] * factors[row];
+            expected[row * out_stride + channel] = integer as f32 * scale * factors[row] + mean;
         }
     }
     on_each_isa(|kernels| {
         for place in PLACES {
-            let groups = tokens.div_ceil(kernels.value_group());
-            let mut packed = Guarded::new(place, &vec![-1i32; groups * PANEL]);
-            let mut scales = Guarded::new(place, &[UNSET; PANEL]);
+            let mut packed = Guarded::new(place, &vec![-1i32; keys / 2 * PANEL]);
+            let mut scales = Guarded::new(place, &[UNSET; 2 * PANEL]);
             kernels.pack_values(&Guarded::new(place, values), &mut packed, &mut scales);
             let what = || format!("{} {tokens} tokens, {count} rows, {place:?}", kernels.isa());
             assert_same_bits(&scales, &expected_scales, what);
-            // Exactly the weights that the kernel may read.
-            let read = (count - 1) * weight_stride + groups * kernels.value_group();
             let mut out = Guarded::new(place, &vec![UNSET; expected.len()]);
             kernels.attention_weighted_sum(
-                &Guarded::new(place, &weights[..read]),
+                &Guarded::new(place, &weights),
                 weight_stride,
                 &Guarded::new(place, &factors),
                 &packed,
@@ -120,28 +128,42 @@ fn weighted_sums_are_exact_integers_times_the_scales() {
     for tokens in 1..=70 {
         for count in [1, 2, 3, 4, 5, 7, 8, 11, 30] {
             let values = random.floats(tokens * PANEL, 3.0);
-            check_weighted_sum(tokens, count, &values, || random.bits() as u8);
+            check_weighted_sum(tokens, count, &values, || (random.bits() % 4096) as i16);
         }
     }
 }
 
 #[test]
-fn weighted_sums_do_not_saturate_at_the_largest_weights_and_values() {
+fn weighted_sums_do_not_overflow_at_the_largest_weights_and_values() {
     let mut random = Random(4);
-    for tokens in [1, 2, 3, 4, 63, 64, 70, 2048] {
-        for value in [1.5, -1.5] {
-            let values = vec![value; tokens * PANEL];
-            check_weighted_sum(tokens, 7, &values, || 255);
+    for tokens in [1, 2, 3, 4, 63, 64, 70, MAX_KEYS] {
+        // One value far from all others, and as many on either side of the mean.
+        for side in [1, 2] {
+            let value = |at: usize| if at / PANEL % 2 < side - 1 { -1.5 } else { 1.5 };
+            let mut values: Vec<f32> = (0..tokens * PANEL).map(value).collect();
+            values[..PANEL].fill(-1.5);
+            check_weighted_sum(tokens, 7, &values, || LARGEST);
             check_weighted_sum(tokens, 7, &values, || 0);
-            check_weighted_sum(tokens, 7, &values, || random.pick(&[0, 255]));
+            check_weighted_sum(tokens, 7, &values, || random.pick(&[0, LARGEST]));
+            // All weight on one sign: the largest sums there are.
+            let mut at = 0;
+            let stride = tokens.next_multiple_of(2) + 3;
+            check_weighted_sum(tokens, 3, &values, || {
+                at += 1;
+                if (at - 1) % stride % 2 == 0 {
+                    LARGEST
+                } else {
+                    0
+                }
+            });
         }
-        check_weighted_sum(tokens, 3, &vec![0.0; tokens * PANEL], || 255);
-        check_weighted_sum(tokens, 3, &vec![1e-40; tokens * PANEL], || 255);
+        check_weighted_sum(tokens, 3, &vec![0.0; tokens * PANEL], || LARGEST);
+        check_weighted_sum(tokens, 3, &random.floats(tokens * PANEL, 1e-40), || LARGEST);
     }
 }
 
 #[test]
-fn softmax_weights_are_255_times_e_to_the_distance_from_the_largest() {
+fn softmax_weights_are_the_largest_times_e_to_the_distance_from_the_largest() {
     let mut random = Random(5);
     for (case, padded) in (16..=512).step_by(16).cycle().take(200).enumerate() {
         let start = random.bits() as usize % padded;
@@ -155,7 +177,7 @@ fn softmax_weights_are_255_times_e_to_the_distance_from_the_largest() {
         let largest = inside.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         on_each_isa(|kernels| {
             for place in PLACES {
-                let mut out = Guarded::new(place, &vec![1u8; padded]);
+                let mut out = Guarded::new(place, &vec![1i16; padded]);
                 let mut read = Guarded::new(place, &scores);
                 let sum = kernels.softmax(&mut read, start..end, &mut out);
                 let isa = kernels.isa();
@@ -170,12 +192,12 @@ fn softmax_weights_are_255_times_e_to_the_distance_from_the_largest() {
                         .all(|weight| *weight == 0)
                 );
                 for (weight, score) in out[start..end].iter().zip(inside) {
-                    let exact = 255.0 * (f64::from(*score) - f64::from(largest)).exp();
-                    // Rounding to an integer, and 1/1000 for the difference and the power in f32.
+                    let exact = f64::from(LARGEST) * (f64::from(*score) - f64::from(largest)).exp();
+                    // Rounding to an integer, and 1/200 for the difference and the power in f32.
                     let error = (f64::from(*weight) - exact).abs();
-                    assert!(error <= 0.501, "{isa}: {weight} for {exact}");
+                    assert!(error <= 0.505, "{isa}: {weight} for {exact}");
                 }
-                let mut expected = vec![1u8; padded];
+                let mut expected = vec![1i16; padded];
                 scalar().softmax(&mut scores.clone(), start..end, &mut expected);
                 assert_eq!(*out, expected, "{isa} {start}..{end} of {padded}");
             }
@@ -184,12 +206,12 @@ fn softmax_weights_are_255_times_e_to_the_distance_from_the_largest() {
 }
 
 #[test]
-fn softmax_of_equal_scores_is_255_everywhere() {
+fn softmax_of_equal_scores_is_the_largest_weight_everywhere() {
     on_each_isa(|kernels| {
         for score in [0.0, -1e30, 1e30, 1e-40] {
             let mut out = [0; 48];
             let sum = kernels.softmax(&mut [score; 48], 0..48, &mut out);
-            assert_eq!((out, sum), ([255; 48], 48 * 255));
+            assert_eq!((out, sum), ([LARGEST; 48], 48 * WEIGHT_MAX));
         }
     });
 }

@@ -177,9 +177,9 @@ fn assert_dequantised(terms: &[ActivationBlock], values: &[f32]) {
     }
     let scale = f64::from(terms[0].scale);
     // The multiplication by the inverse scale, rounded twice, adds to the half unit; a second term is cut off at 127
-    // where it would be 128. Scales below the normal numbers are rounded too coarsely: such rows may become zeros.
+    // where it would be 128. Rows that stay below 1e-30 become zeros, as `inverse_unit` says.
     let units = if terms.len() == 2 { 1.02 } else { 0.5001 };
-    let tiny = f64::from(f32::MIN_POSITIVE) * 128.0;
+    let tiny = 1e-30;
     for (at, value) in values.iter().enumerate() {
         let integer = terms
             .iter()

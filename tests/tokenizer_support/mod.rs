@@ -3,41 +3,12 @@
 
 use std::collections::HashMap;
 use std::env;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lanewise::gguf::Gguf;
 use lanewise::tokenizer::Tokenizer;
 
 pub const SPACE: char = '\u{2581}';
-
-/// The real model; `None`, and a word about it, where there is none and none is required.
-pub fn real_model() -> Option<Arc<Gguf>> {
-    let path = match env::var_os("LANEWISE_MODEL") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(env::var_os("HOME").unwrap_or_default())
-            .join(".cache/embeddinggemma/embeddinggemma-300m-q8_0.gguf"),
-    };
-    found(&path).then(|| Arc::new(Gguf::open(&path).expect("the real model opens")))
-}
-
-/// The text of a golden file, under the same conditions.
-pub fn golden(name: &str) -> Option<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared/golden")
-        .join(name);
-    found(&path).then(|| std::fs::read_to_string(&path).expect("the golden file is readable"))
-}
-
-fn found(path: &Path) -> bool {
-    let found = path.exists();
-    if !found {
-        let required = env::var("LANEWISE_REQUIRE_MODEL").is_ok_and(|value| value == "1");
-        assert!(!required, "{} is required and missing", path.display());
-        println!("SKIPPED: {} is missing", path.display());
-    }
-    found
-}
 
 pub fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let mut ids = Vec::new();

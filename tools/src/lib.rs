@@ -1,4 +1,7 @@
 //! What measures, compares, converts and checks Lanewise.
 
+pub mod compare;
 pub mod gguf_writer;
+pub mod roofline;
+pub mod texts;
 pub mod tiny_model;

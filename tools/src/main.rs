@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lanewise_tools::tiny_model;
+use lanewise_tools::{compare, roofline, tiny_model};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -22,12 +22,22 @@ enum Command {
         #[command(flatten)]
         options: tiny_model::Options,
     },
+    /// Hold the forward pass against the machine's read bandwidth and INT8 peak
+    Roofline(roofline::Options),
+    /// Run Lanewise and llama.cpp in turns on the same file, texts and threads
+    Compare(compare::Options),
+    /// Lanewise as one of the engines of compare
+    #[command(name = compare::ENGINE_COMMAND, hide = true)]
+    CompareEngine,
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::TinyModel { out, options } => tiny_model::write(&out, &options)
             .map_err(|error| format!("{}: cannot write: {error}", out.display())),
+        Command::Roofline(options) => run_roofline(&options),
+        Command::Compare(options) => compare::compare(&options).map(|table| print!("{table}")),
+        Command::CompareEngine => compare::serve(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,4 +46,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run_roofline(options: &roofline::Options) -> Result<(), String> {
+    let report = roofline::measure(options).map_err(|error| error.to_string())?;
+    if options.json {
+        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+        println!("{json}");
+    } else {
+        print!("{report}");
+    }
+    Ok(())
 }

@@ -105,6 +105,10 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
                         }
                     }
                 }
+                #[allow(
+                    clippy::needless_range_loop,
+                    reason = "one step of every token, not one token's words"
+                )]
                 for step in 0..BLOCK / 2 {
                     for (token, product) in products.iter_mut().enumerate() {
                         let two = _mm256_set1_epi32(words[token][step]);

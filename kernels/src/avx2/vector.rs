@@ -120,18 +120,6 @@ unsafe impl Vector for Lanes {
         }
     }
     #[inline(always)]
-    unsafe fn store_u8(value: Ints, to: *mut u8) {
-        unsafe {
-            let words =
-                _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(value.0, value.1));
-            let bytes = _mm_packus_epi16(
-                _mm256_castsi256_si128(words),
-                _mm256_extracti128_si256::<1>(words),
-            );
-            _mm_storeu_si128(to.cast(), bytes);
-        }
-    }
-    #[inline(always)]
     unsafe fn store_i16(value: Ints, to: *mut i16) {
         unsafe {
             let words =

@@ -89,10 +89,6 @@ unsafe impl Vector for Lanes {
         unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(value)) }
     }
     #[inline(always)]
-    unsafe fn store_u8(value: Self::Int, to: *mut u8) {
-        unsafe { Self::store_i8(value, to.cast()) }
-    }
-    #[inline(always)]
     unsafe fn store_i16(value: Self::Int, to: *mut i16) {
         unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(value)) }
     }

@@ -95,11 +95,6 @@ unsafe impl Vector for Lanes {
         }
     }
     #[inline(always)]
-    unsafe fn store_u8(value: Self::Int, to: *mut u8) {
-        // SAFETY: as in `store_i8`, whose low bytes are the same.
-        unsafe { Self::store_i8(value, to.cast()) }
-    }
-    #[inline(always)]
     unsafe fn store_i16(value: Self::Int, to: *mut i16) {
         // SAFETY: the caller vouches for sixteen writable values.
         unsafe {

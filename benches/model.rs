@@ -1,0 +1,56 @@
+//! The whole model, ids in and vector out, at the lengths of `roofline`.
+//!
+//! Without the model file nothing is measured, and said so; with LANEWISE_REQUIRE_MODEL=1 that is a failure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use lanewise::model::Model;
+use lanewise::runtime::Runtime;
+use lanewise::{Embedder, find_model};
+use lanewise_tools::texts::{LENGTHS, text};
+
+fn embed(criterion: &mut Criterion) {
+    let model = match find_model().and_then(Model::open) {
+        Ok(model) => Arc::new(model),
+        Err(error) => {
+            let required = std::env::var("LANEWISE_REQUIRE_MODEL").is_ok_and(|value| value == "1");
+            assert!(!required, "{error}");
+            eprintln!("SKIPPED, nothing is measured: {error}");
+            return;
+        }
+    };
+    let settings = Embedder::builder()
+        .settings()
+        .expect("the environment's settings can be used");
+    let mut runtime = Runtime::new(Arc::clone(&model), &settings).expect("the model runs");
+    let mut vector = vec![0.0; model.config().hidden];
+    let mut group = criterion.benchmark_group(format!("embed/{}", runtime.isa()));
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(3));
+    for tokens in LENGTHS
+        .into_iter()
+        .filter(|&tokens| tokens <= model.config().context)
+    {
+        let ids = text(tokens, model.config().vocabulary, 0);
+        group.throughput(Throughput::Elements(tokens as u64));
+        group.bench_function(BenchmarkId::from_parameter(tokens), |bencher| {
+            bencher.iter(|| {
+                runtime
+                    .embed(&[&ids], &mut vector)
+                    .expect("the text can be embedded")
+            });
+        });
+        let length: f32 = vector.iter().map(|value| value * value).sum();
+        assert!(
+            (length - 1.0).abs() < 1e-3,
+            "the vector is not of unit length"
+        );
+    }
+    group.finish();
+}
+
+criterion_group!(benches, embed);
+criterion_main!(benches);

@@ -1,0 +1,182 @@
+//! `lanewise embed`: texts to vectors.
+
+use std::io::{self, BufWriter};
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use lanewise::{Embedder, Encoded, Input, Overflow};
+
+use super::Outcome;
+use super::failure::{Failure, report};
+use super::options::{ModelOptions, PromptOptions, RunOptions, VectorOptions};
+use super::output::{Format, Row, Writer};
+use super::texts::{Text, Texts};
+
+/// Print the vectors of texts
+///
+/// The texts are the arguments or, without any, the lines of standard input, which are embedded as
+/// they come. A text may be empty.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Texts to embed; without any, one a line is read from standard input
+    texts: Vec<String>,
+    #[command(flatten)]
+    prompt: PromptOptions,
+    /// How vectors are written
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// What to do with texts of more tokens than the model reads (2048)
+    #[arg(long, value_enum, default_value_t = OverflowArgument::Truncate)]
+    overflow: OverflowArgument,
+    #[command(flatten)]
+    vector: VectorOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    run: RunOptions,
+    /// Print on standard error where the time from start to exit went
+    #[arg(long)]
+    timings: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OverflowArgument {
+    /// Embed the beginning, and say so on standard error
+    Truncate,
+    /// Leave the text out, say so, and exit with 1
+    Error,
+}
+
+impl From<OverflowArgument> for Overflow {
+    fn from(argument: OverflowArgument) -> Self {
+        match argument {
+            OverflowArgument::Truncate => Overflow::Truncate,
+            OverflowArgument::Error => Overflow::Error,
+        }
+    }
+}
+
+/// Time spent on all texts together.
+#[derive(Default)]
+struct Times {
+    read: Duration,
+    encode: Duration,
+    forward: Duration,
+    write: Duration,
+}
+
+/// Adds the time that `work` takes to `total`.
+fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    *total += start.elapsed();
+    result
+}
+
+/// Runs the command in a process that began at `start`.
+pub fn run(arguments: &Arguments, start: Instant) -> Result<Outcome, Failure> {
+    let title = arguments.prompt.title()?;
+    let builder = arguments.vector.apply(arguments.run.builder());
+    let embedder = builder
+        .overflow(arguments.overflow.into())
+        .open(arguments.model.path()?)?;
+
+    let mut times = Times::default();
+    let mut outcome = Outcome::Complete;
+    let mut texts = Texts::new(&arguments.texts, 1);
+    let out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let mut writer =
+        Writer::new(out, arguments.format, embedder.dims()).map_err(Failure::output)?;
+    let mut vectors = Vec::new();
+    while let Some(batch) = timed(&mut times.read, || texts.next_batch())? {
+        let (usable, encoded) = timed(&mut times.encode, || {
+            encode(&embedder, &batch, |text| Input {
+                title,
+                ..Input::new(arguments.prompt.prompt, text)
+            })
+        });
+        if usable.len() < batch.len() {
+            outcome = Outcome::SomeTextsFailed;
+        }
+        vectors.resize(encoded.len() * embedder.dims(), 0.0);
+        timed(&mut times.forward, || {
+            embedder.embed_encoded(&encoded, &mut vectors)
+        })?;
+        timed(&mut times.write, || -> io::Result<()> {
+            let embedded = encoded.iter().zip(vectors.chunks_exact(embedder.dims()));
+            let mut rows = usable.iter().zip(embedded).peekable();
+            for text in &batch {
+                match rows.next_if(|(usable, _)| usable.index == text.index) {
+                    Some((_, (encoded, embedding))) => writer.row(&Row {
+                        index: text.index,
+                        tokens: encoded.usage().tokens,
+                        embedding,
+                    })?,
+                    None => writer.gap()?,
+                }
+            }
+            writer.flush()
+        })
+        .map_err(Failure::output)?;
+    }
+    timed(&mut times.write, || writer.finish()).map_err(Failure::output)?;
+    if arguments.timings {
+        print_timings(&embedder, &times, start.elapsed());
+    }
+    Ok(outcome)
+}
+
+/// Those texts that can be embedded, and their tokens; the others, and those that are too long, are
+/// reported.
+pub fn encode<'a>(
+    embedder: &Embedder,
+    batch: &'a [Text],
+    input: impl Fn(&'a str) -> Input<'a>,
+) -> (Vec<&'a Text>, Vec<Encoded>) {
+    let encode = |text: &'a Text| {
+        let content = text.content.as_ref().map_err(String::clone)?;
+        embedder
+            .encode(input(content))
+            .map_err(|error| error.to_string())
+    };
+    let (mut texts, mut all) = (Vec::new(), Vec::new());
+    for text in batch {
+        match encode(text) {
+            Ok(encoded) => {
+                if encoded.usage().truncated {
+                    report(format_args!(
+                        "{}: is too long, only its first {} tokens are embedded",
+                        text.place(),
+                        encoded.usage().tokens
+                    ));
+                }
+                texts.push(text);
+                all.push(encoded);
+            }
+            Err(problem) => report(format_args!("{}: {problem}; left out", text.place())),
+        }
+    }
+    (texts, all)
+}
+
+/// One line, so that a script can collect those of many runs.
+fn print_timings(embedder: &Embedder, times: &Times, total: Duration) {
+    let opening = embedder.opening_times();
+    let parts = [
+        ("map file", opening.map),
+        ("index tokens", opening.index),
+        ("start threads", opening.start),
+        ("read", times.read),
+        ("encode", times.encode),
+        ("forward", times.forward),
+        ("write", times.write),
+    ];
+    let known: Duration = parts.iter().map(|&(_, time)| time).sum();
+    let rest = [("other", total.saturating_sub(known)), ("total", total)];
+    let line: Vec<String> = parts
+        .iter()
+        .chain(&rest)
+        .map(|(name, time)| format!("{name} {:.3}", 1e3 * time.as_secs_f64()))
+        .collect();
+    report(format_args!("ms: {}", line.join(", ")));
+}

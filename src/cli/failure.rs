@@ -1,0 +1,72 @@
+//! What stops a command, and with which exit code.
+
+use std::fmt;
+use std::io::{self, Write};
+
+/// Some texts, the input or the output failed.
+pub const PARTIAL: u8 = 1;
+/// An argument or environment variable cannot be used; also what clap exits with.
+pub const USAGE: u8 = 2;
+/// The model file cannot be used.
+pub const MODEL: u8 = 3;
+
+/// Why a command did not come to its end.
+#[derive(Debug)]
+pub enum Failure {
+    /// Nobody reads the output any more, which is no failure to speak of.
+    OutputClosed,
+    /// Anything else.
+    Stopped {
+        /// The exit code.
+        code: u8,
+        /// What to tell the user.
+        message: String,
+    },
+}
+
+impl Failure {
+    /// Arguments that do not go together.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Stopped {
+            code: USAGE,
+            message: message.into(),
+        }
+    }
+
+    /// An error while reading the input.
+    pub fn input(error: io::Error) -> Self {
+        Self::Stopped {
+            code: PARTIAL,
+            message: format!("standard input: cannot read: {error}"),
+        }
+    }
+
+    /// An error while writing the output.
+    pub fn output(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::OutputClosed;
+        }
+        Self::Stopped {
+            code: PARTIAL,
+            message: format!("standard output: cannot write: {error}"),
+        }
+    }
+}
+
+impl From<lanewise::Error> for Failure {
+    fn from(error: lanewise::Error) -> Self {
+        let code = match error {
+            lanewise::Error::Argument { .. } => USAGE,
+            _ => MODEL,
+        };
+        Self::Stopped {
+            code,
+            message: error.to_string(),
+        }
+    }
+}
+
+/// Writes a line to standard error; that nobody reads it is no reason to stop.
+pub fn report(message: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "lanewise: {message}");
+}

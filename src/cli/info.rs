@@ -1,0 +1,197 @@
+//! `lanewise info`: what the model file holds, and what would run it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use clap::Args;
+use lanewise::Isa;
+use lanewise::gguf::Gguf;
+use lanewise::model::Model;
+use lanewise::runtime::Runtime;
+use serde::Serialize;
+
+use super::Outcome;
+use super::failure::Failure;
+use super::options::{ModelOptions, RunOptions};
+
+/// Show the model file, the instruction set and the threads
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Read every weight and check that it is a finite number
+    #[arg(long)]
+    verify: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    run: RunOptions,
+}
+
+/// Everything shown, under the names of the JSON object.
+#[derive(Serialize)]
+struct Info {
+    file: String,
+    bytes: u64,
+    gguf_version: u32,
+    architecture: String,
+    name: Option<String>,
+    tensors: BTreeMap<String, TypeTotal>,
+    dense_heads: bool,
+    context: usize,
+    layers: usize,
+    hidden: usize,
+    feed_forward: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    sliding_window: usize,
+    vocabulary: usize,
+    instruction_set: String,
+    instruction_sets_supported: Vec<&'static str>,
+    instruction_set_forced: bool,
+    threads: String,
+    verified: bool,
+}
+
+/// All tensors of one type.
+#[derive(Serialize, Default)]
+struct TypeTotal {
+    count: usize,
+    bytes: u64,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let mut settings = arguments.run.builder().settings()?;
+    let model = Arc::new(Model::open(arguments.model.path()?)?);
+    if arguments.verify {
+        model.weights().verify(model.gguf())?;
+    }
+    // That the heads are missing is to be shown here, not to be refused.
+    settings.dense_heads = model.has_dense_heads();
+    let runtime = Runtime::new(Arc::clone(&model), &settings)?;
+    let info = Info::new(&model, &runtime, settings.isa.is_some(), arguments.verify);
+    let mut out = io::stdout().lock();
+    let written = if arguments.json {
+        serde_json::to_writer_pretty(&mut out, &info)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out))
+    } else {
+        info.write(&mut out)
+    };
+    written
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)?;
+    Ok(Outcome::Complete)
+}
+
+impl Info {
+    fn new(model: &Model, runtime: &Runtime, isa_forced: bool, verified: bool) -> Self {
+        let (gguf, config) = (model.gguf(), model.config());
+        Self {
+            file: gguf.path().display().to_string(),
+            bytes: gguf.file_len(),
+            gguf_version: gguf.version(),
+            architecture: text(gguf, "general.architecture").unwrap_or_default(),
+            name: text(gguf, "general.name"),
+            tensors: totals(gguf),
+            dense_heads: model.has_dense_heads(),
+            context: config.context,
+            layers: config.layers,
+            hidden: config.hidden,
+            feed_forward: config.feed_forward,
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            sliding_window: config.sliding_window,
+            vocabulary: config.vocabulary,
+            instruction_set: runtime.isa().to_string(),
+            instruction_sets_supported: Isa::ALL
+                .into_iter()
+                .filter(|isa| isa.is_supported())
+                .map(Isa::name)
+                .collect(),
+            instruction_set_forced: isa_forced,
+            threads: runtime.threads().to_string(),
+            verified,
+        }
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut line = |name: &str, value: String| writeln!(out, "{name:<16} {value}");
+        line("file", self.file.clone())?;
+        let size = self.bytes as f64 / 1e6;
+        line(
+            "format",
+            format!("GGUF v{}, {size:.1} MB", self.gguf_version),
+        )?;
+        let name = self.name.as_deref().unwrap_or("no name");
+        line("model", format!("{} ({name})", self.architecture))?;
+        line(
+            "shape",
+            format!(
+                "{} layers, hidden {}, feed-forward {}, {} query and {} key/value heads of {}",
+                self.layers,
+                self.hidden,
+                self.feed_forward,
+                self.heads,
+                self.kv_heads,
+                self.head_dim
+            ),
+        )?;
+        line(
+            "context",
+            format!(
+                "{} tokens with <bos> and <eos>, sliding window {}",
+                self.context, self.sliding_window
+            ),
+        )?;
+        line("vocabulary", format!("{} tokens", self.vocabulary))?;
+        for (kind, total) in &self.tensors {
+            let size = total.bytes as f64 / 1e6;
+            line("tensors", format!("{} {kind}, {size:.1} MB", total.count))?;
+        }
+        line(
+            "dense heads",
+            if self.dense_heads {
+                "present".into()
+            } else {
+                "ABSENT: vectors of this file are in a space of their own and compare with no \
+                 others; embedding needs --no-dense-head"
+                    .into()
+            },
+        )?;
+        if self.verified {
+            line("weights", "all finite".into())?;
+        }
+        let why = if self.instruction_set_forced {
+            "set by LANEWISE_ISA"
+        } else {
+            "the fastest supported"
+        };
+        let supported = self.instruction_sets_supported.join(", ");
+        line(
+            "instruction set",
+            format!("{}: {why} of {supported}", self.instruction_set),
+        )?;
+        line("threads", self.threads.clone())
+    }
+}
+
+fn text(gguf: &Gguf, key: &str) -> Option<String> {
+    gguf.optional_str(key).ok().flatten().map(str::to_owned)
+}
+
+/// Number and size of the tensors of each type.
+fn totals(gguf: &Gguf) -> BTreeMap<String, TypeTotal> {
+    let mut totals = BTreeMap::<String, TypeTotal>::new();
+    for tensor in gguf.tensors() {
+        let total = totals.entry(tensor.kind.to_string()).or_default();
+        total.count += 1;
+        total.bytes += tensor.range.len() as u64;
+    }
+    totals
+}

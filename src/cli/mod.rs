@@ -1,0 +1,83 @@
+//! The command line: its arguments, its exit codes, and one file for each command.
+
+mod embed;
+mod failure;
+mod info;
+mod options;
+mod output;
+mod similarity;
+mod texts;
+mod tokenize;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use failure::{Failure, report};
+
+const AFTER_HELP: &str = "\
+Examples:
+  lanewise embed \"Hello world\"
+  printf 'one text\\nanother\\n' | lanewise embed --format jsonl
+  lanewise embed --prompt document --title Moons \"Jupiter carries four large moons.\"
+  lanewise similarity --query \"largest moons\" \"Jupiter has four.\" \"A river arrives.\"
+  lanewise tokenize \"Hello world\"
+  lanewise info
+
+Model file: -m FILE, else the environment variable LANEWISE_MODEL, else the one that
+tools/get-model put into $XDG_CACHE_HOME/lanewise or ~/.cache/lanewise.
+
+Environment:
+  LANEWISE_MODEL     the model file, where -m is not given
+  LANEWISE_THREADS   the number of threads, where -t is not given
+  LANEWISE_ISA       scalar, avx2 or avx512: the instruction set, instead of the fastest
+
+Exit codes:
+  0  everything asked for was done (also if the reader of the output went away)
+  1  some texts could not be used, each named on standard error and the others done;
+     or reading the input or writing the output failed
+  2  an argument or environment variable cannot be used
+  3  the model file is missing or cannot be used";
+
+/// Text embeddings with EmbeddingGemma, on the CPU
+#[derive(Debug, Parser)]
+#[command(version, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Embed(embed::Arguments),
+    Similarity(similarity::Arguments),
+    Tokenize(tokenize::Arguments),
+    Info(info::Arguments),
+}
+
+/// What a command did, if nothing stopped it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Complete,
+    /// Some texts were left out, and each was reported.
+    SomeTextsFailed,
+}
+
+/// Runs the command that the process's arguments name.
+pub fn main() -> ExitCode {
+    let start = Instant::now();
+    let result = match Arguments::parse().command {
+        Command::Embed(arguments) => embed::run(&arguments, start),
+        Command::Similarity(arguments) => similarity::run(&arguments),
+        Command::Tokenize(arguments) => tokenize::run(&arguments),
+        Command::Info(arguments) => info::run(&arguments),
+    };
+    match result {
+        Ok(Outcome::Complete) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeTextsFailed) => ExitCode::from(failure::PARTIAL),
+        Err(Failure::Stopped { code, message }) => {
+            report(format_args!("{message}"));
+            ExitCode::from(code)
+        }
+    }
+}

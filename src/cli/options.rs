@@ -1,0 +1,105 @@
+//! Arguments that several commands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lanewise::{Embedder, EmbedderBuilder, Prompt};
+
+use super::failure::Failure;
+
+/// Which model file.
+#[derive(Debug, Args)]
+pub struct ModelOptions {
+    /// GGUF file of the model [default: $LANEWISE_MODEL, else what tools/get-model fetched]
+    #[arg(short, long, value_name = "FILE")]
+    model: Option<PathBuf>,
+}
+
+impl ModelOptions {
+    /// The model file's path.
+    pub fn path(&self) -> Result<PathBuf, Failure> {
+        match &self.model {
+            Some(path) => Ok(path.clone()),
+            // However it is put, without a model the exit code is that of a model.
+            None => lanewise::find_model().map_err(|error| Failure::Stopped {
+                code: super::failure::MODEL,
+                message: error.to_string(),
+            }),
+        }
+    }
+}
+
+/// How the forward pass runs.
+#[derive(Debug, Args)]
+pub struct RunOptions {
+    /// Number of threads [default: $LANEWISE_THREADS, else what the machine has; `lanewise info` shows it]
+    #[arg(short, long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl RunOptions {
+    /// A builder with these settings.
+    pub fn builder(&self) -> EmbedderBuilder {
+        match self.threads {
+            Some(threads) => Embedder::builder().threads(threads),
+            None => Embedder::builder(),
+        }
+    }
+}
+
+/// What vectors are like.
+#[derive(Debug, Args)]
+pub struct VectorOptions {
+    /// Length of the vectors: 768, 512, 256 or 128 [default: 768]
+    #[arg(long, value_name = "N")]
+    dims: Option<usize>,
+    /// Leave the two dense heads out, as a file without them needs: such vectors compare with each
+    /// other only
+    #[arg(long)]
+    no_dense_head: bool,
+}
+
+impl VectorOptions {
+    /// Adds these settings to a builder.
+    pub fn apply(&self, builder: EmbedderBuilder) -> EmbedderBuilder {
+        let builder = builder.dense_heads(!self.no_dense_head);
+        match self.dims {
+            Some(dims) => builder.dims(dims),
+            None => builder,
+        }
+    }
+}
+
+/// What is put in front of texts.
+#[derive(Debug, Args)]
+pub struct PromptOptions {
+    /// What the texts are for; `raw` puts nothing in front of them
+    #[arg(short, long, value_name = "NAME", default_value_t, long_help = prompt_help())]
+    pub prompt: Prompt,
+    /// Title of the document, with --prompt document
+    #[arg(long)]
+    title: Option<String>,
+}
+
+impl PromptOptions {
+    /// The title, which only documents have.
+    pub fn title(&self) -> Result<Option<&str>, Failure> {
+        if self.title.is_some() && self.prompt != Prompt::Document {
+            return Err(Failure::usage("--title goes with --prompt document only"));
+        }
+        Ok(self.title.as_deref())
+    }
+}
+
+/// Every prompt with its names and its text.
+fn prompt_help() -> String {
+    let mut help = String::from(
+        "What the texts are for: the model was trained to see this text in front of them.\n\
+         Names are read in any case, with spaces, hyphens or underscores.\n",
+    );
+    for prompt in Prompt::all() {
+        let names = [&[prompt.name()], prompt.aliases()].concat().join(", ");
+        help += &format!("\n  {names}\n      \"{}\"", prompt.prefix(None));
+    }
+    help
+}

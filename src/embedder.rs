@@ -1,0 +1,401 @@
+//! Texts in, vectors out: the whole library in one type.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::Model;
+use crate::runtime::Runtime;
+use crate::tokenizer::Tokenizer;
+use crate::{EmbedderBuilder, Error, OpeningTimes, Prompt, Result};
+
+/// Tokens of one forward call at most, but always at least one text: bounds the scratch.
+const TOKENS_PER_CALL: usize = 8192;
+
+/// What to do with a text that has more tokens than the model has positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// Embed its beginning, and say so in [`Usage::truncated`].
+    #[default]
+    Truncate,
+    /// Refuse it.
+    Error,
+}
+
+/// A text and what it is embedded for. A `&str` becomes one without a prompt.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// What the model reads before the text.
+    pub prompt: Prompt,
+    /// The title of a [`Prompt::Document`]; other prompts have no place for one.
+    pub title: Option<&'a str>,
+    /// The text itself; it may be empty.
+    pub text: &'a str,
+}
+
+impl<'a> Input<'a> {
+    /// A text with a prompt and no title.
+    pub fn new(prompt: Prompt, text: &'a str) -> Self {
+        Self {
+            prompt,
+            title: None,
+            text,
+        }
+    }
+
+    /// A search query.
+    pub fn query(text: &'a str) -> Self {
+        Self::new(Prompt::Query, text)
+    }
+
+    /// A text for queries to find.
+    pub fn document(title: Option<&'a str>, text: &'a str) -> Self {
+        Self {
+            title,
+            ..Self::new(Prompt::Document, text)
+        }
+    }
+
+    /// Everything that the model reads, but for `<bos>` and `<eos>`.
+    pub fn whole(&self) -> Cow<'a, str> {
+        match self.prompt {
+            Prompt::Raw => self.text.into(),
+            prompt => format!("{}{}", prompt.prefix(self.title), self.text).into(),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Input<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::new(Prompt::Raw, text)
+    }
+}
+
+/// How much of a text was embedded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens that the model read: the prompt, `<bos>` and `<eos>` counted.
+    pub tokens: usize,
+    /// Whether the text went on after them.
+    pub truncated: bool,
+}
+
+/// A vector and how much of its text it stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// [`Embedder::dims`] values; their squares sum to 1.
+    pub vector: Vec<f32>,
+    /// What was read of the text.
+    pub usage: Usage,
+}
+
+/// The cosine of the angle between two vectors of unit length: 1 for the same meaning.
+///
+/// # Panics
+/// If they differ in length.
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "vectors of different lengths");
+    let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+    products.sum::<f64>() as f32
+}
+
+/// A text's tokens, ready for [`Embedder::embed_encoded`] of the embedder that made them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    ids: Vec<u32>,
+    truncated: bool,
+}
+
+impl Encoded {
+    /// The tokens, `<bos>` and `<eos>` included.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// How much of the text they are.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            tokens: self.ids.len(),
+            truncated: self.truncated,
+        }
+    }
+}
+
+/// An open model that turns texts into vectors of unit length.
+///
+/// Threads can share one: calls take turns, and each uses all the threads of the embedder. A
+/// text's vector has the same bits alone or in a batch and with any number of threads.
+///
+/// ```no_run
+/// use lanewise::{Embedder, Input, cosine};
+///
+/// # fn main() -> lanewise::Result<()> {
+/// let embedder = Embedder::open(lanewise::find_model()?)?;
+///
+/// let query = embedder.embed_query("Which planet has the largest moons?")?;
+/// let answers = embedder.embed_batch(&[
+///     Input::document(None, "Jupiter carries four large moons."),
+///     Input::document(Some("Rivers"), "A river does not hurry, and yet it arrives."),
+/// ])?;
+/// let [near, far] = [0, 1].map(|i| cosine(&query.vector, &answers[i].vector));
+/// assert!(near > far);
+///
+/// // Into a buffer of your own:
+/// let mut vector = vec![0.0; embedder.dims()];
+/// let usage = embedder.embed_into("Hello world", &mut vector)?;
+/// assert_eq!((usage.tokens, usage.truncated), (4, false));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Embedder {
+    pub(crate) model: Arc<Model>,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) runtime: Mutex<Runtime>,
+    pub(crate) dims: usize,
+    pub(crate) overflow: Overflow,
+    pub(crate) opening_times: OpeningTimes,
+}
+
+impl Embedder {
+    /// Opens a model file with the default settings; [`builder`](Self::builder) has others.
+    ///
+    /// # Errors
+    /// As [`EmbedderBuilder::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open(path)
+    }
+
+    /// Settings to be changed before opening a file.
+    pub fn builder() -> EmbedderBuilder {
+        EmbedderBuilder::default()
+    }
+
+    /// The length of the vectors.
+    pub fn dims(&self) -> usize {
+        self.dims
+    }
+
+    /// The model: its file, hyperparameters and weights.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The tokenizer of the model's file.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// How long the parts of opening took.
+    pub fn opening_times(&self) -> OpeningTimes {
+        self.opening_times
+    }
+
+    /// Embeds a text without a prompt, or any [`Input`].
+    ///
+    /// # Errors
+    /// If the text is too long and [`Overflow::Error`] is set.
+    pub fn embed<'a>(&self, input: impl Into<Input<'a>>) -> Result<Embedding> {
+        let mut vector = vec![0.0; self.dims];
+        let usage = self.embed_into(input, &mut vector)?;
+        Ok(Embedding { vector, usage })
+    }
+
+    /// Embeds a search query.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    pub fn embed_query(&self, text: &str) -> Result<Embedding> {
+        self.embed(Input::query(text))
+    }
+
+    /// Embeds a text for queries to find, with its title if it has one.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    pub fn embed_document(&self, title: Option<&str>, text: &str) -> Result<Embedding> {
+        self.embed(Input::document(title, text))
+    }
+
+    /// Embeds any number of texts; the vectors are in their order.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), and then no text is embedded.
+    pub fn embed_batch<'a, I>(&self, inputs: &[I]) -> Result<Vec<Embedding>>
+    where
+        I: Into<Input<'a>> + Copy,
+    {
+        let mut vectors = vec![0.0; inputs.len() * self.dims];
+        let usages = self.embed_batch_into(inputs, &mut vectors)?;
+        let rows = vectors.chunks_exact(self.dims);
+        Ok(rows
+            .zip(usages)
+            .map(|(row, usage)| Embedding {
+                vector: row.to_vec(),
+                usage,
+            })
+            .collect())
+    }
+
+    /// Embeds a text into a buffer of [`dims`](Self::dims) values.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), or if the buffer is of another length.
+    pub fn embed_into<'a>(&self, input: impl Into<Input<'a>>, out: &mut [f32]) -> Result<Usage> {
+        let encoded = self.encode(input)?;
+        self.embed_encoded(std::slice::from_ref(&encoded), out)?;
+        Ok(encoded.usage())
+    }
+
+    /// Embeds any number of texts into a buffer of [`dims`](Self::dims) values for each, in their
+    /// order.
+    ///
+    /// # Errors
+    /// As [`embed_into`](Self::embed_into), and then no text is embedded.
+    pub fn embed_batch_into<'a, I>(&self, inputs: &[I], out: &mut [f32]) -> Result<Vec<Usage>>
+    where
+        I: Into<Input<'a>> + Copy,
+    {
+        let encoded = inputs
+            .iter()
+            .map(|&input| self.encode(input))
+            .collect::<Result<Vec<_>>>()?;
+        self.embed_encoded(&encoded, out)?;
+        Ok(encoded.iter().map(Encoded::usage).collect())
+    }
+
+    /// The tokens that the model would read for a text: the first half of embedding it, for those
+    /// who want to treat texts that are too long one by one.
+    ///
+    /// # Errors
+    /// If the text is too long and [`Overflow::Error`] is set.
+    pub fn encode<'a>(&self, input: impl Into<Input<'a>>) -> Result<Encoded> {
+        let context = self.model.config().context;
+        let mut ids = vec![self.tokenizer.bos()];
+        let whole = input.into().whole();
+        // `<bos>` and `<eos>` have their place always.
+        let complete = self.tokenizer.encode_limited(&whole, context - 2, &mut ids);
+        ids.push(self.tokenizer.eos());
+        if !complete && self.overflow == Overflow::Error {
+            return Err(Error::Argument {
+                name: "text".into(),
+                problem: format!("has more than the {context} tokens that the model reads"),
+                remedy: "split or shorten it, or allow truncation".into(),
+            });
+        }
+        Ok(Encoded {
+            ids,
+            truncated: !complete,
+        })
+    }
+
+    /// The second half of embedding: tokens into a buffer of [`dims`](Self::dims) values for each
+    /// text, in their order. The texts go through the model in calls of a bounded number of tokens.
+    ///
+    /// # Errors
+    /// If the buffer is of another length.
+    pub fn embed_encoded(&self, texts: &[Encoded], out: &mut [f32]) -> Result<()> {
+        let expected = texts.len() * self.dims;
+        if out.len() != expected {
+            return Err(Error::Argument {
+                name: "out".into(),
+                problem: format!("has {} values", out.len()),
+                remedy: format!("give it {expected}: {} for each text", self.dims),
+            });
+        }
+        let hidden = self.model.config().hidden;
+        let mut full = Vec::new();
+        let mut rest = out;
+        for call in calls(texts) {
+            let ids: Vec<&[u32]> = call.iter().map(Encoded::ids).collect();
+            let (rows, after) = rest.split_at_mut(call.len() * self.dims);
+            rest = after;
+            if self.dims == hidden {
+                self.forward(&ids, rows)?;
+                continue;
+            }
+            full.resize(call.len() * hidden, 0.0);
+            self.forward(&ids, &mut full)?;
+            for (row, full) in rows
+                .chunks_exact_mut(self.dims)
+                .zip(full.chunks_exact(hidden))
+            {
+                row.copy_from_slice(&full[..self.dims]);
+                normalize(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn forward(&self, texts: &[&[u32]], out: &mut [f32]) -> Result<()> {
+        // Every call writes its scratch before reading it, so one that panicked leaves no trace.
+        let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        runtime.embed(texts, out)
+    }
+}
+
+impl fmt::Debug for Embedder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedder")
+            .field("file", &self.model.gguf().path())
+            .field("dims", &self.dims)
+            .field("overflow", &self.overflow)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Cuts texts into runs of at most [`TOKENS_PER_CALL`] tokens; a longer text is a run of its own.
+fn calls(texts: &[Encoded]) -> impl Iterator<Item = &[Encoded]> {
+    let mut rest = texts;
+    std::iter::from_fn(move || {
+        let mut tokens = 0;
+        let fitting = rest.iter().take_while(|text| {
+            tokens += text.ids.len();
+            tokens <= TOKENS_PER_CALL
+        });
+        let count = fitting.count().max(1).min(rest.len());
+        let call = rest.split_off(..count)?;
+        (count > 0).then_some(call)
+    })
+}
+
+/// Scales a vector to unit length.
+fn normalize(vector: &mut [f32]) {
+    let squares: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    if squares > 0.0 {
+        let scale = (1.0 / squares.sqrt()) as f32;
+        vector.iter_mut().for_each(|x| *x *= scale);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(tokens: usize) -> Encoded {
+        Encoded {
+            ids: vec![0; tokens],
+            truncated: false,
+        }
+    }
+
+    #[test]
+    fn calls_hold_every_text_once_in_order_and_within_the_budget() {
+        let texts: Vec<Encoded> = [8000, 192, 1, 9000, 3, 8190, 2].map(encoded).into();
+        let lengths: Vec<Vec<usize>> = calls(&texts)
+            .map(|call| call.iter().map(|text| text.ids.len()).collect())
+            .collect();
+        assert_eq!(
+            lengths,
+            [vec![8000, 192], vec![1], vec![9000], vec![3], vec![8190, 2]]
+        );
+        assert_eq!(calls(&[]).count(), 0);
+    }
+
+    #[test]
+    fn a_cut_vector_has_unit_length_again() {
+        let mut vector = [3.0, 4.0];
+        normalize(&mut vector);
+        assert_eq!(vector, [0.6, 0.8]);
+    }
+}

@@ -1,0 +1,158 @@
+//! The texts of one forward pass, and where their parts lie in the buffers.
+
+use crate::model::Config;
+use crate::{Error, Result};
+use lanewise_kernels::PANEL;
+use std::ops::Range;
+
+/// Tokens a chunk of quantised activations holds at most: a multiple of the 6 of a tile, with all its blocks (48 × 960
+/// bytes for 768 columns) small beside the L2 cache, so that products with many panels find it there.
+const CHUNK: usize = 48;
+
+/// Below this many tokens one chunk is worth more than a second thread: half-filled tiles cost more than they share.
+const SHARED: usize = 16;
+
+/// Tokens whose attention is one task: times 3 heads they fill two tiles of 12 rows.
+const QUERY_TOKENS: usize = 8;
+
+/// Up to 32 consecutive tokens of one text: one panel of keys.
+pub(super) struct KeyPanel {
+    /// Position in its text of the first token.
+    pub position: usize,
+    /// Its tokens in the batch.
+    pub tokens: Range<usize>,
+}
+
+/// A few consecutive tokens of one key panel, whose attention is computed together.
+pub(super) struct QueryTile {
+    pub text: usize,
+    pub panel: usize,
+    pub tokens: Range<usize>,
+}
+
+/// Texts laid end to end; all lists are kept from batch to batch, so that a repeated size allocates nothing.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub ids: Vec<u32>,
+    /// Tokens of each text.
+    pub texts: Vec<Range<usize>>,
+    /// First key panel of each text.
+    pub first_panels: Vec<usize>,
+    pub panels: Vec<KeyPanel>,
+    pub tiles: Vec<QueryTile>,
+    /// Tokens a chunk of quantised activations.
+    pub chunk: usize,
+    /// Longest text.
+    pub longest: usize,
+    /// Ends of each panel's part in the buffers of queries, their scales, keys and theirs.
+    pub query_ends: Vec<usize>,
+    pub query_scale_ends: Vec<usize>,
+    pub key_ends: Vec<usize>,
+    pub key_scale_ends: Vec<usize>,
+    /// Ends of the packed values and scales of each (text, panel of 32 channels).
+    pub value_ends: Vec<usize>,
+    pub value_scale_ends: Vec<usize>,
+    /// Ends of each tile's attention output.
+    pub attended_ends: Vec<usize>,
+}
+
+impl Batch {
+    /// Takes the texts of the next forward pass.
+    pub fn set(&mut self, texts: &[&[u32]], config: &Config, threads: usize) -> Result<()> {
+        self.clear();
+        let width = config.heads * config.head_dim;
+        let value_panels = config.kv_heads * config.head_dim / PANEL;
+        for (index, ids) in texts.iter().enumerate() {
+            check(index, ids, config)?;
+            let first = self.ids.len();
+            self.ids.extend_from_slice(ids);
+            self.texts.push(first..self.ids.len());
+            self.longest = self.longest.max(ids.len());
+            self.first_panels.push(self.panels.len());
+            for position in (0..ids.len()).step_by(PANEL) {
+                let end = (position + PANEL).min(ids.len());
+                let tokens = first + position..first + end;
+                for start in tokens.clone().step_by(QUERY_TOKENS) {
+                    let end = (start + QUERY_TOKENS).min(tokens.end);
+                    self.attended_ends.push(end * width);
+                    self.tiles.push(QueryTile {
+                        text: index,
+                        panel: self.panels.len(),
+                        tokens: start..end,
+                    });
+                }
+                self.query_ends.push(tokens.end * width);
+                self.query_scale_ends.push(tokens.end * config.heads);
+                self.panels.push(KeyPanel { position, tokens });
+                let panels = self.panels.len() * config.kv_heads;
+                self.key_ends.push(panels * config.head_dim / 2 * PANEL);
+                self.key_scale_ends.push(panels * PANEL);
+            }
+            let lanes = ids.len().div_ceil(2) * PANEL;
+            for _ in 0..value_panels {
+                push_after(&mut self.value_ends, lanes);
+                push_after(&mut self.value_scale_ends, 2 * PANEL);
+            }
+        }
+        let tokens = self.ids.len();
+        let threads = if tokens <= SHARED { 1 } else { threads };
+        let chunks = tokens.div_ceil(CHUNK).next_multiple_of(threads);
+        self.chunk = tokens.div_ceil(chunks.max(1)).max(1);
+        Ok(())
+    }
+
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.texts.clear();
+        self.first_panels.clear();
+        self.panels.clear();
+        self.tiles.clear();
+        self.longest = 0;
+        for ends in [
+            &mut self.query_ends,
+            &mut self.query_scale_ends,
+            &mut self.key_ends,
+            &mut self.key_scale_ends,
+            &mut self.value_ends,
+            &mut self.value_scale_ends,
+            &mut self.attended_ends,
+        ] {
+            ends.clear();
+        }
+    }
+}
+
+fn push_after(ends: &mut Vec<usize>, length: usize) {
+    ends.push(ends.last().copied().unwrap_or(0) + length);
+}
+
+fn check(index: usize, ids: &[u32], config: &Config) -> Result<()> {
+    let refuse = |problem: String, remedy: &str| {
+        Err(Error::Argument {
+            name: format!("text {index}"),
+            problem,
+            remedy: remedy.into(),
+        })
+    };
+    if ids.is_empty() {
+        return refuse("it has no ids".into(), "give at least <bos> and <eos>");
+    }
+    if ids.len() > config.context {
+        let (length, context) = (ids.len(), config.context);
+        return refuse(
+            format!("{length} ids are more than the model's {context}"),
+            "truncate the text",
+        );
+    }
+    match ids.iter().find(|id| **id as usize >= config.vocabulary) {
+        Some(id) => refuse(
+            format!("id {id} is outside the vocabulary of {}", config.vocabulary),
+            "use the tokenizer of this file",
+        ),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,347 @@
+//! The forward pass of EmbeddingGemma on INT8 products, from ids to vectors.
+
+use crate::model::{Matrix, MatrixType};
+use crate::runtime::Runtime;
+use crate::runtime::attention::Heads;
+use crate::runtime::product::{Chunked, Source};
+use crate::runtime::rope::Rope;
+use crate::runtime::split::chunks;
+use half::{bf16, f16};
+use lanewise_kernels::{ActivationBlock, BLOCK, PANEL, Pieces};
+
+/// INT8 terms of the input of `attn_output` and of the two heads: with one, the mean cosine to float32 falls from
+/// 0.9997 to 0.9994 and the worst text to 0.990 (DESIGN.md).
+const FINE: usize = 2;
+
+/// Everything a pass writes between ids and vectors; grown as needed, never shrunk.
+#[derive(Default)]
+pub(super) struct State {
+    /// The residual stream, `[token][hidden]`, always f32.
+    x: Vec<f32>,
+    /// The quantised input of a product, in chunks of tokens.
+    input: Vec<ActivationBlock>,
+    /// The quantised input of `ffn_down`, `[feed_forward / 32][token]`.
+    gated: Vec<ActivationBlock>,
+    /// The output of a product, `[rows / 32][token][32]`.
+    output: Vec<f32>,
+    /// The output of attention, `[token][heads * head_dim]`.
+    attended: Vec<f32>,
+    heads: Heads,
+    global_rope: Rope,
+    local_rope: Rope,
+    /// Ends of the texts' vectors while they are pooled.
+    row: Vec<f32>,
+}
+
+impl Runtime {
+    /// Runs the batch; row `i` of `out` becomes the vector of text `i`.
+    pub(super) fn forward(&mut self, out: &mut [f32]) {
+        self.embed_ids();
+        for layer in 0..self.model.config().layers {
+            self.attention(layer);
+            self.feed_forward(layer);
+        }
+        self.pool_tokens(out);
+        if self.dense_heads {
+            self.apply_dense_heads(out);
+        }
+        for vector in out.chunks_exact_mut(self.model.config().hidden) {
+            let norm = vector
+                .iter()
+                .map(|value| f64::from(*value).powi(2))
+                .sum::<f64>()
+                .sqrt();
+            vector
+                .iter_mut()
+                .for_each(|value| *value = (f64::from(*value) / norm) as f32);
+        }
+    }
+
+    /// After a pass that gave values not finite: the first place that does.
+    pub(super) fn first_layer_not_finite(&mut self, out: &mut [f32]) -> String {
+        let finite = |x: &[f32]| x.iter().all(|value| value.is_finite());
+        self.embed_ids();
+        if !finite(&self.state.x) {
+            return "token_embd.weight".into();
+        }
+        for layer in 0..self.model.config().layers {
+            self.attention(layer);
+            self.feed_forward(layer);
+            if !finite(&self.state.x) || !finite(&self.state.output) {
+                return format!("blk.{layer}");
+            }
+        }
+        self.pool_tokens(out);
+        if finite(out) {
+            "dense_2.weight or dense_3.weight"
+        } else {
+            "output_norm.weight"
+        }
+        .into()
+    }
+
+    /// `x = embedding[id] * sqrt(hidden)`.
+    fn embed_ids(&mut self) {
+        let (batch, state, kernels) = (&self.batch, &mut self.state, self.kernels);
+        let config = self.model.config();
+        let hidden = config.hidden;
+        state.x.resize(batch.tokens() * hidden, 0.0);
+        state.heads.resize(batch);
+        state
+            .global_rope
+            .extend(config.rope_base_global, config.head_dim, batch.longest);
+        state
+            .local_rope
+            .extend(config.rope_base_local, config.head_dim, batch.longest);
+        let matrix = &self.model.weights().token_embd;
+        let data = matrix.data(self.model.gguf());
+        let factor = (hidden as f32).sqrt();
+        for (id, x) in batch.ids.iter().zip(state.x.chunks_exact_mut(hidden)) {
+            let row = &data[*id as usize * matrix.row_bytes()..][..matrix.row_bytes()];
+            match matrix.kind {
+                MatrixType::Q8_0 => kernels.dequantise_q8_0(row, factor, x),
+                MatrixType::F32 => widen(row, x, factor, |&b: &[u8; 4]| f32::from_le_bytes(b)),
+                MatrixType::F16 => widen(row, x, factor, |&b: &[u8; 2]| {
+                    f16::from_le_bytes(b).to_f32()
+                }),
+                MatrixType::Bf16 => widen(row, x, factor, |&b: &[u8; 2]| {
+                    bf16::from_le_bytes(b).to_f32()
+                }),
+            }
+        }
+    }
+
+    /// `output = Wo attention(rms_norm(x))`, after the layer before has been added to `x`.
+    fn attention(&mut self, index: usize) {
+        let model = self.model.clone();
+        let (config, layer) = (model.config(), &model.weights().layers[index]);
+        let before = index
+            .checked_sub(1)
+            .map(|before| &model.weights().layers[before]);
+        self.add_and_norm(
+            before.map(|layer| &layer.post_ffw_norm[..]),
+            &layer.attn_norm,
+        );
+        let (rope, reach) = if config.is_global(index) {
+            (&self.state.global_rope, self.batch.longest)
+        } else {
+            (&self.state.local_rope, config.sliding_window / 2)
+        };
+        let source = Source {
+            kernels: self.kernels,
+            gguf: model.gguf(),
+        };
+        let (pool, workers, batch) = (&mut self.pool, &mut self.workers[..], &self.batch);
+        let kernels = self.kernels;
+        let tokens = batch.tokens();
+
+        let input = &self.state.input[..tokens * config.hidden / BLOCK];
+        let input = Chunked {
+            blocks: input,
+            tokens,
+            chunk: batch.chunk,
+            terms: 1,
+        };
+        let rows = layer.attn_q.rows + layer.attn_k.rows + layer.attn_v.rows;
+        let projected = sized(&mut self.state.output, tokens * rows);
+        source.product(
+            pool,
+            workers,
+            &[&layer.attn_q, &layer.attn_k, &layer.attn_v],
+            input,
+            projected,
+        );
+
+        let heads = &mut self.state.heads;
+        heads.prepare(
+            kernels, pool, workers, config, layer, rope, batch, projected,
+        );
+        let width = config.heads * config.head_dim;
+        let attended = sized(&mut self.state.attended, tokens * width);
+        heads.attend(kernels, pool, workers, config, reach, batch, attended);
+
+        let blocks = width / BLOCK * FINE;
+        let input = sized(&mut self.state.input, tokens * blocks);
+        let parts = (
+            chunks(input, batch.chunk * blocks),
+            chunks(attended, batch.chunk * width),
+        );
+        pool.for_each_part(parts, workers, |_, (input, attended), _| {
+            let count = attended.len() / width;
+            for (token, attended) in attended.chunks_exact(width).enumerate() {
+                kernels.quantise(attended, FINE, &mut input[token * FINE..], count * FINE);
+            }
+        });
+        let input = Chunked {
+            blocks: input,
+            tokens,
+            chunk: batch.chunk,
+            terms: FINE,
+        };
+        let output = sized(&mut self.state.output, tokens * config.hidden);
+        source.product(pool, workers, &[&layer.attn_output], input, output);
+    }
+
+    /// `output = Wdown (gelu(Wgate h) * (Wup h))`, `h = rms_norm(x)`, after attention has been added to `x`.
+    fn feed_forward(&mut self, index: usize) {
+        let model = self.model.clone();
+        let (config, layer) = (model.config(), &model.weights().layers[index]);
+        self.add_and_norm(Some(&layer.post_attention_norm), &layer.ffn_norm);
+        let source = Source {
+            kernels: self.kernels,
+            gguf: model.gguf(),
+        };
+        let (pool, workers, batch) = (&mut self.pool, &mut self.workers[..], &self.batch);
+        let tokens = batch.tokens();
+
+        let input = &self.state.input[..tokens * config.hidden / BLOCK];
+        let input = Chunked {
+            blocks: input,
+            tokens,
+            chunk: batch.chunk,
+            terms: 1,
+        };
+        let gated = sized(&mut self.state.gated, tokens * config.feed_forward / BLOCK);
+        source.gated_product(
+            pool,
+            workers,
+            [&layer.ffn_gate, &layer.ffn_up],
+            input,
+            gated,
+        );
+        let gated = Chunked {
+            blocks: gated,
+            tokens,
+            chunk: tokens,
+            terms: 1,
+        };
+        let output = sized(&mut self.state.output, tokens * config.hidden);
+        source.product(pool, workers, &[&layer.ffn_down], gated, output);
+    }
+
+    /// `x += rms_norm(output) * post_norm`, where there is an output yet, then `input = quantise(rms_norm(x) * norm)`: one
+    /// pass over each token's row while it is in the cache.
+    fn add_and_norm(&mut self, post_norm: Option<&[f32]>, norm: &[f32]) {
+        let (config, batch, kernels) = (self.model.config(), &self.batch, self.kernels);
+        let (hidden, eps, tokens) = (config.hidden, config.rms_norm_eps, batch.tokens());
+        let blocks = hidden / BLOCK;
+        let output = &self.state.output;
+        let parts = (
+            chunks(
+                sized(&mut self.state.input, tokens * blocks),
+                batch.chunk * blocks,
+            ),
+            chunks(&mut self.state.x, batch.chunk * hidden),
+        );
+        self.pool
+            .for_each_part(parts, &mut self.workers, |chunk, (input, x), _| {
+                let count = x.len() / hidden;
+                for (token, x) in x.chunks_exact_mut(hidden).enumerate() {
+                    if let Some(weight) = post_norm {
+                        let y = token_row(output, chunk * batch.chunk + token, tokens, hidden);
+                        kernels.add_rms_norm(x, y, weight, eps);
+                    }
+                    kernels.rms_norm_quantise(x, norm, eps, &mut input[token..], count);
+                }
+            });
+    }
+
+    /// `out = mean over the tokens of rms_norm(x) * output_norm`, after the last layer has been added to `x`.
+    fn pool_tokens(&mut self, out: &mut [f32]) {
+        let (config, batch, kernels) = (self.model.config(), &self.batch, self.kernels);
+        let (hidden, eps, tokens) = (config.hidden, config.rms_norm_eps, batch.tokens());
+        let weights = self.model.weights();
+        let post_norm = weights.layers.last().map(|layer| &layer.post_ffw_norm);
+        let output = &self.state.output;
+        let parts = chunks(&mut self.state.x, batch.chunk * hidden);
+        self.pool
+            .for_each_part(parts, &mut self.workers, |chunk, x, _| {
+                for (token, x) in x.chunks_exact_mut(hidden).enumerate() {
+                    if let Some(weight) = post_norm {
+                        let y = token_row(output, chunk * batch.chunk + token, tokens, hidden);
+                        kernels.add_rms_norm(x, y, weight, eps);
+                    }
+                    kernels.rms_norm(x, &weights.output_norm, eps);
+                }
+            });
+        let x = &self.state.x;
+        self.pool
+            .for_each_part(chunks(out, hidden), &mut self.workers, |text, mean, _| {
+                let tokens = &batch.texts[text];
+                mean.fill(0.0);
+                for x in x[tokens.start * hidden..tokens.end * hidden].chunks_exact(hidden) {
+                    kernels.accumulate(mean, x);
+                }
+                let count = tokens.len() as f32;
+                mean.iter_mut().for_each(|value| *value /= count);
+            });
+    }
+
+    /// `out = dense_3 (dense_2 out)`, no activation between or after.
+    fn apply_dense_heads(&mut self, out: &mut [f32]) {
+        let model = self.model.clone();
+        let Some([dense_2, dense_3]) = &model.weights().dense else {
+            return;
+        };
+        let texts = self.batch.texts.len();
+        let mut row = std::mem::take(&mut self.state.row);
+        sized(&mut row, texts * dense_2.rows);
+        self.dense(dense_2, out, &mut row[..texts * dense_2.rows]);
+        self.dense(dense_3, &row[..texts * dense_2.rows], out);
+        self.state.row = row;
+    }
+
+    /// `out = matrix x` for one row a text, the input in two terms.
+    fn dense(&mut self, matrix: &Matrix, x: &[f32], out: &mut [f32]) {
+        let kernels = self.kernels;
+        let texts = self.batch.texts.len();
+        let input = sized(&mut self.state.input, texts * matrix.columns / BLOCK * FINE);
+        for (text, x) in x.chunks_exact(matrix.columns).enumerate() {
+            kernels.quantise(x, FINE, &mut input[text * FINE..], texts * FINE);
+        }
+        let input = Chunked {
+            blocks: input,
+            tokens: texts,
+            chunk: texts,
+            terms: FINE,
+        };
+        let output = sized(&mut self.state.output, texts * matrix.rows);
+        let source = Source {
+            kernels,
+            gguf: self.model.gguf(),
+        };
+        source.product(&mut self.pool, &mut self.workers, &[matrix], input, output);
+        for (text, row) in out.chunks_exact_mut(matrix.rows).enumerate() {
+            for (panel, piece) in row.chunks_exact_mut(PANEL).enumerate() {
+                piece.copy_from_slice(&output[(panel * texts + text) * PANEL..][..PANEL]);
+            }
+        }
+    }
+}
+
+/// The row of one token in the output of a product of `width` rows.
+fn token_row(output: &[f32], token: usize, tokens: usize, width: usize) -> Pieces<'_> {
+    let values = &output[token * PANEL..tokens * width];
+    Pieces::new(values, PANEL * tokens, width / PANEL)
+}
+
+/// The first `length` elements of a buffer, which grows if it must.
+fn sized<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
+    if buffer.len() < length {
+        buffer.resize(length, T::default());
+    }
+    &mut buffer[..length]
+}
+
+/// A row of floats times `factor`.
+fn widen<const SIZE: usize>(
+    row: &[u8],
+    x: &mut [f32],
+    factor: f32,
+    value: impl Fn(&[u8; SIZE]) -> f32,
+) {
+    let (values, _) = row.as_chunks::<SIZE>();
+    for (x, bytes) in x.iter_mut().zip(values) {
+        *x = value(bytes) * factor;
+    }
+}

@@ -1,0 +1,208 @@
+//! The INT8 path stays near the float32 vectors, with the same bits on every instruction set, in any batch and on any
+//! number of threads.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lanewise::Error;
+use lanewise::model::{Model, Reference};
+use lanewise::runtime::{Runtime, Settings};
+use lanewise::tokenizer::Tokenizer;
+use lanewise_kernels::Isa;
+use lanewise_tools::gguf_writer::Encoding;
+use lanewise_tools::tiny_model::{self, Options};
+use support::{cosine, golden_embeddings, mean_and_minimum, real_model};
+
+fn settings(isa: Option<Isa>, threads: Option<usize>) -> Settings {
+    Settings {
+        threads,
+        isa,
+        dense_heads: true,
+    }
+}
+
+fn embed(runtime: &mut Runtime, texts: &[&[u32]], width: usize) -> Vec<f32> {
+    let mut out = vec![0.0; texts.len() * width];
+    runtime.embed(texts, &mut out).unwrap();
+    out
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+fn supported() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|isa| {
+        if !isa.is_supported() {
+            println!("SKIPPED: this CPU does not support {isa}");
+        }
+        isa.is_supported()
+    })
+}
+
+fn tiny(name: &str, options: &Options) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("int8-{name}.gguf"));
+    tiny_model::write(&path, options).unwrap();
+    path
+}
+
+/// Texts of many lengths for a tiny model: ids from a small generator.
+fn some_texts(model: &Model) -> Vec<Vec<u32>> {
+    let config = model.config();
+    let mut state = 1u64;
+    [2, 3, 7, 16, 31, 32, 33, 64, 100, config.context]
+        .into_iter()
+        .map(|length| {
+            (0..length)
+                .map(|_| {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    (state >> 33) as u32 % config.vocabulary as u32
+                })
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn every_instruction_set_reaches_the_float32_vectors_with_the_same_bits() {
+    let (Some(path), Some(texts)) = (real_model(support::Model::Q8_0), golden_embeddings()) else {
+        return;
+    };
+    let model = Arc::new(Model::open(path).unwrap());
+    let tokenizer = Tokenizer::from_gguf(model.gguf().clone()).unwrap();
+    let ids: Vec<Vec<u32>> = texts.iter().map(|text| text.ids(&tokenizer)).collect();
+    let mut first: Option<Vec<u32>> = None;
+    for isa in supported() {
+        let mut runtime = Runtime::new(model.clone(), &settings(Some(isa), None)).unwrap();
+        let mut vectors = Vec::new();
+        for ids in &ids {
+            vectors.extend(embed(&mut runtime, &[ids], 768));
+        }
+        for (dims, least_mean) in [(768, 0.9995), (512, 0.9995), (256, 0.9995), (128, 0.9995)] {
+            let cosines: Vec<f64> = vectors
+                .chunks_exact(768)
+                .zip(&texts)
+                .map(|(vector, text)| cosine(&vector[..dims], &text.vector[..dims]))
+                .collect();
+            let (mean, minimum) = mean_and_minimum(&cosines);
+            println!("{isa} {dims}: mean {mean:.6}, minimum {minimum:.6}");
+            assert!(mean >= least_mean, "{isa} {dims}: mean {mean}");
+            assert!(
+                minimum >= 0.998 || dims < 768,
+                "{isa} {dims}: minimum {minimum}"
+            );
+        }
+        let vectors = bits(&vectors);
+        assert!(
+            *first.get_or_insert_with(|| vectors.clone()) == vectors,
+            "{isa} has other bits"
+        );
+    }
+}
+
+#[test]
+fn a_vector_has_the_same_bits_alone_in_any_batch_and_on_any_threads() {
+    let path = tiny(
+        "sameness",
+        &Options {
+            layers: 7,
+            ..Options::default()
+        },
+    );
+    let model = Arc::new(Model::open(path).unwrap());
+    let width = model.config().hidden;
+    let texts = some_texts(&model);
+    let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    let mut alone = Vec::new();
+    let mut runtime = Runtime::new(model.clone(), &settings(Some(Isa::Scalar), Some(1))).unwrap();
+    for text in &texts {
+        alone.extend(embed(&mut runtime, &[text], width));
+    }
+    for isa in supported() {
+        for threads in [1, 2, 3, 8] {
+            let mut runtime =
+                Runtime::new(model.clone(), &settings(Some(isa), Some(threads))).unwrap();
+            for start in 0..texts.len() {
+                let together = embed(&mut runtime, &texts[start..], width);
+                assert_eq!(
+                    bits(&together),
+                    bits(&alone[start * width..]),
+                    "{isa}, {threads} threads"
+                );
+            }
+        }
+    }
+}
+
+/// A float path would give the reference's vectors to within rounding, 1e-6; quantised activations cannot.
+#[test]
+fn the_int8_path_is_not_the_float_path() {
+    let path = tiny("claim", &Options::default());
+    let model = Arc::new(Model::open(path).unwrap());
+    let width = model.config().hidden;
+    let reference = Reference::new(model.gguf(), model.config(), model.weights());
+    for isa in supported() {
+        let mut runtime = Runtime::new(model.clone(), &settings(Some(isa), None)).unwrap();
+        for text in some_texts(&model) {
+            let int8 = embed(&mut runtime, &[&text], width);
+            let float = reference.embed(&text).unwrap();
+            let largest = int8
+                .iter()
+                .zip(&float)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
+            let near = cosine(&int8, &float);
+            assert!(
+                largest > 1e-5,
+                "{isa}: the INT8 path differs by {largest} only"
+            );
+            assert!(near > 0.99, "{isa}: cosine {near}, {} ids", text.len());
+        }
+    }
+}
+
+#[test]
+fn float_files_give_near_the_vectors_of_the_reference() {
+    for encoding in [Encoding::F32, Encoding::F16, Encoding::Bf16] {
+        let path = tiny(
+            &format!("{encoding:?}"),
+            &Options {
+                encoding,
+                ..Options::default()
+            },
+        );
+        let model = Arc::new(Model::open(path).unwrap());
+        let reference = Reference::new(model.gguf(), model.config(), model.weights());
+        let mut runtime = Runtime::new(model.clone(), &settings(None, None)).unwrap();
+        for text in some_texts(&model) {
+            let int8 = embed(&mut runtime, &[&text], model.config().hidden);
+            let near = cosine(&int8, &reference.embed(&text).unwrap());
+            assert!(near > 0.99, "{encoding:?}: cosine {near}");
+        }
+    }
+}
+
+#[test]
+fn texts_that_cannot_be_embedded_are_refused_by_name() {
+    let model = Arc::new(Model::open(tiny("refused", &Options::default())).unwrap());
+    let width = model.config().hidden;
+    let mut runtime = Runtime::new(model.clone(), &settings(None, None)).unwrap();
+    let (long, outside) = (vec![2; model.config().context + 1], [2, u32::MAX, 1]);
+    for bad in [&[][..], &long, &outside] {
+        let mut out = vec![0.0; 2 * width];
+        let error = runtime.embed(&[&[2, 1], bad], &mut out).unwrap_err();
+        assert!(
+            matches!(&error, Error::Argument { name, .. } if name == "text 1"),
+            "{error}"
+        );
+    }
+    assert!(
+        embed(&mut runtime, &[&[2, 1]], width)
+            .iter()
+            .all(|value| value.is_finite())
+    );
+}

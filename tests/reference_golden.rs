@@ -1,0 +1,203 @@
+//! The f32 reference path gives the vectors of the float32 checkpoint.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lanewise::Error;
+use lanewise::gguf::Gguf;
+use lanewise::model::{Config, Reference, Weights};
+use lanewise::tokenizer::Tokenizer;
+use lanewise_tools::gguf_writer::Encoding;
+use lanewise_tools::tiny_model::{self, Options};
+use support::{Model, cosine, golden, golden_embeddings, mean_and_minimum, read_npy, real_model};
+
+/// `<bos>Hello world<eos>`
+const HELLO_WORLD: [u32; 4] = [2, 9259, 1902, 1];
+
+struct Loaded {
+    gguf: Arc<Gguf>,
+    config: Config,
+    weights: Weights,
+}
+
+impl Loaded {
+    fn open(path: &Path) -> Self {
+        let gguf = Gguf::open(path).unwrap();
+        let config = Config::from_gguf(&gguf).unwrap();
+        let weights = Weights::from_gguf(&gguf, &config).unwrap();
+        Self {
+            gguf: Arc::new(gguf),
+            config,
+            weights,
+        }
+    }
+
+    fn tiny(name: &str, options: &Options) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reference-{name}.gguf"));
+        tiny_model::write(&path, options).unwrap();
+        Self::open(&path)
+    }
+
+    fn reference(&self) -> Reference<'_> {
+        Reference::new(&self.gguf, &self.config, &self.weights)
+    }
+}
+
+/// The least cosine to the golden hidden states, layer by layer.
+fn least_hidden_cosine(model: Model) -> Option<f64> {
+    let (path, golden) = (real_model(model)?, golden("hidden_hello_world.npy")?);
+    let (shape, expected) = read_npy(&golden);
+    let states = Loaded::open(&path)
+        .reference()
+        .hidden_states(&HELLO_WORLD)
+        .unwrap();
+    assert_eq!(shape, [states.len(), HELLO_WORLD.len(), 768]);
+    let layers = states.iter().zip(expected.chunks_exact(states[0].len()));
+    let cosines = layers.enumerate().map(|(layer, (state, expected))| {
+        let tokens = state.chunks_exact(768).zip(expected.chunks_exact(768));
+        let cosines: Vec<f64> = tokens.map(|(a, b)| cosine(a, b)).collect();
+        let (_, least) = mean_and_minimum(&cosines);
+        println!("{model:?} after layer {layer}: least cosine of a token {least:.8}");
+        least
+    });
+    Some(mean_and_minimum(&cosines.collect::<Vec<_>>()).1)
+}
+
+#[test]
+fn hidden_states_of_the_f32_file_are_those_of_the_checkpoint_layer_by_layer() {
+    if let Some(least) = least_hidden_cosine(Model::F32) {
+        assert!(least >= 0.999_999, "{least}");
+    }
+}
+
+#[test]
+fn hidden_states_of_the_q8_0_file_stay_near_those_of_the_checkpoint() {
+    if let Some(least) = least_hidden_cosine(Model::Q8_0) {
+        assert!(least >= 0.995, "{least}");
+    }
+}
+
+/// Mean and minimum of the cosines over the golden set, of the first `dims` values each.
+fn golden_cosines<const N: usize>(model: Model, dims: [usize; N]) -> Option<[(f64, f64); N]> {
+    let (path, golden) = (real_model(model)?, golden_embeddings()?);
+    let loaded = Loaded::open(&path);
+    let tokenizer = Tokenizer::from_gguf(loaded.gguf.clone()).unwrap();
+    let ids: Vec<Vec<u32>> = golden.iter().map(|golden| golden.ids(&tokenizer)).collect();
+    let texts: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+    let start = Instant::now();
+    let embeddings = loaded.reference().embed_batch(&texts).unwrap();
+    let tokens: usize = texts.iter().map(|ids| ids.len()).sum();
+    println!(
+        "{model:?}: {} texts, {tokens} tokens, {:.1?}",
+        texts.len(),
+        start.elapsed()
+    );
+    Some(dims.map(|dims| {
+        let pairs = embeddings.iter().zip(&golden);
+        // A cosine renormalises by itself.
+        let cosines = pairs.map(|(a, golden)| cosine(&a[..dims], &golden.vector[..dims]));
+        let (mean, minimum) = mean_and_minimum(&cosines.collect::<Vec<_>>());
+        println!("{model:?}, {dims} dimensions: mean {mean:.8}, minimum {minimum:.8}");
+        (mean, minimum)
+    }))
+}
+
+#[test]
+fn embeddings_of_the_f32_file_are_those_of_the_checkpoint_at_every_length() {
+    for (_, minimum) in golden_cosines(Model::F32, [768, 512, 256, 128])
+        .into_iter()
+        .flatten()
+    {
+        assert!(minimum >= 0.999_99, "{minimum}");
+    }
+}
+
+#[test]
+fn embeddings_of_the_q8_0_file_lose_only_what_its_weights_lose() {
+    if let Some([(mean, _), ..]) = golden_cosines(Model::Q8_0, [768, 512, 256, 128]) {
+        assert!(mean >= 0.9998, "{mean}");
+    }
+}
+
+#[test]
+fn a_text_has_the_same_bits_alone_and_in_a_batch() {
+    let options = Options {
+        layers: 7,
+        heads: 4,
+        kv_heads: 2,
+        ..Options::default()
+    };
+    let loaded = Loaded::tiny("batch", &options);
+    let reference = loaded.reference();
+    let ids: Vec<u32> = (0..40).map(|index| index * 7 % 200).collect();
+    let texts = [1, 40, 6, 7, 2, 25].map(|length| &ids[..length]);
+    let batch = reference.embed_batch(&texts).unwrap();
+    for (text, embedding) in texts.iter().zip(&batch) {
+        assert_eq!(*embedding, reference.embed(text).unwrap());
+        let length: f32 = embedding.iter().map(|x| x * x).sum();
+        assert!((length - 1.0).abs() < 1e-5, "{length}");
+    }
+    assert!(reference.embed_batch(&[]).unwrap().is_empty());
+}
+
+#[test]
+fn without_dense_heads_the_embedding_is_the_mean_of_the_last_hidden_state() {
+    let options = Options {
+        no_dense: true,
+        ..Options::default()
+    };
+    let loaded = Loaded::tiny("no-dense", &options);
+    let ids = [2, 30, 40, 50, 1];
+    let states = loaded.reference().hidden_states(&ids).unwrap();
+    assert_eq!(states.len(), loaded.config.layers + 1);
+    let mut sum = vec![0.0; loaded.config.hidden];
+    for token in states.last().unwrap().chunks_exact(sum.len()) {
+        sum.iter_mut().zip(token).for_each(|(sum, x)| *sum += x);
+    }
+    let cosine = cosine(&sum, &loaded.reference().embed(&ids).unwrap());
+    assert!(cosine > 0.999_999, "{cosine}");
+}
+
+#[test]
+fn every_matrix_type_gives_about_the_same_embedding() {
+    let embed = |encoding| {
+        let options = Options {
+            encoding,
+            ..Options::default()
+        };
+        let loaded = Loaded::tiny(&format!("{encoding:?}"), &options);
+        loaded.reference().embed(&[2, 30, 40, 50, 1]).unwrap()
+    };
+    let exact = embed(Encoding::F32);
+    for encoding in [Encoding::F16, Encoding::Bf16, Encoding::Q8_0] {
+        let cosine = cosine(&exact, &embed(encoding));
+        assert!(cosine > 0.999, "{encoding:?}: {cosine}");
+    }
+}
+
+#[test]
+fn tokens_that_the_model_cannot_take_are_an_error() {
+    let loaded = Loaded::tiny("arguments", &Options::default());
+    let too_long = vec![2; loaded.config.context + 1];
+    let outside = [2, loaded.config.vocabulary as u32, 1];
+    for (ids, problem) in [
+        (&[][..], "ids: holds no token"),
+        (&too_long, "ids: holds 257 tokens, but the model takes 256"),
+        (&outside, "tokens; use this model's tokenizer"),
+    ] {
+        let reference = loaded.reference();
+        let errors = [
+            reference.embed(ids).map(drop),
+            reference.embed_batch(&[&[2, 1], ids]).map(drop),
+            reference.hidden_states(ids).map(drop),
+        ];
+        for error in errors {
+            let error = error.unwrap_err();
+            assert!(matches!(error, Error::Argument { .. }), "{error:?}");
+            assert!(error.to_string().contains(problem), "{error}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What tests share: the real model, the golden files, and how vectors are compared.
+//!
+//! Where the model or a golden file is missing a test is skipped, and says so; with
+//! `LANEWISE_REQUIRE_MODEL=1` it fails instead. The float32 file, 1.2 GB, is required only where
+//! `LANEWISE_MODEL_F32` names it.
+#![allow(dead_code, reason = "each test program compiles this and uses a part")]
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use lanewise::tokenizer::Tokenizer;
+use serde::Deserialize;
+
+/// A file of the real model.
+#[derive(Clone, Copy, Debug)]
+pub enum Model {
+    /// Matrices as Q8_0; `LANEWISE_MODEL` names another place.
+    Q8_0,
+    /// The float32 checkpoint; `LANEWISE_MODEL_F32` names another place.
+    F32,
+}
+
+/// The path of the real model, if it is there.
+pub fn real_model(model: Model) -> Option<PathBuf> {
+    let (variable, variant) = match model {
+        Model::Q8_0 => ("LANEWISE_MODEL", "q8_0"),
+        Model::F32 => ("LANEWISE_MODEL_F32", "f32"),
+    };
+    if let Some(path) = env::var_os(variable) {
+        return found(path.into(), true);
+    }
+    let cache = env::home_dir().unwrap_or_default().join(".cache");
+    let [ours, shared] = ["lanewise", "embeddinggemma"].map(|folder| {
+        let name = format!("embeddinggemma-300m-{variant}.gguf");
+        cache.join(folder).join(name)
+    });
+    let path = if ours.exists() { ours } else { shared };
+    found(path, matches!(model, Model::Q8_0))
+}
+
+/// The path of a golden file, if it is there.
+pub fn golden(name: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    found(root.join("../shared/golden").join(name), true)
+}
+
+/// The lines of a golden file in JSON Lines.
+pub fn golden_lines<T: for<'a> Deserialize<'a>>(name: &str) -> Option<Vec<T>> {
+    let text = std::fs::read_to_string(golden(name)?).expect("the golden file is readable");
+    let parse = |line| serde_json::from_str(line).expect("a golden line has its fields");
+    Some(text.lines().map(parse).collect())
+}
+
+fn found(path: PathBuf, can_be_required: bool) -> Option<PathBuf> {
+    if path.exists() {
+        return Some(path);
+    }
+    let required = env::var("LANEWISE_REQUIRE_MODEL").is_ok_and(|value| value == "1");
+    assert!(
+        !(required && can_be_required),
+        "{} is required and missing",
+        path.display()
+    );
+    println!("SKIPPED: {} is missing", path.display());
+    None
+}
+
+/// A text and the embedding that the float32 checkpoint gives it.
+#[derive(Debug, Deserialize)]
+pub struct Golden {
+    /// `query`, `document`, or nothing.
+    pub prompt: String,
+    /// The text without its prompt.
+    pub text: String,
+    /// Tokens with the prompt's, `<bos>` and `<eos>`; 2048 at most.
+    pub tokens: usize,
+    /// 768 values of unit length.
+    #[serde(skip)]
+    pub vector: Vec<f32>,
+}
+
+impl Golden {
+    /// The text as the model reads it.
+    pub fn prompted(&self) -> String {
+        let prompt = match self.prompt.as_str() {
+            "" => "",
+            "query" => "task: search result | query: ",
+            "document" => "title: none | text: ",
+            other => panic!("the golden set has no prompt {other:?}"),
+        };
+        format!("{prompt}{}", self.text)
+    }
+
+    /// The tokens as the model reads them, checked for their number.
+    pub fn ids(&self, tokenizer: &Tokenizer) -> Vec<u32> {
+        const CONTEXT: usize = 2048;
+        let mut ids = vec![tokenizer.bos()];
+        tokenizer.encode(&self.prompted(), &mut ids);
+        ids.truncate(CONTEXT - 1);
+        ids.push(tokenizer.eos());
+        assert_eq!(ids.len(), self.tokens, "{:?}", self.text);
+        ids
+    }
+}
+
+/// The whole golden set of embeddings, if it is there.
+pub fn golden_embeddings() -> Option<Vec<Golden>> {
+    let mut texts: Vec<Golden> = golden_lines("embeddings.jsonl")?;
+    let (shape, values) = read_npy(&golden("embeddings.npy")?);
+    assert_eq!(shape, [texts.len(), 768]);
+    for (text, vector) in texts.iter_mut().zip(values.chunks_exact(768)) {
+        text.vector = vector.to_vec();
+    }
+    Some(texts)
+}
+
+/// Shape and values of a NumPy file of little-endian `f32` in C order.
+pub fn read_npy(path: &Path) -> (Vec<usize>, Vec<f32>) {
+    let bytes = std::fs::read(path).expect("the array is readable");
+    assert_eq!(bytes[..8], *b"\x93NUMPY\x01\0", "NumPy format 1.0");
+    let header_len = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let (header, data) = bytes[10..].split_at(header_len);
+    let header = std::str::from_utf8(header).expect("the header is text");
+    assert!(header.contains("'descr': '<f4'") && header.contains("'fortran_order': False"));
+    let (_, shape) = header.split_once("'shape': (").expect("a shape");
+    let (shape, _) = shape.split_once(')').expect("the shape's end");
+    let dimensions = shape
+        .split(',')
+        .map(str::trim)
+        .filter(|dim| !dim.is_empty());
+    let shape: Vec<usize> = dimensions.map(|dim| dim.parse().unwrap()).collect();
+    let values = data
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&bytes| f32::from_le_bytes(bytes));
+    let values: Vec<f32> = values.collect();
+    assert_eq!(values.len(), shape.iter().product::<usize>());
+    (shape, values)
+}
+
+/// The cosine of the angle between two vectors of any length but zero.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter()
+            .zip(b)
+            .map(|(&a, &b)| f64::from(a) * f64::from(b))
+            .sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// Mean and minimum of cosines.
+pub fn mean_and_minimum(cosines: &[f64]) -> (f64, f64) {
+    let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+    assert!(mean.is_finite(), "a cosine is not a number");
+    let minimum = cosines.iter().copied().min_by(f64::total_cmp);
+    (mean, minimum.expect("at least one cosine"))
+}
