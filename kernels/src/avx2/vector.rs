@@ -17,6 +17,24 @@ macro_rules! both {
     };
 }
 
+/// `operation` over the eight lanes: `i` and `i + 4`, then `+ 2`, `+ 1`, the end of the tree that [`Vector`] fixes.
+///
+/// # Safety
+///
+/// AVX.
+#[inline(always)]
+pub(crate) unsafe fn reduce_8(lanes: __m256, operation: impl Fn(__m128, __m128) -> __m128) -> f32 {
+    // SAFETY: register arithmetic; the caller vouches for AVX, which the operation is part of.
+    unsafe {
+        let four = operation(
+            _mm256_castps256_ps128(lanes),
+            _mm256_extractf128_ps::<1>(lanes),
+        );
+        let two = operation(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(operation(two, _mm_movehdup_ps(two)))
+    }
+}
+
 // SAFETY (whole impl): the caller vouches for AVX2 and for the pointers, as the trait demands; each function body is
 // one or a few intrinsics with no precondition but these.
 #[allow(clippy::undocumented_unsafe_blocks)]
@@ -155,6 +173,20 @@ unsafe impl Vector for Lanes {
                 _mm256_add_epi32(left.0, right.0),
                 _mm256_add_epi32(left.1, right.1),
             )
+        }
+    }
+    #[inline(always)]
+    unsafe fn reduce_add(self) -> f32 {
+        unsafe {
+            let lanes = _mm256_add_ps(self.0, self.1);
+            reduce_8(lanes, |a, b| _mm_add_ps(a, b))
+        }
+    }
+    #[inline(always)]
+    unsafe fn reduce_max(self) -> f32 {
+        unsafe {
+            let lanes = _mm256_max_ps(self.1, self.0);
+            reduce_8(lanes, |a, b| _mm_max_ps(b, a))
         }
     }
 }

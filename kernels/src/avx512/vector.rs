@@ -1,11 +1,24 @@
 //! Sixteen lanes in one 512-bit register.
 
+use crate::avx2::reduce_8;
 use crate::vector::Vector;
 use std::arch::x86_64::*;
 
 /// Sixteen f32 in a 512-bit register.
 #[derive(Clone, Copy)]
 pub struct Lanes(__m512);
+
+/// Lanes 0 to 7, and 8 to 15.
+#[inline(always)]
+unsafe fn halves(lanes: __m512) -> (__m256, __m256) {
+    // SAFETY: the caller vouches for AVX-512 DQ.
+    unsafe {
+        (
+            _mm512_castps512_ps256(lanes),
+            _mm512_extractf32x8_ps::<1>(lanes),
+        )
+    }
+}
 
 // SAFETY (whole impl): the caller vouches for AVX-512 F and for the pointers, as the trait demands; each function
 // body is one or a few intrinsics with no precondition but these.
@@ -103,5 +116,19 @@ unsafe impl Vector for Lanes {
     #[inline(always)]
     unsafe fn add_int(left: Self::Int, right: Self::Int) -> Self::Int {
         unsafe { _mm512_add_epi32(left, right) }
+    }
+    #[inline(always)]
+    unsafe fn reduce_add(self) -> f32 {
+        unsafe {
+            let (low, high) = halves(self.0);
+            reduce_8(_mm256_add_ps(low, high), |a, b| _mm_add_ps(a, b))
+        }
+    }
+    #[inline(always)]
+    unsafe fn reduce_max(self) -> f32 {
+        unsafe {
+            let (low, high) = halves(self.0);
+            reduce_8(_mm256_max_ps(high, low), |a, b| _mm_max_ps(b, a))
+        }
     }
 }
