@@ -206,3 +206,28 @@ fn texts_that_cannot_be_embedded_are_refused_by_name() {
             .all(|value| value.is_finite())
     );
 }
+
+/// A NaN scale would vanish if a maximum dropped it or an integer took its place.
+#[test]
+fn a_nan_in_any_matrix_fails_by_the_name_of_its_layer() {
+    let good = tiny("nan-good", &Options::default());
+    let bytes = std::fs::read(&good).unwrap();
+    let model = Model::open(&good).unwrap();
+    for matrix in model.weights().layers[1].matrices() {
+        let mut bytes = bytes.clone();
+        bytes[matrix.range.start..][..2].copy_from_slice(&0x7e00u16.to_le_bytes());
+        let path = good.with_file_name("int8-nan.gguf");
+        std::fs::write(&path, bytes).unwrap();
+        for isa in supported() {
+            let model = Arc::new(Model::open(&path).unwrap());
+            let mut runtime = Runtime::new(model.clone(), &settings(Some(isa), None)).unwrap();
+            let mut out = vec![0.0; model.config().hidden];
+            let error = runtime.embed(&[&[2, 5, 6, 7, 1]], &mut out).unwrap_err();
+            assert!(
+                matches!(&error, Error::File { field, .. } if field == "blk.1"),
+                "{} on {isa}: {error}",
+                matrix.name
+            );
+        }
+    }
+}

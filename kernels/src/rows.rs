@@ -43,12 +43,13 @@ fn inverse_unit(largest: f32, most: f32) -> f32 {
     if largest > 1e-30 { most / largest } else { 0.0 }
 }
 
-/// 32 values as INT8: the scale is the largest magnitude / 127, rounding is to nearest even.
+/// 32 values as INT8: the scale is the largest magnitude / 127, rounding is to nearest even. A NaN or an infinity makes the
+/// scale one, so that it reaches the vector and is reported.
 #[inline(always)]
 unsafe fn quantise_piece<V: Vector>(low: V, high: V, out: *mut ActivationBlock) {
     // SAFETY: see the module.
     unsafe {
-        let largest = low.abs().max(high.abs()).reduce_max();
+        let largest = low.abs().max_magnitude(high.abs()).reduce_max_magnitude();
         let inverse = V::splat(inverse_unit(largest, 127.0));
         let (low, high) = (low.mul(inverse).round(), high.mul(inverse).round());
         store_block::<V>(low, high, largest / 127.0, out);
@@ -60,7 +61,7 @@ unsafe fn quantise_piece<V: Vector>(low: V, high: V, out: *mut ActivationBlock) 
 unsafe fn quantise_piece_twice<V: Vector>(low: V, high: V, out: *mut ActivationBlock) {
     // SAFETY: see the module.
     unsafe {
-        let largest = low.abs().max(high.abs()).reduce_max();
+        let largest = low.abs().max_magnitude(high.abs()).reduce_max_magnitude();
         let inverse = V::splat(inverse_unit(largest, 127.0));
         let (low, high) = (low.mul(inverse), high.mul(inverse));
         let (first_low, first_high) = (low.round(), high.round());
@@ -187,11 +188,13 @@ pub unsafe fn head_norm_rope<V: Vector>(
             let (cosine, sine) = (V::load(rope.add(at)), V::load(rope.add(half + at)));
             let turned_first = first.mul(cosine).sub(second.mul(sine));
             let turned_second = second.mul(cosine).add(first.mul(sine));
-            largest = largest.max(turned_first.abs()).max(turned_second.abs());
+            largest = largest
+                .max_magnitude(turned_first.abs())
+                .max_magnitude(turned_second.abs());
             turned_first.store(head.add(at));
             turned_second.store(head.add(half + at));
         }
-        let largest = largest.reduce_max();
+        let largest = largest.reduce_max_magnitude();
         let inverse = V::splat(inverse_unit(largest, HEAD_MAX as f32));
         for at in (0..2 * half).step_by(LANES) {
             V::store_i16(V::load(head.add(at)).mul(inverse).round(), out.add(at));

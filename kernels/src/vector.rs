@@ -37,6 +37,12 @@ pub unsafe trait Vector: Copy {
     unsafe fn min(self, other: Self) -> Self;
     /// Sign bit cleared.
     unsafe fn abs(self) -> Self;
+    /// The larger of lanes that are not negative, where NaN is larger than all: a maximum that loses no NaN.
+    ///
+    /// Bits of such floats order as integers do, those of NaN last.
+    unsafe fn max_magnitude(self, other: Self) -> Self;
+    /// Largest of lanes that are not negative, NaN if there is one.
+    unsafe fn reduce_max_magnitude(self) -> f32;
     /// To the nearest integer, ties to even. The caller keeps values inside the range of i32.
     unsafe fn round(self) -> Self::Int;
     /// Exact for magnitudes up to 2²⁴, else rounded to nearest even.

@@ -35,6 +35,38 @@ pub(crate) unsafe fn reduce_8(lanes: __m256, operation: impl Fn(__m128, __m128) 
     }
 }
 
+/// [`Vector::max_magnitude`] on eight lanes.
+///
+/// # Safety
+///
+/// AVX2.
+#[inline(always)]
+pub(crate) unsafe fn max_bits_8(left: __m256, right: __m256) -> __m256 {
+    // SAFETY: register arithmetic; the caller vouches for AVX2.
+    unsafe {
+        _mm256_castsi256_ps(_mm256_max_epi32(
+            _mm256_castps_si256(left),
+            _mm256_castps_si256(right),
+        ))
+    }
+}
+
+/// [`Vector::max_magnitude`] on four lanes.
+///
+/// # Safety
+///
+/// SSE4.1.
+#[inline(always)]
+pub(crate) unsafe fn max_bits_4(left: __m128, right: __m128) -> __m128 {
+    // SAFETY: register arithmetic; the caller vouches for SSE4.1.
+    unsafe {
+        _mm_castsi128_ps(_mm_max_epi32(
+            _mm_castps_si128(left),
+            _mm_castps_si128(right),
+        ))
+    }
+}
+
 // SAFETY (whole impl): the caller vouches for AVX2 and for the pointers, as the trait demands; each function body is
 // one or a few intrinsics with no precondition but these.
 #[allow(clippy::undocumented_unsafe_blocks)]
@@ -188,5 +220,13 @@ unsafe impl Vector for Lanes {
             let lanes = _mm256_max_ps(self.1, self.0);
             reduce_8(lanes, |a, b| _mm_max_ps(b, a))
         }
+    }
+    #[inline(always)]
+    unsafe fn max_magnitude(self, other: Self) -> Self {
+        both!(max_bits_8(self, other))
+    }
+    #[inline(always)]
+    unsafe fn reduce_max_magnitude(self) -> f32 {
+        unsafe { reduce_8(max_bits_8(self.0, self.1), |a, b| max_bits_4(a, b)) }
     }
 }

@@ -1,6 +1,6 @@
 //! Sixteen lanes in one 512-bit register.
 
-use crate::avx2::reduce_8;
+use crate::avx2::{max_bits_4, max_bits_8, reduce_8};
 use crate::vector::Vector;
 use std::arch::x86_64::*;
 
@@ -129,6 +129,22 @@ unsafe impl Vector for Lanes {
         unsafe {
             let (low, high) = halves(self.0);
             reduce_8(_mm256_max_ps(high, low), |a, b| _mm_max_ps(b, a))
+        }
+    }
+    #[inline(always)]
+    unsafe fn max_magnitude(self, other: Self) -> Self {
+        Lanes(unsafe {
+            _mm512_castsi512_ps(_mm512_max_epi32(
+                _mm512_castps_si512(self.0),
+                _mm512_castps_si512(other.0),
+            ))
+        })
+    }
+    #[inline(always)]
+    unsafe fn reduce_max_magnitude(self) -> f32 {
+        unsafe {
+            let (low, high) = halves(self.0);
+            reduce_8(max_bits_8(low, high), |a, b| max_bits_4(a, b))
         }
     }
 }

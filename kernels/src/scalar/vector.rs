@@ -115,4 +115,12 @@ unsafe impl Vector for Lanes {
     unsafe fn add_int(left: Self::Int, right: Self::Int) -> Self::Int {
         std::array::from_fn(|lane| left[lane].wrapping_add(right[lane]))
     }
+    #[inline(always)]
+    unsafe fn max_magnitude(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a.to_bits() > b.to_bits() { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn reduce_max_magnitude(self) -> f32 {
+        f32::from_bits(self.0.iter().map(|lane| lane.to_bits()).fold(0, u32::max))
+    }
 }
