@@ -24,7 +24,7 @@ use crate::texts::{LENGTHS, text};
 /// What to compare.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Lengths of text, in tokens with <bos> and <eos>
+    /// Lengths of text, in tokens, both ends counted
     #[arg(long, value_delimiter = ',', default_values_t = LENGTHS.map(|length| length as u32), value_parser = clap::value_parser!(u32).range(2..=2048))]
     pub lengths: Vec<u32>,
     /// Threads of each engine [default: as many as the machine allows]

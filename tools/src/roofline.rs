@@ -24,7 +24,7 @@ pub struct Options {
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Lengths of text, in tokens with <bos> and <eos>
+    /// Lengths of text, in tokens, both ends counted
     #[arg(long, value_delimiter = ',', default_values_t = LENGTHS.map(|length| length as u32), value_parser = clap::value_parser!(u32).range(2..))]
     pub lengths: Vec<u32>,
     /// Threads [default: as many as the machine allows]
