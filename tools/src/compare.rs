@@ -2,7 +2,7 @@
 //!
 //! The idle worker threads of one engine would slow the next, so each runs in a process of its own that ends before
 //! the next one starts; and they run in turns, so that a slow minute of the machine meets all of them. To add an
-//! engine, add a line to [`ENGINES`] and a program that reads a [`Job`] and writes an [`Answer`].
+//! engine, add a line to `ENGINES` and a program that reads a `Job` and writes an `Answer`.
 
 mod golden;
 mod setup;
