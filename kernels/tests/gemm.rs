@@ -231,3 +231,13 @@ fn f16_to_f32_is_exact_for_all_65536_values() {
         );
     }
 }
+
+#[test]
+#[should_panic(expected = "a panel is 32 rows")]
+fn a_panel_of_another_height_is_refused() {
+    let rows = Q8Rows {
+        bytes: &[0; Q8_0_BYTES],
+        row_bytes: Q8_0_BYTES,
+    };
+    Kernels::detect().pack_panel(rows, &mut [Line::ZERO; 64]);
+}
