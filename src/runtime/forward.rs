@@ -29,7 +29,7 @@ pub(super) struct State {
     heads: Heads,
     global_rope: Rope,
     local_rope: Rope,
-    /// Ends of the texts' vectors while they are pooled.
+    /// What `dense_2` gives `dense_3`, one row a text.
     row: Vec<f32>,
 }
 

@@ -1,4 +1,5 @@
-//! The product of attention on 512-bit registers, with `vpdpwssd`.
+//! The product of attention on 512-bit registers, with `vpdpwssd`, which LLVM may split into `vpmaddwd` and `vpaddd`: the same
+//! sums, and the same two multiply ports as the limit.
 //!
 //! 12 rows × 32 lanes take 24 accumulators: two loads and twelve broadcasts feed 24 multiply-adds.
 
