@@ -25,7 +25,7 @@ pub use lanewise::serve;
 /// Said after the options.
 pub const AFTER_HELP: &str = "\
 The first run builds llama.cpp for this machine in the cache folder, which takes some minutes. Examples:
-  compare                                     everything, about five minutes
+  compare                                     everything, about six minutes
   compare --lengths 4,128,512 --no-batches    about half a minute
   compare --golden ../shared/golden --lengths 4 --no-batches    with cosines to float32 vectors
   compare --engines lanewise,lanewise-avx2,lanewise-scalar --lengths 128,512 --no-batches
@@ -50,13 +50,13 @@ pub struct Options {
     #[arg(short, long)]
     pub model: Option<PathBuf>,
     /// Turns of each engine
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub turns: u32,
     /// Timed runs of each length or batch in a turn, at most
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub runs: u32,
     /// Seconds after which no further run of a length or batch begins
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.0)]
     pub seconds: f64,
     /// A folder with embeddings.jsonl and embeddings.npy: texts and their float32 vectors
     #[arg(long)]
