@@ -126,7 +126,8 @@ impl Runtime {
 
     /// Embeds texts given as ids, `<bos>` and `<eos>` included: row `i` of `out` is the vector of text `i`, of unit length.
     ///
-    /// A vector has the same bits whatever else is in the batch and however many threads run.
+    /// A vector has the same bits whatever else is in the batch and however many threads run. Nothing is allocated but to
+    /// grow the scratch, for the largest batch so far.
     ///
     /// # Errors
     ///
@@ -149,6 +150,7 @@ impl Runtime {
             return Ok(());
         }
         self.forward(out);
+        Worker::level(&mut self.workers);
         if out.iter().all(|value| value.is_finite()) {
             return Ok(());
         }

@@ -31,6 +31,46 @@ pub(super) struct Worker {
     pub keys: Vec<i16>,
 }
 
+impl Worker {
+    /// Grows every buffer to the largest of all workers'. Tasks go to whichever thread is free: without this a worker
+    /// could meet its largest one, and allocate, many passes after the first.
+    pub fn level(workers: &mut [Worker]) {
+        let Some((first, others)) = workers.split_first_mut() else {
+            return;
+        };
+        others.iter().for_each(|other| first.grow_to(other));
+        others.iter_mut().for_each(|other| other.grow_to(first));
+    }
+
+    fn grow_to(&mut self, other: &Worker) {
+        fn grow<T>(buffer: &mut Vec<T>, other: &Vec<T>) {
+            buffer.reserve_exact(other.capacity().saturating_sub(buffer.len()));
+        }
+        let Worker {
+            panel,
+            second_panel,
+            rows,
+            gate,
+            up,
+            scores,
+            weights,
+            factors,
+            attended,
+            keys,
+        } = self;
+        grow(panel, &other.panel);
+        grow(second_panel, &other.second_panel);
+        grow(rows, &other.rows);
+        grow(gate, &other.gate);
+        grow(up, &other.up);
+        grow(scores, &other.scores);
+        grow(weights, &other.weights);
+        grow(factors, &other.factors);
+        grow(attended, &other.attended);
+        grow(keys, &other.keys);
+    }
+}
+
 /// What every product needs: the kernels and the file.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
