@@ -148,6 +148,7 @@ impl Runtime {
             pool,
             workers,
             &[&layer.attn_q, &layer.attn_k, &layer.attn_v],
+            &[&layer.attn_output],
             input,
             projected,
         );
@@ -179,7 +180,14 @@ impl Runtime {
             terms: FINE,
         };
         let output = sized(&mut self.state.output, tokens * config.hidden);
-        source.product(pool, workers, &[&layer.attn_output], input, output);
+        source.product(
+            pool,
+            workers,
+            &[&layer.attn_output],
+            &[&layer.ffn_gate],
+            input,
+            output,
+        );
     }
 
     /// `output = Wdown (gelu(Wgate h) * (Wup h))`, `h = rms_norm(x)`, after attention has been added to `x`.
@@ -206,6 +214,7 @@ impl Runtime {
             pool,
             workers,
             [&layer.ffn_gate, &layer.ffn_up],
+            &[&layer.ffn_down],
             input,
             gated,
         );
@@ -216,7 +225,10 @@ impl Runtime {
             terms: 1,
         };
         let output = sized(&mut self.state.output, tokens * config.hidden);
-        source.product(pool, workers, &[&layer.ffn_down], gated, output);
+        let next = model.weights().layers.get(index + 1);
+        let next = next.map(|layer| [&layer.attn_q, &layer.attn_k, &layer.attn_v]);
+        let next = next.as_ref().map_or(&[][..], |matrices| &matrices[..]);
+        source.product(pool, workers, &[&layer.ffn_down], next, gated, output);
     }
 
     /// `x += rms_norm(output) * post_norm`, where there is an output yet, then `input = quantise(rms_norm(x) * norm)`: one
@@ -310,7 +322,14 @@ impl Runtime {
             kernels,
             gguf: self.model.gguf(),
         };
-        source.product(&mut self.pool, &mut self.workers, &[matrix], input, output);
+        source.product(
+            &mut self.pool,
+            &mut self.workers,
+            &[matrix],
+            &[],
+            input,
+            output,
+        );
         for (text, row) in out.chunks_exact_mut(matrix.rows).enumerate() {
             for (panel, piece) in row.chunks_exact_mut(PANEL).enumerate() {
                 piece.copy_from_slice(&output[(panel * texts + text) * PANEL..][..PANEL]);
