@@ -2,6 +2,7 @@
 
 use crate::gguf::Gguf;
 use crate::model::{Matrix, MatrixType};
+use crate::runtime::phases::{Phase, Stopwatch};
 use crate::runtime::pool::{Pool, share};
 use crate::runtime::split::chunks;
 use half::{bf16, f16};
@@ -10,9 +11,11 @@ use lanewise_kernels::{
 };
 use std::ops::Range;
 
-/// Scratch of one thread.
+/// Scratch of one thread, on cache lines of its own: its stopwatch is written often.
 #[derive(Default)]
+#[repr(align(128))]
 pub(super) struct Worker {
+    pub stopwatch: Stopwatch,
     panel: Vec<Line>,
     /// Q8_0 rows of a panel whose file holds another type.
     rows: Vec<u8>,
@@ -25,6 +28,56 @@ pub(super) struct Worker {
     pub factors: Vec<f32>,
     pub attended: Vec<f32>,
     pub keys: Vec<i16>,
+}
+
+impl Worker {
+    /// Grows every buffer to the largest of all workers'. Tasks go to whichever thread is free: without this a worker
+    /// could meet its largest one, and allocate, many passes after the first.
+    pub fn level(workers: &mut [Worker]) {
+        let Some((first, others)) = workers.split_first_mut() else {
+            return;
+        };
+        others.iter().for_each(|other| first.grow_to(other));
+        others.iter_mut().for_each(|other| other.grow_to(first));
+    }
+
+    fn grow_to(&mut self, other: &Worker) {
+        fn grow<T>(buffer: &mut Vec<T>, other: &Vec<T>) {
+            buffer.reserve_exact(other.capacity().saturating_sub(buffer.len()));
+        }
+        let Worker {
+            stopwatch: _,
+            asked: _,
+            panel,
+            rows,
+            gate,
+            up,
+            scores,
+            weights,
+            factors,
+            attended,
+            keys,
+        } = self;
+        grow(panel, &other.panel);
+        grow(rows, &other.rows);
+        grow(gate, &other.gate);
+        grow(up, &other.up);
+        grow(scores, &other.scores);
+        grow(weights, &other.weights);
+        grow(factors, &other.factors);
+        grow(attended, &other.attended);
+        grow(keys, &other.keys);
+    }
+}
+
+/// One product of the forward pass.
+#[derive(Clone, Copy)]
+pub(super) struct Stage<'a> {
+    pub phase: Phase,
+    /// Its weights: matrices that lie one below the other.
+    pub matrices: &'a [&'a Matrix],
+    /// The matrices of the product after it, none if that is another pass's.
+    pub following: &'a [&'a Matrix],
 }
 
 /// What every product needs: the kernels and the file.
@@ -58,27 +111,33 @@ impl<'a> Chunked<'a> {
 }
 
 impl Source<'_> {
-    /// `out[panel][token][32]`: the rows of `matrices`, one below the other, times the activations. `following` are the
-    /// matrices of the product that comes after.
+    /// `out[panel][token][32]`: the rows of the stage's matrices times the activations.
     pub fn product(
         self,
         pool: &mut Pool,
         workers: &mut [Worker],
-        matrices: &[&Matrix],
-        following: &[&Matrix],
+        stage: Stage<'_>,
         activations: Chunked<'_>,
         out: &mut [f32],
     ) {
-        let threads = pool.threads();
+        let (phase, threads) = (stage.phase, pool.threads());
         let parts = chunks(out, PANEL * activations.tokens);
         pool.for_each_part(parts, workers, |index, out, worker| {
-            let Some(panel) = Panel::of(matrices, index) else {
+            worker.stopwatch.lap(Phase::Wait);
+            let Some(panel) = Panel::of(stage.matrices, index) else {
                 return;
             };
-            let mut ahead = self.ahead(Panel::after(index, matrices, following, threads));
+            let mut ahead = self.ahead(Panel::after(
+                index,
+                stage.matrices,
+                stage.following,
+                threads,
+            ));
             self.pack(panel, worker, &mut ahead);
+            worker.stopwatch.lap(Phase::Pack);
             self.multiply(&worker.panel, activations, out, &mut ahead);
             worker.asked = addresses(ahead.asked());
+            worker.stopwatch.lap(phase);
         });
     }
 
@@ -96,31 +155,31 @@ impl Source<'_> {
         let parts = chunks(out, activations.tokens);
         // One panel packed at a time: two of them would not stay in the L1 cache.
         pool.for_each_part(parts, workers, |index, mut out, worker| {
-            let mut ahead = self.ahead(Panel::of(&[up], index));
-            self.pack(
-                Panel {
-                    matrix: gate,
-                    index,
-                },
-                worker,
-                &mut ahead,
-            );
+            worker.stopwatch.lap(Phase::Wait);
+            let [gate_panel, up_panel] = [gate, up].map(|matrix| Panel { matrix, index });
+            let mut ahead = self.ahead(Some(up_panel));
+            self.pack(gate_panel, worker, &mut ahead);
+            worker.stopwatch.lap(Phase::Pack);
             worker.gate.resize(activations.tokens * PANEL, 0.0);
             self.multiply(&worker.panel, activations, &mut worker.gate, &mut ahead);
             worker.asked = addresses(ahead.asked());
+            worker.stopwatch.lap(Phase::FfnInput);
 
             let mut ahead = self.ahead(Panel::after(index, &[gate], following, threads));
-            self.pack(Panel { matrix: up, index }, worker, &mut ahead);
+            self.pack(up_panel, worker, &mut ahead);
+            worker.stopwatch.lap(Phase::Pack);
             let mut gate = &worker.gate[..];
             for chunk in activations.iter() {
                 worker.up.resize(chunk.tokens * PANEL, 0.0);
                 let (packed, up) = (&worker.panel, &mut worker.up);
                 self.kernels
                     .gemm(packed, chunk, 0..chunk.tokens, up, &mut ahead);
+                worker.stopwatch.lap(Phase::FfnInput);
                 let (gate_of_chunk, gate_after) = gate.split_at(up.len());
                 let (out_of_chunk, out_after) = out.split_at_mut(chunk.tokens);
                 self.kernels
                     .gelu_multiply_quantise(gate_of_chunk, up, out_of_chunk);
+                worker.stopwatch.lap(Phase::Gelu);
                 (gate, out) = (gate_after, out_after);
             }
             worker.asked = addresses(ahead.asked());
@@ -150,12 +209,9 @@ impl Source<'_> {
         let rows = &mut worker.rows;
         let bytes = match matrix.kind {
             MatrixType::Q8_0 => {
-                let asked = if worker.asked.start == addresses(data).start {
-                    worker.asked.len()
-                } else {
-                    0
-                };
-                stream(&data[asked..]);
+                let expected = worker.asked.start == addresses(data).start;
+                let asked = if expected { worker.asked.len() } else { 0 };
+                stream(data.get(asked..).unwrap_or_default());
                 data
             }
             MatrixType::F32 => quantise_rows(data, rows, |&b: &[u8; 4]| f32::from_le_bytes(b)),
