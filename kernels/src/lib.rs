@@ -4,6 +4,7 @@
 //! its functions assert shapes and are safe. The scalar set is the specification: every other set gives the same bits,
 //! integers because their sums are exact, floats because each operation is correctly rounded and the order is fixed.
 
+mod ahead;
 mod isa;
 mod kernels;
 mod layout;
@@ -19,6 +20,7 @@ mod avx2;
 mod avx512;
 mod scalar;
 
+pub use ahead::{Ahead, stream};
 pub use isa::{Isa, UnknownIsa};
 pub use kernels::{Kernels, Pieces, pack_keys};
 pub use layout::{
