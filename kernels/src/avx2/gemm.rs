@@ -3,7 +3,7 @@
 //! `vpmaddubsw` would saturate at 128 × 127 × 2, so weights are widened to 16 bits while packing and activations a tile at
 //! a time: `vpmaddwd` on those is exact for every byte.
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, LINES_MULTIPLYING, LINES_PACKING};
 use crate::layout::{ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES};
 use crate::rows::f16_to_f32;
 use std::arch::x86_64::*;
@@ -31,7 +31,7 @@ pub unsafe fn pack_panel(
     // SAFETY: reads 34 bytes of each row a block and writes 34 lines, as the caller vouches for.
     unsafe {
         for block in 0..blocks {
-            ahead.step();
+            ahead.step::<LINES_PACKING>();
             let to = panel.add(block * PANEL_LINES).cast::<i32>();
             let scales = to.add(16 * PANEL).cast::<f32>();
             for row in 0..PANEL {
@@ -99,7 +99,7 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
             let block_of_tokens = activations.wrapping_add(block * stride);
             let mut products = [[_mm256_setzero_si256(); 4]; TOKENS];
             for term in 0..TERMS {
-                ahead.step();
+                ahead.step::<LINES_MULTIPLYING>();
                 let mut words = [[0i32; BLOCK / 2]; TOKENS];
                 for (token, words) in words.iter_mut().enumerate() {
                     let values = (&raw const (*block_of_tokens.add(token * TERMS + term)).values)
