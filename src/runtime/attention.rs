@@ -4,7 +4,7 @@ use crate::model::{Config, Layer};
 use crate::runtime::batch::{Batch, QueryTile};
 use crate::runtime::phases::Phase;
 use crate::runtime::pool::Pool;
-use crate::runtime::product::Worker;
+use crate::runtime::product::{Worker, panel_stride};
 use crate::runtime::rope::Rope;
 use crate::runtime::split::uneven;
 use lanewise_kernels::{Kernels, PANEL, Pieces, pack_keys};
@@ -50,7 +50,7 @@ impl Heads {
     ) {
         let (dim, eps) = (config.head_dim, config.rms_norm_eps);
         let head_panels = dim / PANEL;
-        let stride = PANEL * batch.tokens();
+        let stride = panel_stride(batch.tokens());
         let group = config.heads / config.kv_heads;
         let head = |head: usize, token: usize| {
             Pieces::new(

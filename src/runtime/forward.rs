@@ -4,7 +4,7 @@ use crate::model::{Matrix, MatrixType};
 use crate::runtime::Runtime;
 use crate::runtime::attention::Heads;
 use crate::runtime::phases::Phase;
-use crate::runtime::product::{Chunked, Source};
+use crate::runtime::product::{Chunked, Source, panel_stride};
 use crate::runtime::rope::Rope;
 use crate::runtime::split::chunks;
 use half::{bf16, f16};
@@ -23,7 +23,7 @@ pub(super) struct State {
     input: Vec<ActivationBlock>,
     /// The quantised input of `ffn_down`, `[feed_forward / 32][token]`.
     gated: Vec<ActivationBlock>,
-    /// The output of a product, `[rows / 32][token][32]`.
+    /// The output of a product, `[rows / 32][token][32]`, panels [`panel_stride`] apart.
     output: Vec<f32>,
     /// The output of attention, `[token][heads * head_dim]`.
     attended: Vec<f32>,
@@ -147,7 +147,7 @@ impl Runtime {
             terms: 1,
         };
         let rows = layer.attn_q.rows + layer.attn_k.rows + layer.attn_v.rows;
-        let projected = sized(&mut self.state.output, tokens * rows);
+        let projected = sized(&mut self.state.output, rows / PANEL * panel_stride(tokens));
         source.product(
             pool,
             workers,
@@ -185,7 +185,8 @@ impl Runtime {
             chunk: batch.chunk,
             terms: FINE,
         };
-        let output = sized(&mut self.state.output, tokens * config.hidden);
+        let length = config.hidden / PANEL * panel_stride(tokens);
+        let output = sized(&mut self.state.output, length);
         source.product(
             pool,
             workers,
@@ -229,7 +230,8 @@ impl Runtime {
             chunk: tokens,
             terms: 1,
         };
-        let output = sized(&mut self.state.output, tokens * config.hidden);
+        let length = config.hidden / PANEL * panel_stride(tokens);
+        let output = sized(&mut self.state.output, length);
         source.product(
             pool,
             workers,
@@ -336,7 +338,8 @@ impl Runtime {
             chunk: texts,
             terms: FINE,
         };
-        let output = sized(&mut self.state.output, texts * matrix.rows);
+        let length = matrix.rows / PANEL * panel_stride(texts);
+        let output = sized(&mut self.state.output, length);
         let source = Source {
             kernels,
             gguf: self.model.gguf(),
@@ -345,7 +348,9 @@ impl Runtime {
         source.product(pool, workers, Phase::Dense, &[matrix], input, output);
         for (text, row) in out.chunks_exact_mut(matrix.rows).enumerate() {
             for (panel, piece) in row.chunks_exact_mut(PANEL).enumerate() {
-                piece.copy_from_slice(&output[(panel * texts + text) * PANEL..][..PANEL]);
+                piece.copy_from_slice(
+                    &output[panel * panel_stride(texts) + text * PANEL..][..PANEL],
+                );
             }
         }
     }
@@ -353,8 +358,8 @@ impl Runtime {
 
 /// The row of one token in the output of a product of `width` rows.
 fn token_row(output: &[f32], token: usize, tokens: usize, width: usize) -> Pieces<'_> {
-    let values = &output[token * PANEL..tokens * width];
-    Pieces::new(values, PANEL * tokens, width / PANEL)
+    let (stride, panels) = (panel_stride(tokens), width / PANEL);
+    Pieces::new(&output[token * PANEL..panels * stride], stride, panels)
 }
 
 /// The first `length` elements of a buffer, which grows if it must.

@@ -47,6 +47,7 @@ impl Worker {
             buffer.reserve_exact(other.capacity().saturating_sub(buffer.len()));
         }
         let Worker {
+            stopwatch: _,
             panel,
             second_panel,
             rows,
@@ -78,6 +79,12 @@ pub(super) struct Source<'a> {
     pub gguf: &'a Gguf,
 }
 
+/// Values from one panel to the next in the output of a product: a token more than there are, so that the pieces of one
+/// token's row do not share the sets of a cache where the number of tokens is a power of two.
+pub(super) fn panel_stride(tokens: usize) -> usize {
+    PANEL * (tokens + 1)
+}
+
 /// Quantised activations in chunks of tokens, each chunk laid out as [`Activations`] says.
 #[derive(Clone, Copy)]
 pub(super) struct Chunked<'a> {
@@ -102,7 +109,7 @@ impl<'a> Chunked<'a> {
 }
 
 impl Source<'_> {
-    /// `out[panel][token][32]`: the rows of `matrices`, one below the other, times the activations.
+    /// `out[panel][token][32]`, panels [`panel_stride`] apart: the rows of `matrices`, one below the other, times the activations.
     pub fn product(
         self,
         pool: &mut Pool,
@@ -112,7 +119,7 @@ impl Source<'_> {
         activations: Chunked<'_>,
         out: &mut [f32],
     ) {
-        let parts = chunks(out, PANEL * activations.tokens);
+        let parts = chunks(out, panel_stride(activations.tokens));
         pool.for_each_part(parts, workers, |mut index, out, worker| {
             worker.stopwatch.lap(Phase::Wait);
             let Some(matrix) = matrices.iter().find(|matrix| {
