@@ -28,6 +28,7 @@ pub(super) struct Worker {
     pub weights: Vec<i16>,
     pub factors: Vec<f32>,
     pub attended: Vec<f32>,
+    pub base: Vec<f32>,
     pub keys: Vec<i16>,
 }
 
@@ -57,6 +58,7 @@ impl Worker {
             weights,
             factors,
             attended,
+            base,
             keys,
         } = self;
         grow(panel, &other.panel);
@@ -68,6 +70,7 @@ impl Worker {
         grow(weights, &other.weights);
         grow(factors, &other.factors);
         grow(attended, &other.attended);
+        grow(base, &other.base);
         grow(keys, &other.keys);
     }
 }
