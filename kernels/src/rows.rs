@@ -8,9 +8,25 @@
 //! All functions here read and write exactly what their documents say; the safe wrappers in [`crate::Kernels`] check
 //! lengths. The caller enables the instruction set of `V`.
 
+use crate::ahead::prefetch;
 use crate::layout::{ActivationBlock, BLOCK, HEAD_MAX, MAX_HEAD_DIM, Q8_0_BYTES, WEIGHT_MAX};
 use crate::math::{exp, gelu_tanh};
 use crate::vector::{LANES, Vector};
+
+/// Tokens by which a row scattered over the panels of a product's output is asked for in advance: far enough for memory,
+/// few enough for the L1 cache.
+const TOKENS_AHEAD: usize = 4;
+
+/// Asks for the row of a token a little after that at `x`: no hardware prefetcher follows as many streams as there are
+/// panels. What lies beyond the last token is another panel's or nothing; asking does no harm.
+#[inline(always)]
+fn prefetch_later_row(x: *const f32, stride: usize, pieces: usize) {
+    for piece in 0..pieces {
+        let later = x.wrapping_add(piece * stride + TOKENS_AHEAD * BLOCK);
+        prefetch(later.cast());
+        prefetch(later.wrapping_add(LANES).cast());
+    }
+}
 
 /// 1 / sqrt(mean of squares + eps) of the pieces `0..pieces` that `load` gives.
 ///
@@ -113,6 +129,7 @@ pub unsafe fn add_rms_norm<V: Vector>(
 ) {
     // SAFETY: see the module.
     unsafe {
+        prefetch_later_row(y, stride, pieces);
         let y = pieces_at::<V>(y, stride);
         if base.is_null() {
             return add_normed(x, y, weight, pieces, eps);
@@ -205,6 +222,7 @@ pub unsafe fn head_norm_rope<V: Vector>(
 ) -> f32 {
     // SAFETY: see the module; `pieces * 32` is at most `MAX_HEAD_DIM`.
     unsafe {
+        prefetch_later_row(x, stride, pieces);
         let mut head = [0.0f32; MAX_HEAD_DIM];
         let head = head.as_mut_ptr();
         let half = pieces * BLOCK / 2;
