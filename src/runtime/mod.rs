@@ -3,6 +3,7 @@
 mod attention;
 mod batch;
 mod forward;
+pub mod phases;
 pub mod pool;
 mod product;
 mod rope;
@@ -14,9 +15,11 @@ use crate::{Error, Result};
 use batch::Batch;
 use forward::State;
 use lanewise_kernels::{Isa, Kernels, MAX_HEAD_DIM, MAX_KEYS};
+use phases::PhaseTimes;
 use pool::Pool;
 use product::Worker;
 use std::sync::Arc;
+use std::time::Instant;
 use threads::ThreadPlan;
 
 /// How to run a model.
@@ -99,6 +102,26 @@ impl Runtime {
     /// The instruction set chosen.
     pub fn isa(&self) -> Isa {
         self.kernels.isa()
+    }
+
+    /// [`embed`](Self::embed), and the time that each thread spent in each phase.
+    ///
+    /// # Errors
+    ///
+    /// As [`embed`](Self::embed).
+    ///
+    /// # Panics
+    ///
+    /// As [`embed`](Self::embed).
+    pub fn embed_timed(&mut self, texts: &[&[u32]], out: &mut [f32]) -> Result<Vec<PhaseTimes>> {
+        let now = Instant::now();
+        self.workers
+            .iter_mut()
+            .for_each(|worker| worker.stopwatch.start(now));
+        let result = self.embed(texts, out);
+        let stop = |worker: &mut Worker| worker.stopwatch.stop();
+        let times = self.workers.iter_mut().map(stop).collect();
+        result.map(|()| times)
     }
 
     /// Embeds texts given as ids, `<bos>` and `<eos>` included: row `i` of `out` is the vector of text `i`, of unit length.

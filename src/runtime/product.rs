@@ -2,6 +2,7 @@
 
 use crate::gguf::Gguf;
 use crate::model::{Matrix, MatrixType};
+use crate::runtime::phases::{Phase, Stopwatch};
 use crate::runtime::pool::Pool;
 use crate::runtime::split::chunks;
 use half::{bf16, f16};
@@ -12,9 +13,11 @@ use lanewise_kernels::{
 /// Tokens that pass gate, up and GELU together: the two products of 32 rows stay in the L1 cache.
 const FEED_FORWARD_TOKENS: usize = 48;
 
-/// Scratch of one thread.
+/// Scratch of one thread, on cache lines of its own: its stopwatch is written often.
 #[derive(Default)]
+#[repr(align(128))]
 pub(super) struct Worker {
+    pub stopwatch: Stopwatch,
     panel: Vec<Line>,
     second_panel: Vec<Line>,
     /// Q8_0 rows of a panel whose file holds another type.
@@ -104,12 +107,14 @@ impl Source<'_> {
         self,
         pool: &mut Pool,
         workers: &mut [Worker],
+        phase: Phase,
         matrices: &[&Matrix],
         activations: Chunked<'_>,
         out: &mut [f32],
     ) {
         let parts = chunks(out, PANEL * activations.tokens);
         pool.for_each_part(parts, workers, |mut index, out, worker| {
+            worker.stopwatch.lap(Phase::Wait);
             let Some(matrix) = matrices.iter().find(|matrix| {
                 let panels = matrix.rows / PANEL;
                 let found = index < panels;
@@ -121,6 +126,7 @@ impl Source<'_> {
                 return;
             };
             self.pack(matrix, index, &mut worker.rows, &mut worker.panel);
+            worker.stopwatch.lap(Phase::Pack);
             let mut rest = out;
             for chunk in activations.iter() {
                 let (out, after) = rest.split_at_mut(chunk.tokens * PANEL);
@@ -128,6 +134,7 @@ impl Source<'_> {
                     .gemm(&worker.panel, chunk, 0..chunk.tokens, out);
                 rest = after;
             }
+            worker.stopwatch.lap(phase);
         });
     }
 
@@ -142,8 +149,10 @@ impl Source<'_> {
     ) {
         let parts = chunks(out, activations.tokens);
         pool.for_each_part(parts, workers, |index, out, worker| {
+            worker.stopwatch.lap(Phase::Wait);
             self.pack(gate, index, &mut worker.rows, &mut worker.panel);
             self.pack(up, index, &mut worker.rows, &mut worker.second_panel);
+            worker.stopwatch.lap(Phase::Pack);
             let mut rest = out;
             for chunk in activations.iter() {
                 for first in (0..chunk.tokens).step_by(FEED_FORWARD_TOKENS) {
@@ -155,8 +164,10 @@ impl Source<'_> {
                         .gemm(&worker.panel, chunk, tokens.clone(), &mut worker.gate);
                     self.kernels
                         .gemm(&worker.second_panel, chunk, tokens, &mut worker.up);
+                    worker.stopwatch.lap(Phase::FfnInput);
                     self.kernels
                         .gelu_multiply_quantise(&worker.gate, &worker.up, out);
+                    worker.stopwatch.lap(Phase::Gelu);
                     rest = after;
                 }
             }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lanewise::model::{Config, Layer, Model};
+use lanewise::runtime::phases::Phase;
 use lanewise::runtime::{Runtime, pool::Pool};
 use lanewise::{Embedder, Isa, Result, find_model};
 use lanewise_kernels::peak;
@@ -39,6 +40,9 @@ pub struct Options {
     /// Leave the two batches of many texts out
     #[arg(long)]
     pub no_batches: bool,
+    /// Say where the time goes, from as many runs again with the clock read in every task
+    #[arg(long)]
+    pub phases: bool,
 }
 
 /// What was measured.
@@ -69,6 +73,16 @@ struct Case {
     tokens_per_s: f64,
     limit_ms: f64,
     fraction: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    phases: Vec<PhaseTime>,
+}
+
+/// What one phase takes of a forward pass.
+#[derive(Debug, Serialize)]
+struct PhaseTime {
+    phase: &'static str,
+    /// By thread, the mean of the runs.
+    ms: Vec<f64>,
 }
 
 /// Measures the machine, then the forward pass.
@@ -96,8 +110,13 @@ pub fn measure(options: &Options) -> Result<Report> {
         } else {
             options.runs.min(3)
         };
-        let median = median_time(&mut runtime, model.config().hidden, texts, runs)?;
-        Ok(machine.case(&model, texts, median))
+        let hidden = model.config().hidden;
+        let median = median_time(&mut runtime, hidden, texts, runs)?;
+        let mut case = machine.case(&model, texts, median);
+        if options.phases {
+            case.phases = phase_times(&mut runtime, hidden, texts, runs)?;
+        }
+        Ok(case)
     };
     let lengths = options
         .lengths
@@ -170,6 +189,7 @@ impl Machine {
             tokens_per_s: tokens as f64 / median.as_secs_f64(),
             limit_ms,
             fraction: limit_ms / median_ms,
+            phases: Vec::new(),
         }
     }
 }
@@ -233,6 +253,36 @@ fn median_time(
     Ok(times[times.len() / 2])
 }
 
+/// Where the time of a forward pass goes, on each thread.
+fn phase_times(
+    runtime: &mut Runtime,
+    hidden: usize,
+    texts: &[Vec<u32>],
+    runs: u32,
+) -> Result<Vec<PhaseTime>> {
+    let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    let mut vectors = vec![0.0; texts.len() * hidden];
+    let mut phases: Vec<PhaseTime> = Phase::ALL
+        .iter()
+        .map(|phase| PhaseTime {
+            phase: phase.name(),
+            ms: vec![0.0; runtime.threads().cpus.len()],
+        })
+        .collect();
+    for _ in 0..runs {
+        for (thread, times) in runtime
+            .embed_timed(&texts, &mut vectors)?
+            .iter()
+            .enumerate()
+        {
+            for (phase, time) in phases.iter_mut().zip(times) {
+                phase.ms[thread] += time.as_secs_f64() * 1e3 / f64::from(runs);
+            }
+        }
+    }
+    Ok(phases)
+}
+
 /// A table for people.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -262,7 +312,30 @@ impl fmt::Display for Report {
                 case.fraction
             )?;
         }
-        Ok(())
+        self.write_phases(f)
+    }
+}
+
+impl Report {
+    /// A row a phase, a column a case: milliseconds, the mean of the threads.
+    fn write_phases(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cases: Vec<&Case> = self.lengths.iter().chain(&self.batches).collect();
+        let phases = cases.first().map_or(&[][..], |case| &case.phases);
+        if phases.is_empty() {
+            return Ok(());
+        }
+        write!(f, "\nms a thread, tokens:")?;
+        for case in &cases {
+            write!(f, " {:8}", case.tokens)?;
+        }
+        for (index, phase) in phases.iter().enumerate() {
+            write!(f, "\n{:19}", phase.phase)?;
+            for case in &cases {
+                let ms = &case.phases[index].ms;
+                write!(f, " {:8.3}", ms.iter().sum::<f64>() / ms.len() as f64)?;
+            }
+        }
+        writeln!(f)
     }
 }
 
