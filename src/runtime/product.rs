@@ -57,6 +57,7 @@ impl Worker {
             factors,
             attended,
             keys,
+            stopwatch: _,
         } = self;
         grow(panel, &other.panel);
         grow(second_panel, &other.second_panel);
