@@ -4,7 +4,7 @@ use crate::model::{Matrix, MatrixType};
 use crate::runtime::Runtime;
 use crate::runtime::attention::Heads;
 use crate::runtime::phases::Phase;
-use crate::runtime::product::{Chunked, Source};
+use crate::runtime::product::{Chunked, Source, Stage};
 use crate::runtime::rope::Rope;
 use crate::runtime::split::chunks;
 use half::{bf16, f16};
@@ -151,8 +151,11 @@ impl Runtime {
         source.product(
             pool,
             workers,
-            Phase::AttnInput,
-            &[&layer.attn_q, &layer.attn_k, &layer.attn_v],
+            Stage {
+                phase: Phase::AttnInput,
+                matrices: &[&layer.attn_q, &layer.attn_k, &layer.attn_v],
+                following: &[&layer.attn_output],
+            },
             input,
             projected,
         );
@@ -189,8 +192,11 @@ impl Runtime {
         source.product(
             pool,
             workers,
-            Phase::AttnOutput,
-            &[&layer.attn_output],
+            Stage {
+                phase: Phase::AttnOutput,
+                matrices: &[&layer.attn_output],
+                following: &[&layer.ffn_gate],
+            },
             input,
             output,
         );
@@ -220,6 +226,7 @@ impl Runtime {
             pool,
             workers,
             [&layer.ffn_gate, &layer.ffn_up],
+            &[&layer.ffn_down],
             input,
             gated,
         );
@@ -230,14 +237,14 @@ impl Runtime {
             terms: 1,
         };
         let output = sized(&mut self.state.output, tokens * config.hidden);
-        source.product(
-            pool,
-            workers,
-            Phase::FfnOutput,
-            &[&layer.ffn_down],
-            gated,
-            output,
-        );
+        let after = model.weights().layers.get(index + 1);
+        let after = after.map(|layer| [&layer.attn_q, &layer.attn_k, &layer.attn_v]);
+        let stage = Stage {
+            phase: Phase::FfnOutput,
+            matrices: &[&layer.ffn_down],
+            following: after.as_ref().map_or(&[], |matrices| matrices),
+        };
+        source.product(pool, workers, stage, gated, output);
     }
 
     /// `x += rms_norm(output) * post_norm`, where there is an output yet, then `input = quantise(rms_norm(x) * norm)`: one
@@ -341,8 +348,13 @@ impl Runtime {
             kernels,
             gguf: self.model.gguf(),
         };
+        let stage = Stage {
+            phase: Phase::Dense,
+            matrices: &[matrix],
+            following: &[],
+        };
         let (pool, workers) = (&mut self.pool, &mut self.workers[..]);
-        source.product(pool, workers, Phase::Dense, &[matrix], input, output);
+        source.product(pool, workers, stage, input, output);
         for (text, row) in out.chunks_exact_mut(matrix.rows).enumerate() {
             for (panel, piece) in row.chunks_exact_mut(PANEL).enumerate() {
                 piece.copy_from_slice(&output[(panel * texts + text) * PANEL..][..PANEL]);
