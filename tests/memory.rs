@@ -7,9 +7,14 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-/// Chinese characters of a text that is cut at 2048 tokens.
-const CHARACTERS: u32 = 4000;
+use lanewise::gguf::Gguf;
+use lanewise::tokenizer::Tokenizer;
+use lanewise_tools::texts;
+
+/// Tokens of a text that is cut at 2048, since it may be read as fewer than it was made of.
+const TOKENS: usize = 3000;
 
 /// A process's memory in MB (10⁶ bytes).
 #[derive(Clone, Copy, Debug)]
@@ -63,11 +68,11 @@ fn a_short_text_takes_160_mb_and_a_long_one_60_mb_more() {
         return;
     };
     let short = after_embedding(&model, "Hello world");
-    // Two thousand different tokens, whose rows lie all over the embedding table.
-    let long: String = (0..CHARACTERS)
-        .filter_map(|i| char::from_u32(0x4e00 + i * 7 % 20_000))
-        .collect();
-    let long = after_embedding(&model, &long);
+    // Tokens from all over the vocabulary, whose rows lie all over the embedding table.
+    let tokenizer = Tokenizer::from_gguf(Arc::new(Gguf::open(&model).unwrap())).unwrap();
+    let ids = texts::text(TOKENS, tokenizer.vocabulary_len(), 0);
+    let text = String::from_utf8_lossy(&tokenizer.decode(&ids)).replace(['\n', '\r'], " ");
+    let long = after_embedding(&model, &text);
     println!("short {short:.0?}, long {long:.0?}");
     assert!(short.peak <= 160.0, "short {short:?}");
     assert!(short.anonymous <= 30.0, "short {short:?}");

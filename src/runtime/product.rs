@@ -57,7 +57,6 @@ impl Worker {
             factors,
             attended,
             keys,
-            stopwatch: _,
         } = self;
         grow(panel, &other.panel);
         grow(rows, &other.rows);
