@@ -1,5 +1,6 @@
 //! The forward pass of EmbeddingGemma on INT8 products, from ids to vectors.
 
+use crate::Result;
 use crate::model::{Matrix, MatrixType};
 use crate::runtime::Runtime;
 use crate::runtime::attention::Heads;
@@ -17,6 +18,8 @@ const FINE: usize = 2;
 /// Everything a pass writes between ids and vectors; grown as needed, never shrunk.
 #[derive(Default)]
 pub(super) struct State {
+    /// A row of the embedding table, as the file has it.
+    embedding: Vec<u8>,
     /// The residual stream, `[token][hidden]`, always f32.
     x: Vec<f32>,
     /// The quantised input of a product, in chunks of tokens.
@@ -36,8 +39,8 @@ pub(super) struct State {
 
 impl Runtime {
     /// Runs the batch; row `i` of `out` becomes the vector of text `i`.
-    pub(super) fn forward(&mut self, out: &mut [f32]) {
-        self.embed_ids();
+    pub(super) fn forward(&mut self, out: &mut [f32]) -> Result<()> {
+        self.embed_ids()?;
         for layer in 0..self.model.config().layers {
             self.attention(layer);
             self.feed_forward(layer);
@@ -58,6 +61,7 @@ impl Runtime {
                 .for_each(|value| *value = (f64::from(*value) / norm) as f32);
         }
         self.workers[0].stopwatch.lap(Phase::Dense);
+        Ok(())
     }
 
     /// After a pass that gave values not finite: the first place that does.
@@ -65,8 +69,7 @@ impl Runtime {
         let finite = |x: &[f32]| x.iter().all(|value| value.is_finite());
         // What other products left between rows is no output of these.
         self.state.output.clear();
-        self.embed_ids();
-        if !finite(&self.state.x) {
+        if self.embed_ids().is_err() || !finite(&self.state.x) {
             return "token_embd.weight".into();
         }
         for layer in 0..self.model.config().layers {
@@ -86,7 +89,7 @@ impl Runtime {
     }
 
     /// `x = embedding[id] * sqrt(hidden)`.
-    fn embed_ids(&mut self) {
+    fn embed_ids(&mut self) -> Result<()> {
         let (batch, state, kernels) = (&self.batch, &mut self.state, self.kernels);
         let config = self.model.config();
         let hidden = config.hidden;
@@ -99,10 +102,12 @@ impl Runtime {
             .local_rope
             .extend(config.rope_base_local, config.head_dim, batch.longest);
         let matrix = &self.model.weights().token_embd;
-        let data = matrix.data(self.model.gguf());
+        let row = &mut state.embedding;
+        row.resize(matrix.row_bytes(), 0);
         let factor = (hidden as f32).sqrt();
         for (id, x) in batch.ids.iter().zip(state.x.chunks_exact_mut(hidden)) {
-            let row = &data[*id as usize * matrix.row_bytes()..][..matrix.row_bytes()];
+            let start = matrix.range.start + *id as usize * row.len();
+            self.model.gguf().copy(start, row)?;
             match matrix.kind {
                 MatrixType::Q8_0 => kernels.dequantise_q8_0(row, factor, x),
                 MatrixType::F32 => widen(row, x, factor, |&b: &[u8; 4]| f32::from_le_bytes(b)),
@@ -115,6 +120,7 @@ impl Runtime {
             }
         }
         self.workers[0].stopwatch.lap(Phase::Embed);
+        Ok(())
     }
 
     /// `output = Wo attention(rms_norm(x))`, in [`MEAN_TERMS`] rows a text for the mean of its values and one a token for the

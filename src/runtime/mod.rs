@@ -132,7 +132,8 @@ impl Runtime {
     /// # Errors
     ///
     /// [`Error::Argument`] for an empty text, one longer than the model's context, or an id outside the vocabulary;
-    /// [`Error::File`] naming the layer if the weights give values that are not finite.
+    /// [`Error::File`] naming the layer if the weights give values that are not finite; [`Error::Io`] if the file cannot be
+    /// read any more.
     ///
     /// # Panics
     ///
@@ -149,7 +150,7 @@ impl Runtime {
         if texts.is_empty() {
             return Ok(());
         }
-        self.forward(out);
+        self.forward(out)?;
         Worker::level(&mut self.workers);
         if out.iter().all(|value| value.is_finite()) {
             return Ok(());
