@@ -3,7 +3,8 @@
 use crate::model::{Matrix, MatrixType};
 use crate::runtime::Runtime;
 use crate::runtime::attention::Heads;
-use crate::runtime::product::{Chunked, Source};
+use crate::runtime::phases::Phase;
+use crate::runtime::product::{Chunked, Source, Stage};
 use crate::runtime::rope::Rope;
 use crate::runtime::split::chunks;
 use half::{bf16, f16};
@@ -42,6 +43,7 @@ impl Runtime {
             self.feed_forward(layer);
         }
         self.pool_tokens(out);
+        self.workers[0].stopwatch.lap(Phase::Wait);
         if self.dense_heads {
             self.apply_dense_heads(out);
         }
@@ -55,6 +57,7 @@ impl Runtime {
                 .iter_mut()
                 .for_each(|value| *value = (f64::from(*value) / norm) as f32);
         }
+        self.workers[0].stopwatch.lap(Phase::Dense);
     }
 
     /// After a pass that gave values not finite: the first place that does.
@@ -109,6 +112,7 @@ impl Runtime {
                 }),
             }
         }
+        self.workers[0].stopwatch.lap(Phase::Embed);
     }
 
     /// `output = Wo attention(rms_norm(x))`, after the layer before has been added to `x`.
@@ -147,7 +151,11 @@ impl Runtime {
         source.product(
             pool,
             workers,
-            &[&layer.attn_q, &layer.attn_k, &layer.attn_v],
+            Stage {
+                phase: Phase::AttnInput,
+                matrices: &[&layer.attn_q, &layer.attn_k, &layer.attn_v],
+                following: &[&layer.attn_output],
+            },
             input,
             projected,
         );
@@ -166,11 +174,13 @@ impl Runtime {
             chunks(input, batch.chunk * blocks),
             chunks(attended, batch.chunk * width),
         );
-        pool.for_each_part(parts, workers, |_, (input, attended), _| {
+        pool.for_each_part(parts, workers, |_, (input, attended), worker| {
+            worker.stopwatch.lap(Phase::Wait);
             let count = attended.len() / width;
             for (token, attended) in attended.chunks_exact(width).enumerate() {
                 kernels.quantise(attended, FINE, &mut input[token * FINE..], count * FINE);
             }
+            worker.stopwatch.lap(Phase::Quantise);
         });
         let input = Chunked {
             blocks: input,
@@ -179,7 +189,17 @@ impl Runtime {
             terms: FINE,
         };
         let output = sized(&mut self.state.output, tokens * config.hidden);
-        source.product(pool, workers, &[&layer.attn_output], input, output);
+        source.product(
+            pool,
+            workers,
+            Stage {
+                phase: Phase::AttnOutput,
+                matrices: &[&layer.attn_output],
+                following: &[&layer.ffn_gate],
+            },
+            input,
+            output,
+        );
     }
 
     /// `output = Wdown (gelu(Wgate h) * (Wup h))`, `h = rms_norm(x)`, after attention has been added to `x`.
@@ -206,6 +226,7 @@ impl Runtime {
             pool,
             workers,
             [&layer.ffn_gate, &layer.ffn_up],
+            &[&layer.ffn_down],
             input,
             gated,
         );
@@ -216,7 +237,14 @@ impl Runtime {
             terms: 1,
         };
         let output = sized(&mut self.state.output, tokens * config.hidden);
-        source.product(pool, workers, &[&layer.ffn_down], gated, output);
+        let after = model.weights().layers.get(index + 1);
+        let after = after.map(|layer| [&layer.attn_q, &layer.attn_k, &layer.attn_v]);
+        let stage = Stage {
+            phase: Phase::FfnOutput,
+            matrices: &[&layer.ffn_down],
+            following: after.as_ref().map_or(&[], |matrices| matrices),
+        };
+        source.product(pool, workers, stage, gated, output);
     }
 
     /// `x += rms_norm(output) * post_norm`, where there is an output yet, then `input = quantise(rms_norm(x) * norm)`: one
@@ -234,7 +262,8 @@ impl Runtime {
             chunks(&mut self.state.x, batch.chunk * hidden),
         );
         self.pool
-            .for_each_part(parts, &mut self.workers, |chunk, (input, x), _| {
+            .for_each_part(parts, &mut self.workers, |chunk, (input, x), worker| {
+                worker.stopwatch.lap(Phase::Wait);
                 let count = x.len() / hidden;
                 for (token, x) in x.chunks_exact_mut(hidden).enumerate() {
                     if let Some(weight) = post_norm {
@@ -243,6 +272,7 @@ impl Runtime {
                     }
                     kernels.rms_norm_quantise(x, norm, eps, &mut input[token..], count);
                 }
+                worker.stopwatch.lap(Phase::Norm);
             });
     }
 
@@ -255,7 +285,8 @@ impl Runtime {
         let output = &self.state.output;
         let parts = chunks(&mut self.state.x, batch.chunk * hidden);
         self.pool
-            .for_each_part(parts, &mut self.workers, |chunk, x, _| {
+            .for_each_part(parts, &mut self.workers, |chunk, x, worker| {
+                worker.stopwatch.lap(Phase::Wait);
                 for (token, x) in x.chunks_exact_mut(hidden).enumerate() {
                     if let Some(weight) = post_norm {
                         let y = token_row(output, chunk * batch.chunk + token, tokens, hidden);
@@ -263,10 +294,14 @@ impl Runtime {
                     }
                     kernels.rms_norm(x, &weights.output_norm, eps);
                 }
+                worker.stopwatch.lap(Phase::Pool);
             });
         let x = &self.state.x;
-        self.pool
-            .for_each_part(chunks(out, hidden), &mut self.workers, |text, mean, _| {
+        self.pool.for_each_part(
+            chunks(out, hidden),
+            &mut self.workers,
+            |text, mean, worker| {
+                worker.stopwatch.lap(Phase::Wait);
                 let tokens = &batch.texts[text];
                 mean.fill(0.0);
                 for x in x[tokens.start * hidden..tokens.end * hidden].chunks_exact(hidden) {
@@ -274,7 +309,9 @@ impl Runtime {
                 }
                 let count = tokens.len() as f32;
                 mean.iter_mut().for_each(|value| *value /= count);
-            });
+                worker.stopwatch.lap(Phase::Pool);
+            },
+        );
     }
 
     /// `out = dense_3 (dense_2 out)`, no activation between or after.
@@ -299,6 +336,7 @@ impl Runtime {
         for (text, x) in x.chunks_exact(matrix.columns).enumerate() {
             kernels.quantise(x, FINE, &mut input[text * FINE..], texts * FINE);
         }
+        self.workers[0].stopwatch.lap(Phase::Dense);
         let input = Chunked {
             blocks: input,
             tokens: texts,
@@ -310,7 +348,13 @@ impl Runtime {
             kernels,
             gguf: self.model.gguf(),
         };
-        source.product(&mut self.pool, &mut self.workers, &[matrix], input, output);
+        let stage = Stage {
+            phase: Phase::Dense,
+            matrices: &[matrix],
+            following: &[],
+        };
+        let (pool, workers) = (&mut self.pool, &mut self.workers[..]);
+        source.product(pool, workers, stage, input, output);
         for (text, row) in out.chunks_exact_mut(matrix.rows).enumerate() {
             for (panel, piece) in row.chunks_exact_mut(PANEL).enumerate() {
                 piece.copy_from_slice(&output[(panel * texts + text) * PANEL..][..PANEL]);

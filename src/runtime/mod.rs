@@ -3,6 +3,7 @@
 mod attention;
 mod batch;
 mod forward;
+pub mod phases;
 pub mod pool;
 mod product;
 mod rope;
@@ -15,9 +16,11 @@ use crate::{Error, Result};
 use batch::Batch;
 use forward::State;
 use lanewise_kernels::{Isa, Kernels, MAX_HEAD_DIM, MAX_KEYS};
+use phases::PhaseTimes;
 use pool::Pool;
 use product::Worker;
 use std::sync::Arc;
+use std::time::Instant;
 use threads::ThreadPlan;
 
 /// How to run a model.
@@ -102,9 +105,30 @@ impl Runtime {
         self.kernels.isa()
     }
 
+    /// [`embed`](Self::embed), and the time that each thread spent in each phase.
+    ///
+    /// # Errors
+    ///
+    /// As [`embed`](Self::embed).
+    ///
+    /// # Panics
+    ///
+    /// As [`embed`](Self::embed).
+    pub fn embed_timed(&mut self, texts: &[&[u32]], out: &mut [f32]) -> Result<Vec<PhaseTimes>> {
+        let now = Instant::now();
+        self.workers
+            .iter_mut()
+            .for_each(|worker| worker.stopwatch.start(now));
+        let result = self.embed(texts, out);
+        let stop = |worker: &mut Worker| worker.stopwatch.stop();
+        let times = self.workers.iter_mut().map(stop).collect();
+        result.map(|()| times)
+    }
+
     /// Embeds texts given as ids, `<bos>` and `<eos>` included: row `i` of `out` is the vector of text `i`, of unit length.
     ///
-    /// A vector has the same bits whatever else is in the batch and however many threads run.
+    /// A vector has the same bits whatever else is in the batch and however many threads run. Nothing is allocated but to
+    /// grow the scratch, for the largest batch so far.
     ///
     /// # Errors
     ///
@@ -127,6 +151,7 @@ impl Runtime {
             return Ok(());
         }
         self.forward(out);
+        Worker::level(&mut self.workers);
         if out.iter().all(|value| value.is_finite()) {
             return Ok(());
         }

@@ -26,7 +26,8 @@ enum Command {
     Hostile(hostile::Options),
     /// Hold the forward pass against the machine's read bandwidth and INT8 peak
     Roofline(roofline::Options),
-    /// Run Lanewise and llama.cpp in turns on the same file, texts and threads
+    /// Run Lanewise and other engines, llama.cpp first of all, in turns on the same file, texts and threads
+    #[command(after_help = compare::AFTER_HELP)]
     Compare(compare::Options),
     /// Lanewise as one of the engines of compare
     #[command(name = compare::ENGINE_COMMAND, hide = true)]
