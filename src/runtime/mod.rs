@@ -8,6 +8,7 @@ pub mod pool;
 mod product;
 mod rope;
 pub mod split;
+mod sync;
 pub mod threads;
 
 use crate::model::Model;
