@@ -1,5 +1,7 @@
 //! The command line: its arguments, its exit codes, and one file for each command.
 
+#[cfg(feature = "bulk")]
+mod bulk;
 mod embed;
 mod failure;
 mod info;
