@@ -252,7 +252,7 @@ fn with_head<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, impl Read + use<R>)
     Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 
-/// Counts the bytes that pass.
+/// Counts the bytes that pass; a signal does not end a read.
 struct Counted<R> {
     inner: R,
     count: Arc<AtomicU64>,
@@ -260,7 +260,12 @@ struct Counted<R> {
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
+        let read = loop {
+            match self.inner.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => break other?,
+            }
+        };
         self.count.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }

@@ -4,7 +4,9 @@
 //! one row is in the row; what spoils the file is a [`Failure`] and ends the iteration.
 
 mod bytes;
+mod csv;
 mod format;
+mod jsonl;
 mod lines;
 
 use std::path::PathBuf;
@@ -223,6 +225,9 @@ fn open_source(input: &Input, options: &Arc<ReadOptions>) -> Result<Box<dyn Sour
     let options = Arc::clone(options);
     Ok(match input.format() {
         InputFormat::Lines => Box::new(lines::Lines::open(input, &options)?),
+        InputFormat::Jsonl => Box::new(jsonl::Jsonl::open(input, options)?),
+        InputFormat::Csv => Box::new(csv::Csv::open(input, options, b',')?),
+        InputFormat::Tsv => Box::new(csv::Csv::open(input, options, b'\t')?),
         _ => {
             return Err(Failure::usage(format!(
                 "{}: this format is not read yet",
@@ -266,10 +271,18 @@ fn unreadable(name: &str, problem: impl std::fmt::Display, remedy: &str) -> Fail
 
 /// The failure of an option that names a column which the file has not, or not so.
 fn bad_column(name: &str, problem: impl std::fmt::Display, present: &[String]) -> Failure {
+    Failure::usage(format!(
+        "{name}: {problem}; its columns are: {}",
+        list(present)
+    ))
+}
+
+/// The names, in a message of bearable length.
+fn list(names: &[String]) -> String {
     const SHOWN: usize = 40;
-    let mut columns = present[..present.len().min(SHOWN)].join(", ");
-    if present.len() > SHOWN {
-        columns += &format!(" and {} more", present.len() - SHOWN);
+    let mut list = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        list += &format!(" and {} more", names.len() - SHOWN);
     }
-    Failure::usage(format!("{name}: {problem}; its columns are: {columns}"))
+    list
 }
