@@ -4,10 +4,15 @@
 //! one row is in the row; what spoils the file is a [`Failure`] and ends the iteration.
 
 mod bytes;
+mod columns;
 mod csv;
 mod format;
+mod guard;
 mod jsonl;
 mod lines;
+mod pages;
+mod parquet;
+mod thrift;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -228,6 +233,7 @@ fn open_source(input: &Input, options: &Arc<ReadOptions>) -> Result<Box<dyn Sour
         InputFormat::Jsonl => Box::new(jsonl::Jsonl::open(input, options)?),
         InputFormat::Csv => Box::new(csv::Csv::open(input, options, b',')?),
         InputFormat::Tsv => Box::new(csv::Csv::open(input, options, b'\t')?),
+        InputFormat::Parquet => Box::new(parquet::Parquet::open(input, options)?),
         _ => {
             return Err(Failure::usage(format!(
                 "{}: this format is not read yet",
