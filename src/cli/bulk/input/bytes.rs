@@ -192,6 +192,11 @@ impl Stream {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Whether the bytes, decompressed, began with these.
+    pub fn starts_with(&self, magic: &[u8]) -> bool {
+        self.head.starts_with(magic)
+    }
+
     /// Makes sure that this is text, and passes over its byte order mark.
     pub fn into_text(mut self) -> Result<Self, Failure> {
         let binary = [
@@ -213,11 +218,11 @@ impl Stream {
             ),
         ];
         for (magic, problem, remedy) in binary {
-            if self.head.starts_with(magic) {
+            if self.starts_with(magic) {
                 return Err(unreadable(&self.name, problem, remedy));
             }
         }
-        if self.head.starts_with(BYTE_ORDER_MARK) {
+        if self.starts_with(BYTE_ORDER_MARK) {
             let mut mark = [0; BYTE_ORDER_MARK.len()];
             let read = self.reader.read_exact(&mut mark);
             read.map_err(|error| self.failure(error))?;

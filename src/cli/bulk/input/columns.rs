@@ -251,7 +251,8 @@ fn cell(array: &dyn Array, index: usize) -> Result<Cell, String> {
         return Ok(Cell::Bool(values.value(index)));
     }
     if array.data_type().is_nested() {
-        return Ok(Cell::Text(json(array, index)?.to_string()));
+        let mut budget = MOST_JSON_VALUES;
+        return Ok(Cell::Text(json(array, index, &mut budget)?.to_string()));
     }
     display(array, index).map(Cell::Text)
 }
@@ -276,13 +277,19 @@ fn display(array: &dyn Array, index: usize) -> Result<String, String> {
     text.map_err(|error| format!("cannot be shown: {error}"))
 }
 
+/// How many values a nested one may hold. Lists of nulls take no memory in a file, however many they are.
+const MOST_JSON_VALUES: usize = 1 << 20;
+
 /// A value as JSON: structs and maps are objects, lists are arrays.
-fn json(array: &dyn Array, index: usize) -> Result<Value, String> {
+fn json(array: &dyn Array, index: usize, budget: &mut usize) -> Result<Value, String> {
+    *budget = budget
+        .checked_sub(1)
+        .ok_or_else(|| format!("holds more than {MOST_JSON_VALUES} values"))?;
     let Some((array, index)) = value(array, index) else {
         return Ok(Value::Null);
     };
-    let list = |values: ArrayRef| -> Result<Value, String> {
-        let values = (0..values.len()).map(|index| json(&values, index));
+    let mut list = |values: ArrayRef| -> Result<Value, String> {
+        let values = (0..values.len()).map(|index| json(&values, index, budget));
         values.collect::<Result<_, _>>().map(Value::Array)
     };
     Ok(match array.data_type() {
@@ -291,19 +298,19 @@ fn json(array: &dyn Array, index: usize) -> Result<Value, String> {
         DataType::FixedSizeList(..) => list(array.as_fixed_size_list().value(index))?,
         DataType::Struct(fields) => {
             let columns = fields.iter().zip(array.as_struct().columns());
-            let members =
-                columns.map(|(field, column)| Ok((field.name().clone(), json(column, index)?)));
+            let members = columns
+                .map(|(field, column)| Ok((field.name().clone(), json(column, index, budget)?)));
             Value::Object(members.collect::<Result<_, String>>()?)
         }
         DataType::Map(..) => {
             let entries = array.as_map().value(index);
             let (keys, values) = (entries.column(0), entries.column(1));
             let members = (0..entries.len()).map(|index| {
-                let key = match json(keys, index)? {
+                let key = match json(keys, index, budget)? {
                     Value::String(key) => key,
                     other => other.to_string(),
                 };
-                Ok((key, json(values, index)?))
+                Ok((key, json(values, index, budget)?))
             });
             Value::Object(members.collect::<Result<_, String>>()?)
         }

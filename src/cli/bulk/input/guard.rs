@@ -37,9 +37,16 @@ pub fn guarded<T, E: std::fmt::Display>(
         Ok(Err(error)) => error.to_string(),
         Err(panic) => message(panic.as_ref()).to_owned(),
     };
-    let remedy = "it is damaged, cut short or of another format: write it again, or give its format with --input-format";
-    let problem = format!("cannot be read as {kind}: {}", problem.trim_end());
-    Err(unreadable(name, problem, remedy))
+    Err(damaged(name, kind, problem.trim_end()))
+}
+
+/// The failure of a file that is not what it should be.
+pub fn damaged(name: &str, kind: &str, problem: &str) -> Failure {
+    unreadable(
+        name,
+        format!("cannot be read as {kind}: {problem}"),
+        "it is damaged, cut short or of another format: write it again, or give its format with --input-format",
+    )
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

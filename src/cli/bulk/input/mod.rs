@@ -3,6 +3,7 @@
 //! A format is a [`Source`]: it opens one file and yields its rows. [`Rows`] puts files behind each other. What spoils
 //! one row is in the row; what spoils the file is a [`Failure`] and ends the iteration.
 
+mod arrow;
 mod bytes;
 mod columns;
 mod csv;
@@ -234,12 +235,7 @@ fn open_source(input: &Input, options: &Arc<ReadOptions>) -> Result<Box<dyn Sour
         InputFormat::Csv => Box::new(csv::Csv::open(input, options, b',')?),
         InputFormat::Tsv => Box::new(csv::Csv::open(input, options, b'\t')?),
         InputFormat::Parquet => Box::new(parquet::Parquet::open(input, options)?),
-        _ => {
-            return Err(Failure::usage(format!(
-                "{}: this format is not read yet",
-                input.name()
-            )));
-        }
+        InputFormat::Arrow => Box::new(arrow::Arrow::open(input, options)?),
     })
 }
 

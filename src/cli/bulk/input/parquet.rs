@@ -16,12 +16,13 @@ use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
 use super::bytes::Input;
 use super::columns::{Batch, Columns, map_types};
-use super::guard::guarded;
+use super::guard::{damaged, guarded};
 use super::pages::PagedFile;
 use super::{CellType, ReadOptions, Source};
 use crate::cli::bulk::row::Row;
 use crate::cli::failure::Failure;
 
+const KIND: &str = "Parquet";
 /// What the columns of a batch should take in memory.
 const BATCH_BYTES: u64 = 1 << 22;
 const MOST_BATCH_ROWS: u64 = 1 << 10;
@@ -52,12 +53,12 @@ impl Parquet {
         let reading = ArrowReaderOptions::new()
             .with_skip_arrow_metadata(true)
             .with_page_index_policy(PageIndexPolicy::Skip);
-        let written = guarded(&name, "Parquet", || {
+        let written = guarded(&name, KIND, || {
             PagedFile::new(file.try_clone()?)?.check_footer()?;
             ArrowReaderMetadata::load(&file, reading.clone())
         })?;
         let columns = Columns::find(&name, written.schema(), options)?;
-        let metadata = guarded(&name, "Parquet", || {
+        let metadata = guarded(&name, KIND, || {
             let schema = without_text_types(written.parquet_schema())?;
             let reading = reading.with_parquet_schema(Arc::new(schema));
             let metadata = ArrowReaderMetadata::load(&file, reading)?;
@@ -131,7 +132,7 @@ impl Parquet {
                 return Ok(false);
             };
             let name = self.name.clone();
-            self.batch = guarded(&name, "Parquet", || {
+            self.batch = guarded(&name, KIND, || {
                 let mut reader = match self.reader.take() {
                     Some(reader) => reader,
                     None => self.group_reader(group_rows).map_err(|e| e.to_string())?,
@@ -147,7 +148,7 @@ impl Parquet {
                         "row group {} has {} rows instead of {group_rows}",
                         self.row_group, self.next_in_group
                     );
-                    return guarded(&name, "Parquet", || Err(problem));
+                    return Err(damaged(&name, KIND, &problem));
                 }
                 self.next_group();
             }
@@ -171,9 +172,7 @@ impl Source for Parquet {
             return Ok(None);
         };
         let (index, line) = (self.next_in_batch, self.next_in_file + 1);
-        let row = guarded(&self.name, "Parquet", || {
-            Ok::<_, String>(batch.row(index, line))
-        })?;
+        let row = guarded(&self.name, KIND, || Ok::<_, String>(batch.row(index, line)))?;
         self.next_in_batch += 1;
         self.next_in_group += 1;
         self.next_in_file += 1;
