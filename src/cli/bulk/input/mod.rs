@@ -288,3 +288,6 @@ fn list(names: &[String]) -> String {
     }
     list
 }
+
+#[cfg(test)]
+mod tests;
