@@ -15,7 +15,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use super::{Cell, ReadOptions, Row, Rows, open};
+use super::{Cell, ReadOptions, Row, open};
 use crate::cli::failure::Failure;
 
 fn options() -> ReadOptions {
