@@ -151,8 +151,8 @@ fn a_string_that_is_not_utf_8_spoils_its_row_only() {
     let dictionary = parquet(&whole, Compression::UNCOMPRESSED, 1000);
     for (name, mut bytes) in [
         ("a.parquet", dictionary),
-        ("a.arrow", arrow_file(&[whole.clone()], None)),
-        ("a.arrows", arrow_stream(&[whole.clone()])),
+        ("a.arrow", arrow_file(std::slice::from_ref(&whole), None)),
+        ("a.arrows", arrow_stream(std::slice::from_ref(&whole))),
     ] {
         let at = bytes
             .windows(7)
