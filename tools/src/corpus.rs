@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::texts::Random;
 use languages::LANGUAGES;
 
-/// The shortest and the longest document, in tokens, about: a word more or less is not counted.
+/// The shortest and the longest document in tokens, `<bos>` and `<eos>` included; words are counted, so it is about that.
 const SHORTEST: f64 = 8.0;
 const LONGEST: f64 = 256.0;
 const SENTENCE_WORDS: usize = 12;
@@ -81,7 +81,7 @@ fn document(seed: u64, row: u64) -> Document {
     let mut random = Random::new(seed ^ row.wrapping_mul(0x2545_f491_4f6c_dd1d));
     let language = &LANGUAGES[random.below(LANGUAGES.len())];
     let tokens = SHORTEST * (LONGEST / SHORTEST).powf(random.fraction());
-    let words = (tokens / language.tokens_per_word).max(1.0) as usize;
+    let words = ((tokens - 2.0) / language.tokens_per_word).max(1.0) as usize;
     let mut text = String::new();
     let mut sentence = 0;
     for word in 0..words {
