@@ -12,7 +12,7 @@ use lanewise_tools::gguf_writer::{File, Value};
 use lanewise_tools::tiny_model::{self, Options};
 use libfuzzer_sys::arbitrary::Unstructured;
 
-use crate::{byte, pick, with_file};
+use crate::{byte, damage, number, pick, with_file};
 
 /// The model before the damage, as small as it can be.
 static MODEL: LazyLock<File> = LazyLock::new(|| {
@@ -25,26 +25,6 @@ static MODEL: LazyLock<File> = LazyLock::new(|| {
         ..Options::default()
     })
 });
-
-/// The numbers that lengths, counts and offsets go wrong at.
-const EDGES: [u64; 16] = [
-    0,
-    1,
-    2,
-    31,
-    32,
-    33,
-    64,
-    255,
-    1 << 16,
-    (1 << 31) - 1,
-    1 << 32,
-    1 << 53,
-    1 << 63,
-    u64::MAX / 34,
-    u64::MAX - 31,
-    u64::MAX,
-];
 
 /// Runs the target.
 ///
@@ -59,7 +39,10 @@ pub fn run(data: &[u8]) {
     }
     let mut bytes = file.to_bytes();
     for _ in 0..byte(&mut input) % 8 {
-        overwrite(&mut bytes, &mut input);
+        // Mostly in the first part, where the header is.
+        let whole = byte(&mut input) % 4 == 0;
+        let reach = if whole { bytes.len() } else { 2048 };
+        damage(&mut bytes, reach, &mut input);
     }
     let dense_heads = byte(&mut input) % 2 == 0;
     with_file(&bytes, |path| open(path, dense_heads));
@@ -139,41 +122,6 @@ fn edit(file: &mut File, input: &mut Unstructured) {
                 }
             }
         }
-    }
-}
-
-/// Writes over some bytes of the file, or cuts it off.
-fn overwrite(bytes: &mut Vec<u8>, input: &mut Unstructured) {
-    // Mostly in the first part, where the header is.
-    let reach = if byte(input) % 4 == 0 {
-        bytes.len()
-    } else {
-        bytes.len().min(2048)
-    };
-    let at = input.arbitrary::<u32>().unwrap_or_default() as usize % reach.max(1);
-    match byte(input) % 8 {
-        0 => bytes.truncate(at),
-        1 => drop(bytes.drain(at..bytes.len().min(at + usize::from(byte(input))))),
-        2..=4 => {
-            let edge = number(input).to_le_bytes();
-            bytes[at..]
-                .iter_mut()
-                .zip(edge)
-                .for_each(|(old, new)| *old = new);
-        }
-        _ => bytes[at..]
-            .iter_mut()
-            .take(1)
-            .for_each(|old| *old = byte(input)),
-    }
-}
-
-/// An edge, or any number.
-fn number(input: &mut Unstructured) -> u64 {
-    match byte(input) {
-        edge @ 0..=191 => EDGES[usize::from(edge) % EDGES.len()],
-        192..=223 => u64::from(byte(input)),
-        _ => input.arbitrary().unwrap_or_default(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the fuzz targets do with their bytes; `fuzz/run` runs them.
 
+mod cli;
 pub mod gguf;
+pub mod inputs;
 pub mod kernels;
 pub mod tokenizer;
 
@@ -8,6 +10,26 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use libfuzzer_sys::arbitrary::Unstructured;
+
+/// The numbers that lengths, counts and offsets go wrong at.
+const EDGES: [u64; 16] = [
+    0,
+    1,
+    2,
+    31,
+    32,
+    33,
+    64,
+    255,
+    1 << 16,
+    (1 << 31) - 1,
+    1 << 32,
+    1 << 53,
+    1 << 63,
+    u64::MAX / 34,
+    u64::MAX - 31,
+    u64::MAX,
+];
 
 /// The file that the reader opens: in memory, and this process's own.
 static SCRATCH: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -33,4 +55,34 @@ fn byte(input: &mut Unstructured) -> u8 {
 /// One of `choices`.
 fn pick<T: Copy>(input: &mut Unstructured, choices: &[T]) -> T {
     choices[usize::from(byte(input)) % choices.len()]
+}
+
+/// Writes over some of the first `reach` bytes, takes some out, or cuts the rest off.
+fn damage(bytes: &mut Vec<u8>, reach: usize, input: &mut Unstructured) {
+    let at = input.arbitrary::<u32>().unwrap_or_default() as usize;
+    let at = at % reach.min(bytes.len()).max(1);
+    match byte(input) % 8 {
+        0 => bytes.truncate(at),
+        1 => drop(bytes.drain(at..bytes.len().min(at + usize::from(byte(input))))),
+        2..=4 => {
+            let edge = number(input).to_le_bytes();
+            let width = pick(input, &[1, 2, 4, 8]);
+            let old = bytes.iter_mut().skip(at);
+            old.zip(&edge[..width]).for_each(|(old, new)| *old = *new);
+        }
+        _ => bytes
+            .iter_mut()
+            .skip(at)
+            .take(1)
+            .for_each(|old| *old = byte(input)),
+    }
+}
+
+/// An edge, or any number.
+fn number(input: &mut Unstructured) -> u64 {
+    match byte(input) {
+        edge @ 0..=191 => EDGES[usize::from(edge) % EDGES.len()],
+        192..=223 => u64::from(byte(input)),
+        _ => input.arbitrary().unwrap_or_default(),
+    }
 }

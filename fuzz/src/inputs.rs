@@ -1,0 +1,176 @@
+//! Every input format of the command line: rows or a failure, whatever is in the file.
+//!
+//! The input is a format, damage to a small valid file of it, and for the text formats a file.
+
+use std::panic;
+use std::sync::{Arc, LazyLock, Once};
+
+use arrow::array::types::Int32Type;
+use arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, StringViewArray};
+use arrow::ipc::CompressionType;
+use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use libfuzzer_sys::arbitrary::Unstructured;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use crate::cli::bulk::input::{InputFormat, ReadOptions, open};
+use crate::cli::failure::Failure;
+use crate::{byte, damage, pick, with_file};
+
+/// Rows read of a file at most: a few bytes can stand for many equal rows.
+const MOST_ROWS: usize = 10_000;
+
+/// Valid files of the formats that nothing but a writer makes, in every compression.
+static COLUMNAR: LazyLock<Vec<(InputFormat, Vec<u8>)>> = LazyLock::new(|| {
+    let batch = batch();
+    let compressions = [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::ZSTD(Default::default()),
+        Compression::GZIP(Default::default()),
+        Compression::LZ4_RAW,
+    ];
+    let mut files: Vec<_> = compressions
+        .map(|compression| (InputFormat::Parquet, parquet(&batch, compression)))
+        .into();
+    for compression in [
+        None,
+        Some(CompressionType::ZSTD),
+        Some(CompressionType::LZ4_FRAME),
+    ] {
+        files.push((InputFormat::Arrow, arrow_file(&batch, compression)));
+    }
+    files.push((InputFormat::Arrow, arrow_stream(&batch)));
+    files
+});
+
+/// Runs the target.
+///
+/// # Panics
+/// If a reader panics, or a failure has no message.
+pub fn run(data: &[u8]) {
+    report_no_panics();
+    let mut input = Unstructured::new(data);
+    let options = |format| ReadOptions {
+        format: Some(format),
+        field: "text".into(),
+        id_field: Some("id".into()),
+        keep: vec!["list".into(), "nested.part".into()],
+        max_row_bytes: 4096,
+    };
+    let skipped = u64::from(byte(&mut input) % 4);
+    let kind = usize::from(byte(&mut input));
+    if let Some((format, file)) = COLUMNAR.get(kind % (COLUMNAR.len() + 4)) {
+        let mut bytes = file.clone();
+        for _ in 0..=byte(&mut input) % 4 {
+            let reach = bytes.len();
+            damage(&mut bytes, reach, &mut input);
+        }
+        return read(&bytes, skipped, options(*format));
+    }
+    let text_formats = [
+        InputFormat::Lines,
+        InputFormat::Jsonl,
+        InputFormat::Csv,
+        InputFormat::Tsv,
+    ];
+    let format = pick(&mut input, &text_formats);
+    let mut options = options(format);
+    if byte(&mut input) % 2 == 0 {
+        (options.id_field, options.keep) = (None, Vec::new());
+    }
+    read(input.take_rest(), skipped, options);
+}
+
+fn read(bytes: &[u8], skipped: u64, options: ReadOptions) {
+    with_file(bytes, |path| {
+        let result = open(&[path.to_path_buf()], options).and_then(|mut rows| {
+            rows.skip_rows(skipped)?;
+            rows.take(MOST_ROWS).try_for_each(|row| row.map(drop))
+        });
+        if let Err(Failure::Stopped { message, .. }) = result {
+            assert!(message.len() > 20, "{message}");
+        }
+    });
+}
+
+/// The readers turn panics of the crates that decode into failures, so a panic as such is no find;
+/// one that passes them by still ends the target.
+fn report_no_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| panic::set_hook(Box::new(|_| ())));
+}
+
+fn batch() -> RecordBatch {
+    let texts = [
+        Some("one"),
+        None,
+        Some(""),
+        Some("väter\nund söhne"),
+        Some("one"),
+    ];
+    let lists = [
+        Some(vec![Some(1), None]),
+        None,
+        Some(vec![]),
+        Some(vec![Some(3)]),
+        None,
+    ];
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4, i64::MAX]));
+    let texts_too: ArrayRef = Arc::new(StringViewArray::from(texts.to_vec()));
+    let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists));
+    let nested = [("part", texts_too)];
+    let nested = RecordBatch::try_from_iter(nested).expect("one column is a batch");
+    let nested: ArrayRef = Arc::new(arrow::array::StructArray::from(nested));
+    let texts: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+    let columns = [
+        ("id", ids),
+        ("text", texts),
+        ("list", lists),
+        ("nested", nested),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+        .expect("columns of one length are a batch")
+}
+
+fn parquet(batch: &RecordBatch, compression: Compression) -> Vec<u8> {
+    let properties = WriterProperties::builder()
+        .set_compression(compression)
+        .set_max_row_group_row_count(Some(3))
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
+        .expect("the schema can be written");
+    writer
+        .write(batch)
+        .and_then(|()| writer.close())
+        .expect("memory takes all");
+    bytes
+}
+
+fn arrow_file(batch: &RecordBatch, compression: Option<CompressionType>) -> Vec<u8> {
+    let options = IpcWriteOptions::default().try_with_compression(compression);
+    let options = options.expect("the crate has both compressions");
+    let mut bytes = Vec::new();
+    let mut writer = FileWriter::try_new_with_options(&mut bytes, &batch.schema(), options)
+        .expect("the schema can be written");
+    writer
+        .write(batch)
+        .and_then(|()| writer.finish())
+        .expect("memory takes all");
+    drop(writer);
+    bytes
+}
+
+fn arrow_stream(batch: &RecordBatch) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer =
+        StreamWriter::try_new(&mut bytes, &batch.schema()).expect("the schema can be written");
+    writer
+        .write(batch)
+        .and_then(|()| writer.finish())
+        .expect("memory takes all");
+    drop(writer);
+    bytes
+}
