@@ -49,7 +49,7 @@ impl<'a> Ahead<'a> {
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn prefetch(line: *const u8) {
+pub(crate) fn prefetch(line: *const u8) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     // SAFETY: part of every x86-64, and a hint: it reads nothing and faults at no address.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
@@ -57,7 +57,7 @@ fn prefetch(line: *const u8) {
 
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-fn prefetch(_line: *const u8) {}
+pub(crate) fn prefetch(_line: *const u8) {}
 
 /// Reads every line of `bytes` in order, so that they are in the cache for a reader that jumps about in them.
 pub fn stream(bytes: &[u8]) {

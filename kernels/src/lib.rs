@@ -28,3 +28,6 @@ pub use layout::{
     Q8Rows, WEIGHT_MAX,
 };
 pub use rows::f16_to_f32;
+
+/// The compiler that compiled these kernels, as in `rustc 1.95.0 (…)`.
+pub const RUSTC: &str = env!("LANEWISE_KERNELS_RUSTC");

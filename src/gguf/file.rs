@@ -35,6 +35,11 @@ const NOT_A_MODEL: &str = "give a model in GGUF format";
 #[derive(Debug)]
 pub struct Gguf {
     path: PathBuf,
+    #[cfg_attr(
+        not(unix),
+        expect(dead_code, reason = "there all bytes come from the map")
+    )]
+    file: File,
     map: Mmap,
     version: u32,
     alignment: u32,
@@ -52,7 +57,7 @@ impl Gguf {
     /// contradicts itself or the file's length.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let map = map(path)?;
+        let (file, map) = map(path)?;
         let mut cursor = Cursor::new(&map, path);
         let version = read_version(&mut cursor, &map)?;
         let tensor_count = cursor.count("tensor count", MAX_TENSORS)?;
@@ -81,6 +86,7 @@ impl Gguf {
 
         Ok(Self {
             path: path.to_path_buf(),
+            file,
             map,
             version,
             alignment,
@@ -153,6 +159,28 @@ impl Gguf {
             .advise_range(memmap2::Advice::PopulateRead, range.start, range.len());
         #[cfg(not(target_os = "linux"))]
         let _ = range;
+    }
+
+    /// Copies bytes of the file from `start` on, around the map: a read of the map would bring 64 KB of neighbours into the
+    /// process's resident memory with each place.
+    ///
+    /// # Errors
+    /// If the file cannot be read or has been cut short.
+    #[cfg(unix)]
+    pub fn copy(&self, start: usize, out: &mut [u8]) -> Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, out, start as u64)
+            .map_err(|source| io_error(&self.path, "cannot read", source))
+    }
+
+    /// Copies bytes of the file from `start` on.
+    ///
+    /// # Errors
+    /// If the file has no such bytes.
+    #[cfg(not(unix))]
+    pub fn copy(&self, start: usize, out: &mut [u8]) -> Result<()> {
+        let mut rest = self.map.get(start..).unwrap_or_default();
+        io::Read::read_exact(&mut rest, out)
+            .map_err(|source| io_error(&self.path, "cannot read", source))
     }
 
     /// The strings of an array, not decoded; `None` if it holds something else.
@@ -297,20 +325,22 @@ fn file_error(
     }
 }
 
-/// Maps a regular file that is not empty.
-fn map(path: &Path) -> Result<Mmap> {
-    let io_error = |action: &'static str| {
-        move |source: io::Error| Error::Io {
-            path: path.to_path_buf(),
-            action,
-            remedy: match source.kind() {
-                io::ErrorKind::NotFound => "check the path, or fetch the model first".into(),
-                io::ErrorKind::PermissionDenied => "check who may read it".into(),
-                _ => "check the path and the disk".into(),
-            },
-            source,
-        }
-    };
+fn io_error(path: &Path, action: &'static str, source: io::Error) -> Error {
+    Error::Io {
+        path: path.to_path_buf(),
+        action,
+        remedy: match source.kind() {
+            io::ErrorKind::NotFound => "check the path, or fetch the model first".into(),
+            io::ErrorKind::PermissionDenied => "check who may read it".into(),
+            _ => "check the path and the disk".into(),
+        },
+        source,
+    }
+}
+
+/// Opens and maps a regular file that is not empty.
+fn map(path: &Path) -> Result<(File, Mmap)> {
+    let io_error = |action| move |source| io_error(path, action, source);
     // Asked before opening: opening a pipe without a writer would wait for ever.
     let kind = fs::metadata(path).map_err(io_error("cannot open"))?;
     if kind.is_dir() {
@@ -331,7 +361,8 @@ fn map(path: &Path) -> Result<Mmap> {
     // again, so vectors may be wrong but no access leaves the map. If the file is cut short, reading
     // beyond its new end stops the process with SIGBUS. Neither can be prevented; models are not
     // written in place.
-    unsafe { Mmap::map(&file) }.map_err(io_error("cannot map"))
+    let map = unsafe { Mmap::map(&file) }.map_err(io_error("cannot map"))?;
+    Ok((file, map))
 }
 
 /// Reads magic and version.

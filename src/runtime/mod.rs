@@ -8,6 +8,7 @@ pub mod pool;
 mod product;
 mod rope;
 pub mod split;
+mod sync;
 pub mod threads;
 
 use crate::model::Model;
@@ -132,7 +133,8 @@ impl Runtime {
     /// # Errors
     ///
     /// [`Error::Argument`] for an empty text, one longer than the model's context, or an id outside the vocabulary;
-    /// [`Error::File`] naming the layer if the weights give values that are not finite.
+    /// [`Error::File`] naming the layer if the weights give values that are not finite; [`Error::Io`] if the file cannot be
+    /// read any more.
     ///
     /// # Panics
     ///
@@ -149,7 +151,7 @@ impl Runtime {
         if texts.is_empty() {
             return Ok(());
         }
-        self.forward(out);
+        self.forward(out)?;
         Worker::level(&mut self.workers);
         if out.iter().all(|value| value.is_finite()) {
             return Ok(());

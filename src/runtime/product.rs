@@ -27,6 +27,7 @@ pub(super) struct Worker {
     pub weights: Vec<i16>,
     pub factors: Vec<f32>,
     pub attended: Vec<f32>,
+    pub base: Vec<f32>,
     pub keys: Vec<i16>,
 }
 
@@ -56,6 +57,7 @@ impl Worker {
             weights,
             factors,
             attended,
+            base,
             keys,
         } = self;
         grow(panel, &other.panel);
@@ -66,6 +68,7 @@ impl Worker {
         grow(weights, &other.weights);
         grow(factors, &other.factors);
         grow(attended, &other.attended);
+        grow(base, &other.base);
         grow(keys, &other.keys);
     }
 }
@@ -85,6 +88,12 @@ pub(super) struct Stage<'a> {
 pub(super) struct Source<'a> {
     pub kernels: Kernels,
     pub gguf: &'a Gguf,
+}
+
+/// Values from one panel to the next in the output of a product: a token more than there are, so that the pieces of one
+/// token's row do not share the sets of a cache where the number of tokens is a power of two.
+pub(super) fn panel_stride(tokens: usize) -> usize {
+    PANEL * (tokens + 1)
 }
 
 /// Quantised activations in chunks of tokens, each chunk laid out as [`Activations`] says.
@@ -111,7 +120,7 @@ impl<'a> Chunked<'a> {
 }
 
 impl Source<'_> {
-    /// `out[panel][token][32]`: the rows of the stage's matrices times the activations.
+    /// `out[panel][token][32]`, panels [`panel_stride`] apart: the rows of the stage's matrices times the activations.
     pub fn product(
         self,
         pool: &mut Pool,
@@ -121,7 +130,7 @@ impl Source<'_> {
         out: &mut [f32],
     ) {
         let (phase, threads) = (stage.phase, pool.threads());
-        let parts = chunks(out, PANEL * activations.tokens);
+        let parts = chunks(out, panel_stride(activations.tokens));
         pool.for_each_part(parts, workers, |index, out, worker| {
             worker.stopwatch.lap(Phase::Wait);
             let Some(panel) = Panel::of(stage.matrices, index) else {

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod gguf_writer;
+pub mod hostile;
 pub mod roofline;
 pub mod texts;
 pub mod tiny_model;
