@@ -1,8 +1,11 @@
 //! The command line: its arguments, its exit codes, and one file for each command.
 
+#[cfg(feature = "bulk")]
+mod bulk;
 mod embed;
 mod failure;
 mod info;
+mod line;
 mod options;
 mod output;
 mod report;

@@ -1,0 +1,6 @@
+//! Corpora: files of many rows in, files of vectors out.
+
+#![cfg_attr(not(test), expect(dead_code, reason = "the pipeline follows"))]
+
+mod input;
+mod row;
