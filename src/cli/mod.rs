@@ -5,6 +5,7 @@ mod bulk;
 mod embed;
 mod failure;
 mod info;
+mod line;
 mod options;
 mod output;
 mod similarity;

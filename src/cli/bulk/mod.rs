@@ -1,5 +1,6 @@
 //! Corpora: files of many rows in, files of vectors out.
 
-#![expect(dead_code, reason = "the readers and the pipeline follow")]
+#![expect(dead_code, reason = "the pipeline follows")]
 
+mod input;
 mod row;
