@@ -3,12 +3,12 @@
 use std::io::{self, BufWriter};
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
-use lanewise::{Embedder, Encoded, Input, Overflow};
+use clap::Args;
+use lanewise::{Embedder, Encoded, Input};
 
 use super::Outcome;
 use super::failure::{Failure, report};
-use super::options::{ModelOptions, PromptOptions, RunOptions, VectorOptions};
+use super::options::{ModelOptions, OverflowPolicy, PromptOptions, RunOptions, VectorOptions};
 use super::output::{Format, Row, Writer};
 use super::texts::{Text, Texts};
 
@@ -26,8 +26,8 @@ pub struct Arguments {
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// What to do with texts of more tokens than the model reads (2048)
-    #[arg(long, value_enum, default_value_t = OverflowArgument::Truncate)]
-    overflow: OverflowArgument,
+    #[arg(long, value_enum, default_value_t = OverflowPolicy::Truncate)]
+    overflow: OverflowPolicy,
     #[command(flatten)]
     vector: VectorOptions,
     #[command(flatten)]
@@ -37,23 +37,9 @@ pub struct Arguments {
     /// Print on standard error where the time from start to exit went
     #[arg(long)]
     timings: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum OverflowArgument {
-    /// Embed the beginning, and say so on standard error
-    Truncate,
-    /// Leave the text out, say so, and exit with 1
-    Error,
-}
-
-impl From<OverflowArgument> for Overflow {
-    fn from(argument: OverflowArgument) -> Self {
-        match argument {
-            OverflowArgument::Truncate => Overflow::Truncate,
-            OverflowArgument::Error => Overflow::Error,
-        }
-    }
+    #[cfg(feature = "bulk")]
+    #[command(flatten)]
+    bulk: super::bulk::BulkOptions,
 }
 
 /// Time spent on all texts together.
@@ -76,9 +62,21 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 /// Runs the command in a process that began at `start`.
 pub fn run(arguments: &Arguments, start: Instant) -> Result<Outcome, Failure> {
     let title = arguments.prompt.title()?;
+    #[cfg(feature = "bulk")]
+    if !arguments.bulk.input.is_empty() {
+        return super::bulk::run(&super::bulk::Arguments {
+            bulk: &arguments.bulk,
+            prompt: arguments.prompt.prompt,
+            title,
+            overflow: arguments.overflow,
+            vector: &arguments.vector,
+            model: &arguments.model,
+            run: &arguments.run,
+        });
+    }
     let builder = arguments.vector.apply(arguments.run.builder());
     let embedder = builder
-        .overflow(arguments.overflow.into())
+        .overflow(arguments.overflow.try_into()?)
         .open(arguments.model.path()?)?;
 
     let mut times = Times::default();

@@ -22,6 +22,7 @@ const AFTER_HELP: &str = "\
 Examples:
   lanewise embed \"Hello world\"
   printf 'one text\\nanother\\n' | lanewise embed --format jsonl
+  lanewise embed --prompt document --input README.md --output vectors.parquet --input-format lines
   lanewise embed --prompt document --title Moons \"Jupiter carries four large moons.\"
   lanewise similarity --query \"largest moons\" \"Jupiter has four.\" \"A river arrives.\"
   lanewise tokenize \"Hello world\"
@@ -40,7 +41,8 @@ Exit codes:
   1  some texts could not be used, each named on standard error and the others done;
      or reading the input or writing the output failed
   2  an argument or environment variable cannot be used
-  3  the model file is missing or cannot be used";
+  3  the model file is missing or cannot be used
+130  Ctrl-C ended the work on whole files; the command that goes on with it is printed";
 
 /// Text embeddings with EmbeddingGemma, on the CPU
 #[derive(Debug, Parser)]
@@ -52,7 +54,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Embed(embed::Arguments),
+    Embed(Box<embed::Arguments>),
+    #[cfg(feature = "bulk")]
+    Merge(bulk::merge::Arguments),
     Similarity(similarity::Arguments),
     Tokenize(tokenize::Arguments),
     Info(info::Arguments),
@@ -71,6 +75,8 @@ pub fn main() -> ExitCode {
     let start = Instant::now();
     let result = match Arguments::parse().command {
         Command::Embed(arguments) => embed::run(&arguments, start),
+        #[cfg(feature = "bulk")]
+        Command::Merge(arguments) => bulk::merge::run(&arguments),
         Command::Similarity(arguments) => similarity::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),

@@ -12,6 +12,8 @@ mod lines;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::row::{Cell, Row};
 use crate::cli::failure::{self, Failure};
 use bytes::Input;
@@ -33,7 +35,7 @@ pub struct ReadOptions {
 }
 
 /// What the cells of a kept column are, nulls apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CellType {
     /// [`Cell::Bool`].
     Bool,
