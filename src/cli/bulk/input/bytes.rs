@@ -1,7 +1,7 @@
 //! Where the bytes come from: files and standard input, decompressed where gzip's or zstd's magic bytes say so.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -120,6 +120,32 @@ impl Input {
         Ok(stream)
     }
 
+    /// Its bytes as a file to move about in: itself, or an unnamed temporary one if it is compressed or no file.
+    pub fn seekable(&self) -> Result<File, Failure> {
+        if self.size.is_some() && !self.compressed {
+            return self.file();
+        }
+        let mut stream = self.stream()?;
+        let temporary = tempfile::tempfile().map_err(spool_failure)?;
+        let mut writer = BufWriter::with_capacity(BUFFER_BYTES, temporary);
+        loop {
+            let buffer = stream.fill_buf();
+            let buffer = match buffer {
+                Ok(buffer) => buffer,
+                Err(error) => return Err(stream.failure(error)),
+            };
+            if buffer.is_empty() {
+                break;
+            }
+            writer.write_all(buffer).map_err(spool_failure)?;
+            let used = buffer.len();
+            stream.consume(used);
+        }
+        writer
+            .into_inner()
+            .map_err(|error| spool_failure(error.into_error()))
+    }
+
     fn is_standard_input(&self) -> bool {
         self.path.as_os_str() == "-"
     }
@@ -136,6 +162,14 @@ impl Input {
         };
         unreadable(&self.name, format!("cannot {action}: {error}"), remedy)
     }
+}
+
+fn spool_failure(error: io::Error) -> Failure {
+    let folder = std::env::temp_dir().display().to_string();
+    let problem = format!("cannot write a temporary file: {error}");
+    let remedy =
+        "set TMPDIR to a folder with room for the decompressed input, or give an uncompressed file";
+    unreadable(&folder, problem, remedy)
 }
 
 /// The bytes of an input, decompressed.
@@ -156,6 +190,11 @@ impl Stream {
     /// How many bytes have been taken from the input, before decompression.
     pub fn bytes_read(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether the bytes, decompressed, began with these.
+    pub fn starts_with(&self, magic: &[u8]) -> bool {
+        self.head.starts_with(magic)
     }
 
     /// Makes sure that this is text, and passes over its byte order mark.
@@ -179,11 +218,11 @@ impl Stream {
             ),
         ];
         for (magic, problem, remedy) in binary {
-            if self.head.starts_with(magic) {
+            if self.starts_with(magic) {
                 return Err(unreadable(&self.name, problem, remedy));
             }
         }
-        if self.head.starts_with(BYTE_ORDER_MARK) {
+        if self.starts_with(BYTE_ORDER_MARK) {
             let mut mark = [0; BYTE_ORDER_MARK.len()];
             let read = self.reader.read_exact(&mut mark);
             read.map_err(|error| self.failure(error))?;

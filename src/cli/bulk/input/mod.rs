@@ -3,11 +3,17 @@
 //! A format is a [`Source`]: it opens one file and yields its rows. [`Rows`] puts files behind each other. What spoils
 //! one row is in the row; what spoils the file is a [`Failure`] and ends the iteration.
 
+mod arrow;
 mod bytes;
+mod columns;
 mod csv;
 mod format;
+mod guard;
 mod jsonl;
 mod lines;
+mod pages;
+mod parquet;
+mod thrift;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -230,12 +236,8 @@ fn open_source(input: &Input, options: &Arc<ReadOptions>) -> Result<Box<dyn Sour
         InputFormat::Jsonl => Box::new(jsonl::Jsonl::open(input, options)?),
         InputFormat::Csv => Box::new(csv::Csv::open(input, options, b',')?),
         InputFormat::Tsv => Box::new(csv::Csv::open(input, options, b'\t')?),
-        _ => {
-            return Err(Failure::usage(format!(
-                "{}: this format is not read yet",
-                input.name()
-            )));
-        }
+        InputFormat::Parquet => Box::new(parquet::Parquet::open(input, options)?),
+        InputFormat::Arrow => Box::new(arrow::Arrow::open(input, options)?),
     })
 }
 
