@@ -44,16 +44,6 @@ impl Precision {
         self == Self::I8
     }
 
-    /// The name, as options and metadata have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::I8 => "i8",
-            Self::Binary => "binary",
-        }
-    }
-
     /// Appends the vector in little-endian order; returns the scale, 1 where there is none.
     ///
     /// The scale of `i8` is the largest magnitude / 127, so that a row loses as little as it can.

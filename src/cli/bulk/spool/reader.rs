@@ -39,8 +39,8 @@ pub struct SpoolReader {
 
 /// One frame after the first.
 enum Frame {
-    /// Its payload after the head.
-    Rows(BlockHead, Vec<u8>),
+    /// Its payload, and where the records begin in it.
+    Rows(BlockHead, Vec<u8>, usize),
     End(u64),
 }
 
@@ -111,7 +111,7 @@ impl SpoolReader {
         };
         while let Some(frame) = self.next_frame()? {
             match frame {
-                Frame::Rows(head, _) => {
+                Frame::Rows(head, ..) => {
                     summary.tally.add(&head.tally);
                     summary.next_index = head.next_index;
                     let columns = summary.seen.iter_mut().zip(&head.seen);
@@ -139,20 +139,21 @@ impl SpoolReader {
     fn next_frame(&mut self) -> Result<Option<Frame>, Failure> {
         let payload = read_frame(&mut self.file, &mut self.position, self.length)
             .map_err(|error| cannot_read(&self.path, &error))?;
-        let Some(mut payload) = payload else {
+        let Some(payload) = payload else {
             return Ok(None);
         };
         let kept = self.settings.keep.len();
         let mut decoder = Decoder(&payload);
-        let frame = match decoder.u8() {
-            Ok(ROWS) => BlockHead::decode(&mut decoder, kept).map(|head| {
-                let records = decoder.0.len();
-                Frame::Rows(head, payload.split_off(payload.len() - records))
-            }),
-            Ok(END) => decoder.u64().map(Frame::End),
-            _ => Err(Malformed),
-        };
-        frame.map(Some).map_err(|_| malformed(&self.path))
+        let malformed = |_| malformed(&self.path);
+        match decoder.u8().map_err(malformed)? {
+            ROWS => {
+                let head = BlockHead::decode(&mut decoder, kept).map_err(malformed)?;
+                let start = payload.len() - decoder.0.len();
+                Ok(Some(Frame::Rows(head, payload, start)))
+            }
+            END => Ok(Some(Frame::End(decoder.u64().map_err(malformed)?))),
+            _ => Err(malformed(Malformed)),
+        }
     }
 }
 
@@ -168,11 +169,12 @@ impl Records {
     fn next_record(&mut self) -> Result<Option<Record>, Failure> {
         while self.position == self.payload.len() {
             match self.spool.next_frame()? {
-                Some(Frame::Rows(_, payload)) => self.payload = payload,
-                Some(Frame::End(_)) => continue,
+                Some(Frame::Rows(_, payload, start)) => {
+                    (self.payload, self.position) = (payload, start);
+                }
+                Some(Frame::End(_)) => {}
                 None => return Ok(None),
             }
-            self.position = 0;
         }
         let settings = &self.spool.settings;
         let vector_bytes = settings.space.precision.bytes(settings.space.dims);
