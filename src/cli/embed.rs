@@ -12,11 +12,26 @@ use super::options::{ModelOptions, OverflowPolicy, PromptOptions, RunOptions, Ve
 use super::output::{Format, Row, Writer};
 use super::texts::{Text, Texts};
 
-/// Print the vectors of texts
+const AFTER_HELP: &str = "\
+Examples:
+  lanewise embed \"Hello world\"
+  printf 'one text\\nanother\\n' | lanewise embed --format jsonl";
+
+/// What follows with whole files.
+const AFTER_HELP_BULK: &str = "
+  printf '{\"id\":1,\"text\":\"one text\"}\\n{\"id\":2,\"text\":\"another\"}\\n' >corpus.jsonl
+  lanewise embed --prompt document --input corpus.jsonl --id-field id --output vectors.parquet
+
+Beside OUTPUT there may be OUTPUT.rejects.jsonl (rows without a vector, and why), OUTPUT.ids.jsonl (what goes with
+the rows of .npy) and OUTPUT.meta.json (what the vectors are, for formats that cannot say it themselves). A run that
+was interrupted in any way goes on with the same command and --resume.";
+
+/// Print the vectors of texts, or embed whole files
 ///
 /// The texts are the arguments or, without any, the lines of standard input, which are embedded as
-/// they come. A text may be empty.
+/// they come. A text may be empty. With --input and --output, the rows of files.
 #[derive(Debug, Args)]
+#[command(after_help = after_help())]
 pub struct Arguments {
     /// Texts to embed; without any, one a line is read from standard input
     texts: Vec<String>,
@@ -40,6 +55,13 @@ pub struct Arguments {
     #[cfg(feature = "bulk")]
     #[command(flatten)]
     bulk: super::bulk::BulkOptions,
+}
+
+fn after_help() -> String {
+    match cfg!(feature = "bulk") {
+        true => [AFTER_HELP, AFTER_HELP_BULK].concat(),
+        false => AFTER_HELP.into(),
+    }
 }
 
 /// Time spent on all texts together.

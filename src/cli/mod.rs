@@ -22,7 +22,6 @@ const AFTER_HELP: &str = "\
 Examples:
   lanewise embed \"Hello world\"
   printf 'one text\\nanother\\n' | lanewise embed --format jsonl
-  lanewise embed --prompt document --input README.md --output vectors.parquet --input-format lines
   lanewise embed --prompt document --title Moons \"Jupiter carries four large moons.\"
   lanewise similarity --query \"largest moons\" \"Jupiter has four.\" \"A river arrives.\"
   lanewise tokenize \"Hello world\"
