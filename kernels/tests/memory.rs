@@ -3,7 +3,7 @@
 mod support;
 
 use lanewise_kernels::{
-    ActivationBlock, Activations, BLOCK, Kernels, Line, PANEL, Pieces, Q8_0_BYTES, Q8Rows,
+    ActivationBlock, Activations, Ahead, BLOCK, Kernels, Line, PANEL, Pieces, Q8_0_BYTES, Q8Rows,
     pack_keys,
 };
 use support::*;
@@ -24,7 +24,7 @@ fn products_touch_their_panel_activations_and_outputs_only() {
                 bytes: &bytes,
                 row_bytes,
             };
-            kernels.pack_panel(rows, &mut panel);
+            kernels.pack_panel(rows, &mut panel, &mut Ahead::default());
             let tokens = 3;
             let blocks = vec![activation(0.5, || 3); 2 * tokens * terms];
             let blocks = Guarded::new(place, &blocks);
@@ -34,7 +34,7 @@ fn products_touch_their_panel_activations_and_outputs_only() {
                 tokens,
                 terms,
             };
-            kernels.gemm(&panel, activations, 1..3, &mut out);
+            kernels.gemm(&panel, activations, 1..3, &mut out, &mut Ahead::default());
             assert!(out.iter().all(|value| value.is_finite()));
         }
     });
@@ -50,7 +50,9 @@ fn row_operations_touch_their_rows_only() {
             let weight = Guarded::new(place, &values);
             let mut row = Guarded::new(place, &values);
             kernels.rms_norm(&mut row, &weight, EPS);
-            kernels.add_rms_norm(&mut row, Pieces::new(&x, BLOCK, 2), &weight, EPS);
+            for base in [None, Some(&weight[..])] {
+                kernels.add_rms_norm(&mut row, Pieces::new(&x, BLOCK, 2), base, &weight, EPS);
+            }
             kernels.accumulate(&mut row, &x);
             let mut blocks = Guarded::new(place, &[ActivationBlock::default(); 4]);
             kernels.quantise(&x, 2, &mut blocks, 2);
@@ -104,6 +106,14 @@ fn attention(kernels: Kernels, place: Place) {
     let mut scales = Guarded::new(place, &[0.0; 2 * PANEL]);
     kernels.pack_values(&values, &mut packed, &mut scales);
     let mut out = Guarded::new(place, &[0.0; PANEL]);
-    kernels.attention_weighted_sum(&weights, 16, &[1e-3], &packed, &scales, &mut out, PANEL);
+    kernels.attention_weighted_sum(
+        &weights,
+        16,
+        &[1e-3],
+        &packed,
+        &scales[..PANEL],
+        &mut out,
+        PANEL,
+    );
     assert!(out.iter().all(|value| value.is_finite()));
 }
