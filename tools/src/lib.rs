@@ -2,6 +2,8 @@
 
 pub mod compare;
 pub mod gguf_writer;
+pub mod random;
 pub mod roofline;
 pub mod texts;
 pub mod tiny_model;
+pub mod work;
