@@ -75,6 +75,13 @@ impl Prepared {
     }
 }
 
+/// No work: what calling a kernel through [`Prepared::run`] takes by itself.
+pub fn nothing() -> Work {
+    Work::new(String::new(), Amount::Bytes(0), || {
+        Prepared::new(Vec::<u32>::new(), |_| ())
+    })
+}
+
 trait Call {
     fn run(&mut self);
     fn bits(&self) -> Vec<u32>;
