@@ -21,14 +21,15 @@ const ACCEPT: &str = "cargo run --release -p lanewise-tools -- asmcheck --write"
 const ABOUT: &str = "\
 Hot loops of the AVX2 and AVX-512 kernels: instructions of one round, and among them the multiply-adds of integers, the fused
 ones of floats, calls, and accesses of vectors to the stack (spills, but for arrays that a kernel keeps there).
-Loops of a function are numbered by their multiply-adds and their length. No loop with multiply-adds may call.
+Loops of a function are numbered by their multiply-adds and their length. No loop with multiply-adds may call,
+and columns marked = must be equal.
 Made by: cargo run --release -p lanewise-tools -- asmcheck --write";
 
 const COLUMNS: [&str; 6] = [
     "instructions",
-    "vpdpbusd",
-    "vpdpwssd_vpmaddwd",
-    "fma",
+    "=vpdpbusd",
+    "=vpdpwssd_vpmaddwd",
+    "=fma",
     "calls",
     "stack",
 ];

@@ -10,7 +10,7 @@ use std::path::Path;
 pub struct Table {
     /// The compiler whose code was counted: another one gives other counts.
     pub compiler: String,
-    /// What the columns hold.
+    /// What the columns hold. In those that begin with `=` fewer is as wrong as more.
     pub columns: Vec<String>,
     /// As many numbers as columns.
     pub rows: BTreeMap<String, Vec<u64>>,
@@ -19,7 +19,7 @@ pub struct Table {
 /// What two tables differ in.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Differences {
-    /// More than the table allows, or not in the table: a failure.
+    /// More than the table allows, fewer where it must be equal, or not in the table: a failure.
     pub worse: Vec<String>,
     /// Less than the table has.
     pub better: Vec<String>,
@@ -114,7 +114,8 @@ impl Table {
             };
             for ((&count, &expected), column) in counts.iter().zip(expected).zip(&self.columns) {
                 let line = || format!("{name}: {column} from {expected} to {count}");
-                if count > most(expected, tolerance) {
+                let exact = column.starts_with('=');
+                if count > most(expected, tolerance) || exact && count < expected {
                     differences.worse.push(line());
                 } else if count < expected {
                     differences.better.push(line());
@@ -154,7 +155,7 @@ impl Table {
             message += &format!("fewer  {line}\n");
         }
         for line in &differences.worse {
-            message += &format!("MORE   {line}\n");
+            message += &format!("WORSE  {line}\n");
         }
         if !differences.better.is_empty() || !differences.worse.is_empty() {
             message += &format!("to accept this on purpose: {accept}\n");
@@ -202,6 +203,16 @@ mod tests {
             let error = Table::parse(text).unwrap_err();
             assert!(error.starts_with("line "), "{error}");
         }
+    }
+
+    #[test]
+    fn fewer_multiply_adds_than_claimed_are_worse() {
+        let [mut committed, mut counted] = [[96, 220], [95, 219]].map(|row| table(&[("a", row)]));
+        committed.columns[0] = "=vpdpbusd".into();
+        counted.columns[0] = "=vpdpbusd".into();
+        let differences = committed.compare(&counted, 0.0);
+        assert_eq!(differences.worse, ["a: =vpdpbusd from 96 to 95"]);
+        assert_eq!(differences.better, ["a: call from 220 to 219"]);
     }
 
     #[test]
