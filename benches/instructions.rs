@@ -2,6 +2,10 @@
 //! a fresh clone fails where one takes more than 0.5 % over the committed count in `instructions.txt`.
 //!
 //! valgrind knows no AVX-512: those kernels are counted by `lanewise-tools icount`.
+#![allow(
+    missing_docs,
+    reason = "the macros of iai-callgrind make public items without documentation"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
