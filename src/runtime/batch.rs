@@ -9,8 +9,9 @@ use std::ops::Range;
 /// bytes for 768 columns) small beside the L2 cache, so that products with many panels find it there.
 const CHUNK: usize = 48;
 
-/// Below this many tokens one chunk is worth more than a second thread: half-filled tiles cost more than they share.
-const SHARED: usize = 16;
+/// Fewest rows that are a chunk of their own only to give another thread work: tiles of fewer wait for the latency of their
+/// sums.
+const SHARED: usize = 4;
 
 /// Tokens whose attention is one task: times 3 heads they fill two tiles of 12 rows.
 const QUERY_TOKENS: usize = 8;
@@ -149,7 +150,7 @@ impl Batch {
 
 /// How many of `rows` rows a chunk takes, so that chunks are even and as many as threads can share.
 fn chunk(rows: usize, threads: usize) -> usize {
-    let threads = if rows <= SHARED { 1 } else { threads };
+    let threads = threads.min(rows / SHARED).max(1);
     let chunks = rows.div_ceil(CHUNK).next_multiple_of(threads);
     rows.div_ceil(chunks.max(1)).max(1)
 }

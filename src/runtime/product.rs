@@ -317,3 +317,33 @@ fn quantise_rows<'a, const SIZE: usize>(
     }
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix(name: &str, panels: usize) -> Matrix {
+        Matrix {
+            name: name.into(),
+            kind: MatrixType::Q8_0,
+            rows: panels * PANEL,
+            columns: BLOCK,
+            range: 0..panels * PANEL * Q8_0_BYTES,
+        }
+    }
+
+    #[test]
+    fn each_thread_asks_for_the_panel_that_it_packs_next() {
+        let (first, second, third) = (matrix("a", 3), matrix("b", 2), matrix("c", 4));
+        let after = |index, following: &[&Matrix]| {
+            let panel = Panel::after(index, &[&first, &second], following, 2)?;
+            Some((panel.matrix.name.clone(), panel.index))
+        };
+        let panel = |name: &str, index| Some((name.to_string(), index));
+        assert_eq!(after(0, &[&third]), panel("a", 1));
+        assert_eq!(after(2, &[&third]), panel("c", 0), "end of the first share");
+        assert_eq!(after(3, &[&third]), panel("b", 1));
+        assert_eq!(after(4, &[&third]), panel("c", 2), "end of the second");
+        assert_eq!(after(4, &[]), None);
+    }
+}
