@@ -4,7 +4,7 @@
 //! first values; seeded ones follow, so that a short input reaches large shapes.
 
 use lanewise_kernels::{
-    ActivationBlock, Activations, BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces, Q8_0_BYTES,
+    ActivationBlock, Activations, Ahead, BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces, Q8_0_BYTES,
     Q8Rows, WEIGHT_MAX, pack_keys,
 };
 use libfuzzer_sys::arbitrary::Unstructured;
@@ -159,7 +159,8 @@ fn gemm(values: &mut Values) {
             bytes: &bytes,
             row_bytes,
         };
-        kernels.pack_panel(rows, &mut panel);
+        let mut ahead = Ahead::new(&bytes);
+        kernels.pack_panel(rows, &mut panel, &mut ahead);
         let blocks = Guarded::new(place, &activations);
         let mut out = Guarded::new(place, &vec![0.0; (end - start) * PANEL]);
         let activations = Activations {
@@ -167,7 +168,7 @@ fn gemm(values: &mut Values) {
             tokens,
             terms,
         };
-        kernels.gemm(&panel, activations, start..end, &mut out);
+        kernels.gemm(&panel, activations, start..end, &mut out, &mut ahead);
         out.to_vec()
     });
 }
@@ -177,11 +178,14 @@ fn add_rms_norm(values: &mut Values) {
     let x = values.floats(pieces * BLOCK);
     let weight = values.floats(pieces * BLOCK);
     let y = values.floats((pieces - 1) * stride + BLOCK);
+    let base = (values.size(2) == 2).then(|| values.floats(pieces * BLOCK));
     check_floats("add_rms_norm", |kernels, place| {
         let mut x = Guarded::new(place, &x);
         let y = Guarded::new(place, &y);
         let y = Pieces::new(&y, stride, pieces);
-        kernels.add_rms_norm(&mut x, y, &Guarded::new(place, &weight), EPS);
+        let base = base.as_ref().map(|base| Guarded::new(place, base));
+        let weight = Guarded::new(place, &weight);
+        kernels.add_rms_norm(&mut x, y, base.as_deref(), &weight, EPS);
         x.to_vec()
     });
 }
@@ -316,7 +320,7 @@ fn attention_weighted_sum(values: &mut Values) {
             weight_stride,
             &Guarded::new(place, &factors),
             &packed,
-            &scales,
+            &scales[..PANEL],
             &mut out,
             out_stride,
         );

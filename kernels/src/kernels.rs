@@ -68,10 +68,7 @@ impl<'a> Pieces<'a> {
     pub fn new(values: &'a [f32], stride: usize, count: usize) -> Self {
         assert!(stride >= BLOCK || count <= 1, "pieces overlap");
         assert!(
-            count == 0
-                || stride
-                    .checked_mul(count - 1)
-                    .is_some_and(|last| last.saturating_add(BLOCK) <= values.len()),
+            fit(count, stride, BLOCK, values.len()),
             "{count} pieces {stride} apart do not fit {} values",
             values.len()
         );
@@ -97,12 +94,19 @@ impl<'a> Pieces<'a> {
     }
 }
 
+/// Whether `count` runs of `length`, `stride` apart, end within `available`, whatever the numbers.
+fn fit(count: usize, stride: usize, length: usize, available: usize) -> bool {
+    let last = stride.checked_mul(count.saturating_sub(1));
+    let end = last.and_then(|last| last.checked_add(length));
+    count == 0 || end.is_some_and(|end| end <= available)
+}
+
 /// Blocks of several pieces, `stride` apart, to be written.
 #[track_caller]
 fn assert_blocks(out: &[ActivationBlock], pieces: usize, stride: usize, terms: usize) {
     assert!(stride >= terms, "blocks overlap");
     assert!(
-        pieces == 0 || stride * (pieces - 1) + terms <= out.len(),
+        fit(pieces, stride, terms, out.len()),
         "{pieces} blocks {stride} apart do not fit {}",
         out.len()
     );
@@ -156,8 +160,8 @@ impl Kernels {
         let blocks = rows.row_bytes / Q8_0_BYTES;
         assert_eq!(rows.row_bytes % Q8_0_BYTES, 0, "a row is whole blocks");
         assert_eq!(
-            rows.bytes.len(),
-            PANEL * rows.row_bytes,
+            Some(rows.bytes.len()),
+            rows.row_bytes.checked_mul(PANEL),
             "a panel is {PANEL} rows"
         );
         assert!(panel.len() >= blocks * self.0.panel_lines);
@@ -192,12 +196,13 @@ impl Kernels {
         let (blocks, terms) = (activations.row_blocks(), activations.terms);
         assert!((1..=2).contains(&terms), "one or two terms");
         assert!(tokens.start <= tokens.end && tokens.end <= activations.tokens);
-        assert!(activations.blocks.len() >= blocks * activations.tokens * terms);
         assert!(panel.len() >= blocks * self.0.panel_lines);
         assert_eq!(out.len(), tokens.len() * PANEL);
         if tokens.is_empty() {
             return;
         }
+        // With a block a row there are as many blocks as tokens and terms say, whatever the numbers.
+        assert!(blocks > 0, "{} blocks are no row", activations.blocks.len());
         unsafe {
             (self.0.gemm[terms - 1])(
                 panel.as_ptr(),
@@ -376,9 +381,7 @@ impl Kernels {
         let pairs = keys.len() / PANEL;
         assert!(2 * pairs <= MAX_HEAD_DIM && keys.len() == pairs * PANEL);
         assert!(queries.len() == count * 2 * pairs && key_scales.len() == PANEL);
-        assert!(
-            out_stride >= PANEL && (count == 0 || (count - 1) * out_stride + PANEL <= out.len())
-        );
+        assert!(out_stride >= PANEL && fit(count, out_stride, PANEL, out.len()));
         unsafe {
             (self.0.attention)(
                 queries.as_ptr(),
@@ -440,13 +443,9 @@ impl Kernels {
         let steps = packed.len() / PANEL;
         let keys = 2 * steps;
         assert!(packed.len() == steps * PANEL && scales.len() == PANEL && keys <= MAX_KEYS);
-        assert!(
-            count == 0
-                || (weight_stride >= keys && (count - 1) * weight_stride + keys <= weights.len())
-        );
-        assert!(
-            out_stride >= PANEL && (count == 0 || (count - 1) * out_stride + PANEL <= out.len())
-        );
+        assert!(count == 0 || weight_stride >= keys);
+        assert!(fit(count, weight_stride, keys, weights.len()));
+        assert!(out_stride >= PANEL && fit(count, out_stride, PANEL, out.len()));
         unsafe {
             (self.0.attention)(
                 weights.as_ptr(),

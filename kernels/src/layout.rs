@@ -71,7 +71,7 @@ pub struct Activations<'a> {
 impl Activations<'_> {
     /// Blocks of 32 columns in a row.
     pub fn row_blocks(&self) -> usize {
-        self.blocks.len() / (self.tokens * self.terms).max(1)
+        self.blocks.len() / self.tokens.saturating_mul(self.terms).max(1)
     }
 }
 

@@ -6,6 +6,7 @@ use lanewise_kernels::{
     ActivationBlock, Activations, Ahead, BLOCK, Kernels, Line, PANEL, Pieces, Q8_0_BYTES, Q8Rows,
     pack_keys,
 };
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use support::*;
 
 const EPS: f32 = 1e-6;
@@ -24,7 +25,8 @@ fn products_touch_their_panel_activations_and_outputs_only() {
                 bytes: &bytes,
                 row_bytes,
             };
-            kernels.pack_panel(rows, &mut panel, &mut Ahead::default());
+            let mut ahead = Ahead::new(&bytes);
+            kernels.pack_panel(rows, &mut panel, &mut ahead);
             let tokens = 3;
             let blocks = vec![activation(0.5, || 3); 2 * tokens * terms];
             let blocks = Guarded::new(place, &blocks);
@@ -34,7 +36,7 @@ fn products_touch_their_panel_activations_and_outputs_only() {
                 tokens,
                 terms,
             };
-            kernels.gemm(&panel, activations, 1..3, &mut out, &mut Ahead::default());
+            kernels.gemm(&panel, activations, 1..3, &mut out, &mut ahead);
             assert!(out.iter().all(|value| value.is_finite()));
         }
     });
@@ -50,9 +52,8 @@ fn row_operations_touch_their_rows_only() {
             let weight = Guarded::new(place, &values);
             let mut row = Guarded::new(place, &values);
             kernels.rms_norm(&mut row, &weight, EPS);
-            for base in [None, Some(&weight[..])] {
-                kernels.add_rms_norm(&mut row, Pieces::new(&x, BLOCK, 2), base, &weight, EPS);
-            }
+            kernels.add_rms_norm(&mut row, Pieces::new(&x, BLOCK, 2), None, &weight, EPS);
+            kernels.add_rms_norm(&mut row, Pieces::new(&x, BLOCK, 2), Some(&x), &weight, EPS);
             kernels.accumulate(&mut row, &x);
             let mut blocks = Guarded::new(place, &[ActivationBlock::default(); 4]);
             kernels.quantise(&x, 2, &mut blocks, 2);
@@ -116,4 +117,48 @@ fn attention(kernels: Kernels, place: Place) {
         PANEL,
     );
     assert!(out.iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn sizes_whose_product_overflows_are_refused_like_others_that_do_not_fit() {
+    let blocks = [ActivationBlock::default(); 4];
+    let huge = usize::MAX / 2 + 2;
+    on_each_isa(|kernels| {
+        let refused = |run: &dyn Fn()| assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+        refused(&|| kernels.quantise(&[0.0; 3 * BLOCK], 1, &mut blocks.clone(), huge));
+        refused(&|| {
+            let rows = Q8Rows {
+                bytes: &[],
+                row_bytes: 34 << 59,
+            };
+            kernels.pack_panel(rows, &mut [], &mut Ahead::default());
+        });
+        refused(&|| {
+            let activations = Activations {
+                blocks: &blocks,
+                tokens: huge,
+                terms: 2,
+            };
+            let (last, mut out) = (huge - 1..huge, [0.0; PANEL]);
+            kernels.gemm(
+                &[Line::ZERO; 64],
+                activations,
+                last,
+                &mut out,
+                &mut Ahead::default(),
+            );
+        });
+        refused(&|| {
+            let (keys, mut out) = ([0; PANEL], [0.0; 2 * PANEL]);
+            let (queries, scales) = ([0; 6], [0.0; PANEL]);
+            kernels.attention_scores(&queries, &[1.0; 3], &keys, &scales, &mut out, huge);
+        });
+        refused(&|| {
+            let (packed, mut out) = ([0; PANEL], [0.0; 3 * PANEL]);
+            let (weights, scales) = ([0; 8], [0.0; PANEL]);
+            kernels.attention_weighted_sum(
+                &weights, huge, &[1.0; 3], &packed, &scales, &mut out, PANEL,
+            );
+        });
+    });
 }
