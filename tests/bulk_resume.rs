@@ -180,7 +180,9 @@ fn two_runs_do_not_write_one_output() {
         .spawn()
         .unwrap();
     let mut input = first.stdin.take().unwrap();
-    input.write_all(b"enough to tell that this is no other format\n").unwrap();
+    input
+        .write_all(b"enough to tell that this is no other format\n")
+        .unwrap();
     while !folder.path("v.jsonl.partial").exists() {
         sleep(Duration::from_millis(5));
     }

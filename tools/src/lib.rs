@@ -1,6 +1,7 @@
 //! What measures, compares, converts and checks Lanewise.
 
 pub mod compare;
+pub mod corpus;
 pub mod gguf_writer;
 pub mod roofline;
 pub mod texts;

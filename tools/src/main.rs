@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lanewise_tools::{compare, roofline, tiny_model};
+use lanewise_tools::{compare, corpus, roofline, tiny_model};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -22,6 +22,8 @@ enum Command {
         #[command(flatten)]
         options: tiny_model::Options,
     },
+    /// Write a corpus of generated documents in ten languages, to try bulk work on
+    Corpus(corpus::Options),
     /// Hold the forward pass against the machine's read bandwidth and INT8 peak
     Roofline(roofline::Options),
     /// Run Lanewise and llama.cpp in turns on the same file, texts and threads
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::TinyModel { out, options } => tiny_model::write(&out, &options)
             .map_err(|error| format!("{}: cannot write: {error}", out.display())),
+        Command::Corpus(options) => corpus::write(&options),
         Command::Roofline(options) => run_roofline(&options),
         Command::Compare(options) => compare::compare(&options).map(|table| print!("{table}")),
         Command::CompareEngine => compare::serve(),

@@ -19,7 +19,7 @@ use crate::cli::failure::Failure;
 
 const KIND: &str = "Arrow IPC";
 const FILE_MAGIC: &[u8] = b"ARROW1";
-/// The magic bytes and what aligns the first message.
+/// The magic bytes and two for alignment.
 const FILE_START_BYTES: u64 = 8;
 const CONTINUATION: [u8; 4] = [0xff; 4];
 /// The continuation mark and the length of the metadata.
@@ -169,6 +169,8 @@ struct Messages {
     stream: Stream,
     /// Of the file format, which does not end without saying so.
     is_file: bool,
+    /// Where writers put zeros, to align the first message of a file.
+    before_first: bool,
     ended: bool,
 }
 
@@ -183,6 +185,7 @@ impl Messages {
         Ok(Self {
             stream,
             is_file,
+            before_first: is_file,
             ended: false,
         })
     }
@@ -193,6 +196,10 @@ impl Messages {
             return Ok(None);
         }
         let mut word = self.read(4)?;
+        while self.before_first && word == [0; 4] {
+            word = self.read(4)?;
+        }
+        self.before_first = false;
         if word.is_empty() && !self.is_file {
             self.ended = true;
             return Ok(None);

@@ -14,6 +14,7 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// Opens the file.
     pub fn open(input: &Input, options: &ReadOptions) -> Result<Self, Failure> {
         if options.id_field.is_some() || !options.keep.is_empty() {
             return Err(Failure::usage(format!(

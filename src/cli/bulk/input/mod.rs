@@ -290,3 +290,6 @@ fn list(names: &[String]) -> String {
     }
     list
 }
+
+#[cfg(test)]
+mod tests;
