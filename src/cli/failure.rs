@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
-/// Some texts, the input or the output failed.
+/// Some texts, the input or the output failed, or memory ran out.
 pub const PARTIAL: u8 = 1;
 /// An argument or environment variable cannot be used; also what clap exits with.
 pub const USAGE: u8 = 2;
@@ -57,6 +57,7 @@ impl From<lanewise::Error> for Failure {
     fn from(error: lanewise::Error) -> Self {
         let code = match error {
             lanewise::Error::Argument { .. } => USAGE,
+            lanewise::Error::Memory { .. } => PARTIAL,
             _ => MODEL,
         };
         Self::Stopped {

@@ -1,14 +1,11 @@
 //! A GGUF file, opened and checked.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
-
 use super::cursor::{Cursor, FETCH_AGAIN};
+use super::map::Map;
 use super::tensor::{self, TensorInfo};
 use super::value::{Array, Strings, Value, ValueType};
 use crate::{Error, Result};
@@ -26,8 +23,6 @@ const MIN_ALIGNMENT: u32 = 8;
 /// The largest alignment accepted: beyond a huge page it can only be damage.
 const MAX_ALIGNMENT: u32 = 1 << 21;
 
-const NOT_A_MODEL: &str = "give a model in GGUF format";
-
 /// A GGUF file, mapped read-only.
 ///
 /// Everything in its header has been checked: counts and lengths against the file, tensors against
@@ -35,7 +30,7 @@ const NOT_A_MODEL: &str = "give a model in GGUF format";
 #[derive(Debug)]
 pub struct Gguf {
     path: PathBuf,
-    map: Mmap,
+    map: Map,
     version: u32,
     alignment: u32,
     metadata: BTreeMap<String, Value>,
@@ -52,7 +47,7 @@ impl Gguf {
     /// contradicts itself or the file's length.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let map = map(path)?;
+        let map = Map::open(path)?;
         let mut cursor = Cursor::new(&map, path);
         let version = read_version(&mut cursor, &map)?;
         let tensor_count = cursor.count("tensor count", MAX_TENSORS)?;
@@ -108,6 +103,15 @@ impl Gguf {
     /// The length of the file in bytes.
     pub fn file_len(&self) -> u64 {
         self.map.len() as u64
+    }
+
+    /// Whether the file is still as it was opened, by its size and time of modification. What was
+    /// read of a changed file is worth nothing.
+    ///
+    /// # Errors
+    /// If it was written to or cut short; the message says which.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.map.check_unchanged(&self.path)
     }
 
     /// All metadata, in the order of their keys.
@@ -271,7 +275,7 @@ impl Gguf {
     }
 }
 
-fn file_error(
+pub(super) fn file_error(
     path: &Path,
     field: impl Into<String>,
     problem: impl Into<String>,
@@ -283,43 +287,6 @@ fn file_error(
         problem: problem.into(),
         remedy: remedy.into(),
     }
-}
-
-/// Maps a regular file that is not empty.
-fn map(path: &Path) -> Result<Mmap> {
-    let io_error = |action: &'static str| {
-        move |source: io::Error| Error::Io {
-            path: path.to_path_buf(),
-            action,
-            remedy: match source.kind() {
-                io::ErrorKind::NotFound => "check the path, or fetch the model first".into(),
-                io::ErrorKind::PermissionDenied => "check who may read it".into(),
-                _ => "check the path and the disk".into(),
-            },
-            source,
-        }
-    };
-    // Asked before opening: opening a pipe without a writer would wait for ever.
-    let kind = fs::metadata(path).map_err(io_error("cannot open"))?;
-    if kind.is_dir() {
-        let remedy = "give the path of a .gguf file, such as one in that folder";
-        return Err(file_error(path, "file", "is a folder", remedy));
-    }
-    if !kind.is_file() {
-        let problem = "is a device or a pipe, which cannot be mapped";
-        return Err(file_error(path, "file", problem, NOT_A_MODEL));
-    }
-    if kind.len() == 0 {
-        return Err(file_error(path, "file", "is empty", FETCH_AGAIN));
-    }
-    let file = File::open(path).map_err(io_error("cannot open"))?;
-    // SAFETY: the map is read-only and only ever seen as bytes, for which every pattern is valid. If
-    // another process overwrites the file while it is mapped, later reads see other bytes: what was
-    // checked at opening is kept outside the map as numbers, and walks over strings check each length
-    // again, so vectors may be wrong but no access leaves the map. If the file is cut short, reading
-    // beyond its new end stops the process with SIGBUS. Neither can be prevented; models are not
-    // written in place.
-    unsafe { Mmap::map(&file) }.map_err(io_error("cannot map"))
 }
 
 /// Reads magic and version.

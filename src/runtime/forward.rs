@@ -1,13 +1,15 @@
 //! The forward pass of EmbeddingGemma on INT8 products, from ids to vectors.
 
-use crate::model::{Matrix, MatrixType};
-use crate::runtime::Runtime;
+use crate::model::{Matrix, MatrixType, Model};
 use crate::runtime::attention::Heads;
+use crate::runtime::batch::Batch;
 use crate::runtime::product::{Chunked, Source};
 use crate::runtime::rope::Rope;
 use crate::runtime::split::chunks;
+use crate::runtime::{Runtime, normalize, reserve};
 use half::{bf16, f16};
 use lanewise_kernels::{ActivationBlock, BLOCK, PANEL, Pieces};
+use std::collections::TryReserveError;
 
 /// INT8 terms of the input of `attn_output` and of the two heads: with one, the mean cosine to float32 falls from
 /// 0.9997 to 0.9994 and the worst text to 0.990 (DESIGN.md).
@@ -33,6 +35,40 @@ pub(super) struct State {
     row: Vec<f32>,
 }
 
+impl State {
+    /// Makes room for the pass over a batch.
+    pub fn reserve(&mut self, model: &Model, batch: &Batch) -> Result<(), TryReserveError> {
+        let (config, tokens, texts) = (model.config(), batch.tokens(), batch.texts.len());
+        let (hidden, width) = (config.hidden, config.heads * config.head_dim);
+        let projected = width + 2 * config.kv_heads * config.head_dim;
+        let inner = match &model.weights().dense {
+            Some([dense_2, _]) => texts * dense_2.rows,
+            None => 0,
+        };
+        let quantised = [
+            tokens * hidden,
+            FINE * tokens * width,
+            FINE * texts * hidden,
+            FINE * inner,
+        ];
+        reserve(&mut self.x, tokens * hidden)?;
+        reserve(
+            &mut self.input,
+            quantised.into_iter().max().unwrap_or(0) / BLOCK,
+        )?;
+        reserve(&mut self.gated, tokens * config.feed_forward / BLOCK)?;
+        reserve(
+            &mut self.output,
+            (tokens * projected.max(hidden)).max(inner),
+        )?;
+        reserve(&mut self.attended, tokens * width)?;
+        reserve(&mut self.row, inner)?;
+        self.heads.reserve(batch)?;
+        self.global_rope.reserve(config.head_dim, batch.longest)?;
+        self.local_rope.reserve(config.head_dim, batch.longest)
+    }
+}
+
 impl Runtime {
     /// Runs the batch; row `i` of `out` becomes the vector of text `i`.
     pub(super) fn forward(&mut self, out: &mut [f32]) {
@@ -46,14 +82,7 @@ impl Runtime {
             self.apply_dense_heads(out);
         }
         for vector in out.chunks_exact_mut(self.model.config().hidden) {
-            let norm = vector
-                .iter()
-                .map(|value| f64::from(*value).powi(2))
-                .sum::<f64>()
-                .sqrt();
-            vector
-                .iter_mut()
-                .for_each(|value| *value = (f64::from(*value) / norm) as f32);
+            normalize(vector);
         }
     }
 

@@ -16,6 +16,7 @@ use forward::State;
 use lanewise_kernels::{Isa, Kernels, MAX_HEAD_DIM, MAX_KEYS};
 use pool::Pool;
 use product::Worker;
+use std::collections::TryReserveError;
 use std::sync::Arc;
 use threads::ThreadPlan;
 
@@ -108,7 +109,8 @@ impl Runtime {
     /// # Errors
     ///
     /// [`Error::Argument`] for an empty text, one longer than the model's context, or an id outside the vocabulary;
-    /// [`Error::File`] naming the layer if the weights give values that are not finite.
+    /// [`Error::File`] naming the layer if the weights give values that are not finite, or if the file was changed since
+    /// it was opened; [`Error::Memory`] if memory for scratch cannot be had.
     ///
     /// # Panics
     ///
@@ -121,11 +123,19 @@ impl Runtime {
             "one vector of {} a text",
             config.hidden
         );
+        let gguf = self.model.gguf();
+        gguf.check_unchanged()?;
+        if !self.pool.has_its_workers() {
+            self.pool = Pool::new(&self.plan)?;
+        }
         self.batch.set(texts, config, self.pool.threads())?;
         if texts.is_empty() {
             return Ok(());
         }
+        self.reserve()?;
         self.forward(out);
+        // A file changed meanwhile is at fault before its weights are.
+        self.model.gguf().check_unchanged()?;
         if out.iter().all(|value| value.is_finite()) {
             return Ok(());
         }
@@ -136,6 +146,39 @@ impl Runtime {
             "the weights are damaged or not those of EmbeddingGemma; fetch the file again",
         ))
     }
+
+    /// Takes the memory that the pass over the batch will use, so that only this can fail.
+    fn reserve(&mut self) -> Result<()> {
+        let model = self.model.clone();
+        let longest_row = model
+            .weights()
+            .matrices()
+            .map(|matrix| matrix.columns)
+            .max();
+        let lines = self.kernels.panel_lines(longest_row.unwrap_or(0));
+        let mut scratch = || {
+            self.state.reserve(&model, &self.batch)?;
+            let mut workers = self.workers.iter_mut();
+            workers.try_for_each(|worker| worker.reserve(model.config(), &self.batch, lines))
+        };
+        scratch().map_err(|_: TryReserveError| Error::Memory {
+            tokens: self.batch.tokens(),
+        })
+    }
+}
+
+/// Makes room for `length` elements in all.
+fn reserve<T>(buffer: &mut Vec<T>, length: usize) -> Result<(), TryReserveError> {
+    buffer.try_reserve(length.saturating_sub(buffer.len()))
+}
+
+/// Scales a vector to unit length; one of zeros becomes NaN, which no caller takes for a vector.
+pub(crate) fn normalize(vector: &mut [f32]) {
+    let squares: f64 = vector.iter().map(|value| f64::from(*value).powi(2)).sum();
+    let norm = squares.sqrt();
+    vector
+        .iter_mut()
+        .for_each(|value| *value = (f64::from(*value) / norm) as f32);
 }
 
 /// What exact integer sums bound.
@@ -168,4 +211,22 @@ fn check_limits(model: &Model) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_get_unit_length_and_zeros_nan() {
+        let mut vector = [3.0, 4.0];
+        normalize(&mut vector);
+        assert_eq!(vector, [0.6, 0.8]);
+        let mut tiny = [f32::from_bits(1); 4];
+        normalize(&mut tiny);
+        assert_eq!(tiny, [0.5; 4]);
+        let mut zeros = [0.0; 2];
+        normalize(&mut zeros);
+        assert!(zeros.iter().all(|value| value.is_nan()));
+    }
 }

@@ -18,6 +18,7 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +54,8 @@ pub struct CachePadded<T>(pub T);
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    /// The process that started the workers; one forked from it has none.
+    process: u32,
 }
 
 /// What the caller and the workers share.
@@ -133,6 +136,7 @@ impl Pool {
         let mut pool = Self {
             shared,
             workers: Vec::with_capacity(threads.saturating_sub(1)),
+            process: process::id(),
         };
         for (worker, &cpu) in plan.cpus.iter().enumerate().skip(1) {
             let shared = Arc::clone(&pool.shared);
@@ -152,6 +156,12 @@ impl Pool {
     /// The number of threads, the calling one included.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
+    }
+
+    /// False in a process forked from the one that started the workers. They stayed behind there;
+    /// jobs here run on the caller alone.
+    pub fn has_its_workers(&self) -> bool {
+        self.process == process::id()
     }
 
     /// Runs `body(task, worker)` once for each task in `0..tasks`, on all threads, and returns
@@ -246,6 +256,11 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if !self.has_its_workers() {
+            // There are no threads to join, and the memory of their handles may be others' by now.
+            self.workers.drain(..).for_each(std::mem::forget);
+            return;
+        }
         // No job is open: `for_each` closes it even if it panics.
         self.shared.state.0.fetch_or(STOP, SeqCst);
         for worker in self.workers.drain(..) {

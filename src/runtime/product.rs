@@ -1,13 +1,16 @@
 //! Matrix products: panels of weights, packed from the mapped file as they are needed, times quantised activations.
 
 use crate::gguf::Gguf;
-use crate::model::{Matrix, MatrixType};
+use crate::model::{Config, Matrix, MatrixType};
+use crate::runtime::batch::{Batch, QUERY_TOKENS};
 use crate::runtime::pool::Pool;
+use crate::runtime::reserve;
 use crate::runtime::split::chunks;
 use half::{bf16, f16};
 use lanewise_kernels::{
     ActivationBlock, Activations, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows,
 };
+use std::collections::TryReserveError;
 
 /// Tokens that pass gate, up and GELU together: the two products of 32 rows stay in the L1 cache.
 const FEED_FORWARD_TOKENS: usize = 48;
@@ -26,6 +29,29 @@ pub(super) struct Worker {
     pub factors: Vec<f32>,
     pub attended: Vec<f32>,
     pub keys: Vec<i16>,
+}
+
+impl Worker {
+    /// Makes room for its part of a batch; `lines` are those of the longest panel.
+    pub fn reserve(
+        &mut self,
+        config: &Config,
+        batch: &Batch,
+        lines: usize,
+    ) -> Result<(), TryReserveError> {
+        let dim = config.head_dim;
+        let queries = QUERY_TOKENS * config.heads / config.kv_heads;
+        let keys = queries * batch.longest.next_multiple_of(PANEL);
+        reserve(&mut self.panel, lines)?;
+        reserve(&mut self.second_panel, lines)?;
+        reserve(&mut self.gate, FEED_FORWARD_TOKENS * PANEL)?;
+        reserve(&mut self.up, FEED_FORWARD_TOKENS * PANEL)?;
+        reserve(&mut self.scores, keys)?;
+        reserve(&mut self.weights, keys)?;
+        reserve(&mut self.factors, queries)?;
+        reserve(&mut self.attended, queries * dim)?;
+        reserve(&mut self.keys, PANEL * dim)
+    }
 }
 
 /// What every product needs: the kernels and the file.
