@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lanewise_tools::{compare, roofline, tiny_model};
+use lanewise_tools::{compare, endurance, neighbour, roofline, tiny_model};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -26,6 +26,10 @@ enum Command {
     Roofline(roofline::Options),
     /// Run Lanewise and llama.cpp in turns on the same file, texts and threads
     Compare(compare::Options),
+    /// Embed from several threads for minutes, and watch memory, speed and every vector
+    Endurance(endurance::Options),
+    /// Time a short text while another thread takes a CPU
+    Neighbour(neighbour::Options),
     /// Lanewise as one of the engines of compare
     #[command(name = compare::ENGINE_COMMAND, hide = true)]
     CompareEngine,
@@ -37,6 +41,10 @@ fn main() -> ExitCode {
             .map_err(|error| format!("{}: cannot write: {error}", out.display())),
         Command::Roofline(options) => run_roofline(&options),
         Command::Compare(options) => compare::compare(&options).map(|table| print!("{table}")),
+        Command::Endurance(options) => endurance::run(&options, &mut std::io::stdout()),
+        Command::Neighbour(options) => neighbour::measure(&options)
+            .map(|report| print!("{report}"))
+            .map_err(|error| error.to_string()),
         Command::CompareEngine => compare::serve(),
     };
     match result {
