@@ -2,6 +2,7 @@
 
 mod attention;
 mod batch;
+mod company;
 mod forward;
 pub mod pool;
 mod product;
@@ -12,6 +13,7 @@ pub mod threads;
 use crate::model::Model;
 use crate::{Error, Result};
 use batch::Batch;
+use company::{Company, Watch};
 use forward::State;
 use lanewise_kernels::{Isa, Kernels, MAX_HEAD_DIM, MAX_KEYS};
 use pool::Pool;
@@ -51,6 +53,7 @@ pub struct Runtime {
     workers: Vec<Worker>,
     batch: Batch,
     state: State,
+    company: Company,
 }
 
 impl Runtime {
@@ -85,6 +88,7 @@ impl Runtime {
             dense_heads: settings.dense_heads,
             batch: Batch::default(),
             state: State::default(),
+            company: Company::default(),
             model,
             plan,
             kernels,
@@ -133,7 +137,7 @@ impl Runtime {
             return Ok(());
         }
         self.reserve()?;
-        self.forward(out);
+        self.forward_in_company(out);
         // A file changed meanwhile is at fault before its weights are.
         self.model.gguf().check_unchanged()?;
         if out.iter().all(|value| value.is_finite()) {
@@ -145,6 +149,18 @@ impl Runtime {
             "the forward pass gives values that are not finite",
             "the weights are damaged or not those of EmbeddingGemma; fetch the file again",
         ))
+    }
+
+    /// The forward pass on all threads, or on one if the machine is too busy for more.
+    fn forward_in_company(&mut self, out: &mut [f32]) {
+        let tokens = self.batch.tokens();
+        let alone = self.company.shuns(tokens, self.pool.threads());
+        self.pool.set_alone(alone);
+        let watch = Watch::start();
+        self.forward(out);
+        if !alone {
+            self.company.met(tokens, watch.off_cpu());
+        }
     }
 
     /// Takes the memory that the pass over the batch will use, so that only this can fail.

@@ -56,6 +56,8 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     /// The process that started the workers; one forked from it has none.
     process: u32,
+    /// Whether jobs run on the caller alone.
+    alone: bool,
 }
 
 /// What the caller and the workers share.
@@ -137,6 +139,7 @@ impl Pool {
             shared,
             workers: Vec::with_capacity(threads.saturating_sub(1)),
             process: process::id(),
+            alone: false,
         };
         for (worker, &cpu) in plan.cpus.iter().enumerate().skip(1) {
             let shared = Arc::clone(&pool.shared);
@@ -164,6 +167,11 @@ impl Pool {
         self.process == process::id()
     }
 
+    /// From now on jobs run on the caller alone, or on all threads again.
+    pub fn set_alone(&mut self, alone: bool) {
+        self.alone = alone;
+    }
+
     /// Runs `body(task, worker)` once for each task in `0..tasks`, on all threads, and returns
     /// when all have run. `worker` is below [`threads`](Self::threads); 0 is the calling thread.
     /// One task runs on the caller, with nobody woken. Nothing is allocated.
@@ -173,7 +181,7 @@ impl Pool {
     /// With the first panic of `body`, once no thread runs it any more; tasks that were not begun
     /// by then may have been left out. The pool stays usable.
     pub fn for_each<F: Fn(usize, usize) + Sync>(&mut self, tasks: usize, body: F) {
-        if tasks <= 1 || self.workers.is_empty() {
+        if tasks <= 1 || self.workers.is_empty() || self.alone {
             (0..tasks).for_each(|task| body(task, 0));
             return;
         }
