@@ -7,6 +7,7 @@ mod builder;
 mod embedder;
 mod error;
 pub mod gguf;
+pub mod limits;
 mod locate;
 pub mod model;
 mod prompt;

@@ -1,13 +1,15 @@
 //! The kernels of one instruction set behind safe functions that assert every shape.
 
 use crate::Isa;
+use crate::ahead::Ahead;
 use crate::layout::{
     ActivationBlock, Activations, BLOCK, Line, MAX_HEAD_DIM, MAX_KEYS, PANEL, Q8_0_BYTES, Q8Rows,
 };
 use crate::vector::LANES;
 use std::ops::Range;
 
-type Gemm = unsafe fn(*const Line, usize, *const ActivationBlock, usize, usize, *mut f32);
+type Gemm =
+    unsafe fn(*const Line, usize, *const ActivationBlock, usize, usize, *mut f32, &mut Ahead<'_>);
 
 type Attention =
     unsafe fn(*const i16, usize, *const f32, usize, *const i32, *const f32, usize, *mut f32, usize);
@@ -17,7 +19,7 @@ type Attention =
 pub(crate) struct Functions {
     pub isa: Isa,
     pub panel_lines: usize,
-    pub pack_panel: unsafe fn(*const u8, usize, usize, *mut Line),
+    pub pack_panel: unsafe fn(*const u8, usize, usize, *mut Line, &mut Ahead<'_>),
     pub gemm: [Gemm; 2],
     pub attention: [Attention; 2],
     pub add_rms_norm: unsafe fn(*mut f32, *const f32, usize, *const f32, usize, f32),
@@ -129,12 +131,14 @@ impl Kernels {
         pieces_of(columns) * self.0.panel_lines
     }
 
-    /// Packs 32 rows of Q8_0 weights for [`Kernels::gemm`].
+    /// Packs 32 rows of Q8_0 weights for [`Kernels::gemm`], asking for what is `ahead` on the way.
+    ///
+    /// The rows are read side by side: have them in the cache, see [`crate::stream`].
     ///
     /// # Panics
     ///
     /// If `rows` is not 32 whole rows of whole blocks, or `panel` is shorter than [`Kernels::panel_lines`].
-    pub fn pack_panel(&self, rows: Q8Rows<'_>, panel: &mut [Line]) {
+    pub fn pack_panel(&self, rows: Q8Rows<'_>, panel: &mut [Line], ahead: &mut Ahead<'_>) {
         let blocks = rows.row_bytes / Q8_0_BYTES;
         assert_eq!(rows.row_bytes % Q8_0_BYTES, 0, "a row is whole blocks");
         assert_eq!(
@@ -149,11 +153,13 @@ impl Kernels {
                 rows.row_bytes,
                 blocks,
                 panel.as_mut_ptr(),
+                ahead,
             )
         }
     }
 
-    /// Product of a packed panel with the activations of `tokens`: `out[t][r]`, 32 values a token.
+    /// Product of a packed panel with the activations of `tokens`: `out[t][r]`, 32 values a token. Asks for what is
+    /// `ahead` on the way.
     ///
     /// `out[t][r] = Σ_b f32(Σ_k w[r][b][k] a[t][b][k]) × (weight scale × activation scale)`: integer sums within a block
     /// of 32, then one fused multiply-add a block, blocks in order. Two terms make the integer `256 × first + second`.
@@ -167,6 +173,7 @@ impl Kernels {
         activations: Activations<'_>,
         tokens: Range<usize>,
         out: &mut [f32],
+        ahead: &mut Ahead<'_>,
     ) {
         let (blocks, terms) = (activations.row_blocks(), activations.terms);
         assert!((1..=2).contains(&terms), "one or two terms");
@@ -185,6 +192,7 @@ impl Kernels {
                 activations.tokens * terms,
                 tokens.len(),
                 out.as_mut_ptr(),
+                ahead,
             )
         }
     }

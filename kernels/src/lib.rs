@@ -4,6 +4,7 @@
 //! its functions assert shapes and are safe. The scalar set is the specification: every other set gives the same bits,
 //! integers because their sums are exact, floats because each operation is correctly rounded and the order is fixed.
 
+mod ahead;
 mod isa;
 mod kernels;
 mod layout;
@@ -19,6 +20,7 @@ mod avx2;
 mod avx512;
 mod scalar;
 
+pub use ahead::{Ahead, stream};
 pub use isa::{Isa, UnknownIsa};
 pub use kernels::{Kernels, Pieces, pack_keys};
 pub use layout::{
@@ -26,3 +28,6 @@ pub use layout::{
     Q8Rows, WEIGHT_MAX,
 };
 pub use rows::f16_to_f32;
+
+/// The compiler that compiled these kernels, as in `rustc 1.95.0 (…)`.
+pub const RUSTC: &str = env!("LANEWISE_KERNELS_RUSTC");

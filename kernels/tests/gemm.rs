@@ -4,7 +4,8 @@ mod support;
 
 use half::f16;
 use lanewise_kernels::{
-    ActivationBlock, Activations, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows, f16_to_f32,
+    ActivationBlock, Activations, Ahead, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows,
+    f16_to_f32,
 };
 use std::ops::Range;
 use support::*;
@@ -25,14 +26,16 @@ fn product(
     let lines = kernels.panel_lines(row_bytes / Q8_0_BYTES * BLOCK);
     let mut panel = Guarded::new(place, &vec![Line([0xa5; 64]); lines]);
     let bytes = &*rows;
-    kernels.pack_panel(Q8Rows { bytes, row_bytes }, &mut panel);
+    // Nothing lies beyond these bytes: asking must do no harm.
+    let mut ahead = Ahead::new(bytes);
+    kernels.pack_panel(Q8Rows { bytes, row_bytes }, &mut panel, &mut ahead);
     let blocks = Guarded::new(place, activations.blocks);
     let mut out = Guarded::new(place, &vec![UNSET; tokens.len() * PANEL]);
     let activations = Activations {
         blocks: &blocks,
         ..activations
     };
-    kernels.gemm(&panel, activations, tokens, &mut out);
+    kernels.gemm(&panel, activations, tokens, &mut out, &mut ahead);
     out.to_vec()
 }
 
@@ -164,7 +167,11 @@ fn rows_may_start_at_odd_addresses() {
     on_each_isa(|kernels| {
         let pack = |bytes: &[u8]| {
             let mut panel = vec![Line::ZERO; kernels.panel_lines(3 * BLOCK)];
-            kernels.pack_panel(Q8Rows { bytes, row_bytes }, &mut panel);
+            kernels.pack_panel(
+                Q8Rows { bytes, row_bytes },
+                &mut panel,
+                &mut Ahead::default(),
+            );
             panel
         };
         let expected = pack(&rows);
@@ -239,5 +246,5 @@ fn a_panel_of_another_height_is_refused() {
         bytes: &[0; Q8_0_BYTES],
         row_bytes: Q8_0_BYTES,
     };
-    Kernels::detect().pack_panel(rows, &mut [Line::ZERO; 64]);
+    Kernels::detect().pack_panel(rows, &mut [Line::ZERO; 64], &mut Ahead::default());
 }

@@ -5,6 +5,7 @@ mod failure;
 mod info;
 mod options;
 mod output;
+mod report;
 mod similarity;
 mod texts;
 mod tokenize;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use failure::{Failure, report};
+use failure::Failure;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -23,6 +24,7 @@ Examples:
   lanewise similarity --query \"largest moons\" \"Jupiter has four.\" \"A river arrives.\"
   lanewise tokenize \"Hello world\"
   lanewise info
+  lanewise report --svg times.svg
 
 Model file: -m FILE, else the environment variable LANEWISE_MODEL, else the one that
 tools/get-model put into $XDG_CACHE_HOME/lanewise or ~/.cache/lanewise.
@@ -35,7 +37,8 @@ Environment:
 Exit codes:
   0  everything asked for was done (also if the reader of the output went away)
   1  some texts could not be used, each named on standard error and the others done;
-     or reading the input or writing the output failed, or memory ran out
+     or reading the input or writing the output failed, or memory ran out; or report found
+     INT8 and f32 the same
   2  an argument or environment variable cannot be used
   3  the model file is missing, cannot be used, or was changed while in use";
 
@@ -53,6 +56,7 @@ enum Command {
     Similarity(similarity::Arguments),
     Tokenize(tokenize::Arguments),
     Info(info::Arguments),
+    Report(report::Arguments),
 }
 
 /// What a command did, if nothing stopped it.
@@ -72,12 +76,13 @@ pub fn main() -> ExitCode {
         Command::Similarity(arguments) => similarity::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
     };
     match result {
         Ok(Outcome::Complete) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Ok(Outcome::SomeTextsFailed) => ExitCode::from(failure::PARTIAL),
         Err(Failure::Stopped { code, message }) => {
-            report(format_args!("{message}"));
+            failure::report(format_args!("{message}"));
             ExitCode::from(code)
         }
     }

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -76,6 +76,17 @@ impl Map {
             file,
             opened,
         })
+    }
+
+    /// Asks the system for the pages of a range; where it cannot, nothing happens.
+    pub fn prefault(&self, range: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        // Refused by kernels before 5.14; then each page comes with its first read.
+        let _ = self
+            .bytes
+            .advise_range(memmap2::Advice::PopulateRead, range.start, range.len());
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
     }
 
     /// An error if the file was written to since it was opened.

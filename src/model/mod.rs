@@ -54,6 +54,14 @@ impl Model {
         &self.weights
     }
 
+    /// Has the system map the pages that every forward pass reads: all matrices but the embedding table.
+    pub fn prefault(&self) {
+        let layers = self.weights.layers.iter().flat_map(Layer::matrices);
+        for matrix in layers.chain(self.weights.dense.iter().flatten()) {
+            self.gguf.prefault(matrix.range.clone());
+        }
+    }
+
     /// Whether the file has the two dense heads, without which vectors lie in another space.
     pub fn has_dense_heads(&self) -> bool {
         self.weights.dense.is_some()

@@ -2,6 +2,7 @@
 
 use crate::model::{Config, Layer};
 use crate::runtime::batch::{Batch, QueryTile};
+use crate::runtime::phases::Phase;
 use crate::runtime::pool::Pool;
 use crate::runtime::product::Worker;
 use crate::runtime::reserve;
@@ -82,6 +83,7 @@ impl Heads {
             parts,
             workers,
             |index, (queries, query_scales, keys, key_scales), worker| {
+                worker.stopwatch.lap(Phase::Wait);
                 let panel = &batch.panels[index];
                 let mut rows = queries.chunks_exact_mut(dim).zip(query_scales);
                 worker.keys.resize(panel.tokens.len() * dim, 0);
@@ -102,6 +104,7 @@ impl Heads {
                     let lanes = dim / 2 * PANEL;
                     pack_keys(&worker.keys, dim, &mut keys[kv_head * lanes..][..lanes]);
                 }
+                worker.stopwatch.lap(Phase::Heads);
             },
         );
 
@@ -111,7 +114,8 @@ impl Heads {
             uneven(&mut self.values, &batch.value_ends),
             uneven(&mut self.value_scales, &batch.value_scale_ends),
         );
-        pool.for_each_part(parts, workers, |index, (packed, scales), _| {
+        pool.for_each_part(parts, workers, |index, (packed, scales), worker| {
+            worker.stopwatch.lap(Phase::Wait);
             let tokens = &batch.texts[index / value_panels];
             let panel = &projected[first_value + index % value_panels * stride..][..stride];
             kernels.pack_values(
@@ -119,6 +123,7 @@ impl Heads {
                 packed,
                 scales,
             );
+            worker.stopwatch.lap(Phase::Values);
         });
     }
 
@@ -136,6 +141,7 @@ impl Heads {
     ) {
         let parts = uneven(out, &batch.attended_ends);
         pool.for_each_part(parts, workers, |index, out, worker| {
+            worker.stopwatch.lap(Phase::Wait);
             for kv_head in 0..config.kv_heads {
                 self.attend_tile(
                     kernels,
@@ -202,6 +208,7 @@ impl Heads {
                 padded,
             );
         }
+        worker.stopwatch.lap(Phase::Scores);
         for row in 0..count {
             let position = first + row / group;
             let seen = position.saturating_sub(reach) - first_key
@@ -210,6 +217,7 @@ impl Heads {
             let weights = &mut worker.weights[row * padded..][..padded];
             worker.factors[row] = 1.0 / kernels.softmax(scores, seen, weights) as f32;
         }
+        worker.stopwatch.lap(Phase::Softmax);
 
         let steps = first_key / 2..(first_key + padded).min(length).div_ceil(2);
         let head_panels = dim / PANEL;
@@ -234,5 +242,6 @@ impl Heads {
         for (token, rows) in token_heads.zip(worker.attended.chunks_exact(group * dim)) {
             token[kv_head * group * dim..][..group * dim].copy_from_slice(rows);
         }
+        worker.stopwatch.lap(Phase::WeightedSum);
     }
 }

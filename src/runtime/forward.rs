@@ -3,7 +3,8 @@
 use crate::model::{Matrix, MatrixType, Model};
 use crate::runtime::attention::Heads;
 use crate::runtime::batch::Batch;
-use crate::runtime::product::{Chunked, Source};
+use crate::runtime::phases::Phase;
+use crate::runtime::product::{Chunked, Source, Stage};
 use crate::runtime::rope::Rope;
 use crate::runtime::split::chunks;
 use crate::runtime::{Runtime, normalize, reserve};
@@ -78,12 +79,14 @@ impl Runtime {
             self.feed_forward(layer);
         }
         self.pool_tokens(out);
+        self.workers[0].stopwatch.lap(Phase::Wait);
         if self.dense_heads {
             self.apply_dense_heads(out);
         }
         for vector in out.chunks_exact_mut(self.model.config().hidden) {
             normalize(vector);
         }
+        self.workers[0].stopwatch.lap(Phase::Dense);
     }
 
     /// After a pass that gave values not finite: the first place that does.
@@ -101,7 +104,11 @@ impl Runtime {
             }
         }
         self.pool_tokens(out);
-        if finite(out) {
+        let points_somewhere = |x: &[f32]| finite(x) && x.iter().any(|value| *value != 0.0);
+        if out
+            .chunks_exact(self.model.config().hidden)
+            .all(points_somewhere)
+        {
             "dense_2.weight or dense_3.weight"
         } else {
             "output_norm.weight"
@@ -138,6 +145,7 @@ impl Runtime {
                 }),
             }
         }
+        self.workers[0].stopwatch.lap(Phase::Embed);
     }
 
     /// `output = Wo attention(rms_norm(x))`, after the layer before has been added to `x`.
@@ -176,7 +184,11 @@ impl Runtime {
         source.product(
             pool,
             workers,
-            &[&layer.attn_q, &layer.attn_k, &layer.attn_v],
+            Stage {
+                phase: Phase::AttnInput,
+                matrices: &[&layer.attn_q, &layer.attn_k, &layer.attn_v],
+                following: &[&layer.attn_output],
+            },
             input,
             projected,
         );
@@ -195,11 +207,13 @@ impl Runtime {
             chunks(input, batch.chunk * blocks),
             chunks(attended, batch.chunk * width),
         );
-        pool.for_each_part(parts, workers, |_, (input, attended), _| {
+        pool.for_each_part(parts, workers, |_, (input, attended), worker| {
+            worker.stopwatch.lap(Phase::Wait);
             let count = attended.len() / width;
             for (token, attended) in attended.chunks_exact(width).enumerate() {
                 kernels.quantise(attended, FINE, &mut input[token * FINE..], count * FINE);
             }
+            worker.stopwatch.lap(Phase::Quantise);
         });
         let input = Chunked {
             blocks: input,
@@ -208,7 +222,17 @@ impl Runtime {
             terms: FINE,
         };
         let output = sized(&mut self.state.output, tokens * config.hidden);
-        source.product(pool, workers, &[&layer.attn_output], input, output);
+        source.product(
+            pool,
+            workers,
+            Stage {
+                phase: Phase::AttnOutput,
+                matrices: &[&layer.attn_output],
+                following: &[&layer.ffn_gate],
+            },
+            input,
+            output,
+        );
     }
 
     /// `output = Wdown (gelu(Wgate h) * (Wup h))`, `h = rms_norm(x)`, after attention has been added to `x`.
@@ -235,6 +259,7 @@ impl Runtime {
             pool,
             workers,
             [&layer.ffn_gate, &layer.ffn_up],
+            &[&layer.ffn_down],
             input,
             gated,
         );
@@ -245,7 +270,14 @@ impl Runtime {
             terms: 1,
         };
         let output = sized(&mut self.state.output, tokens * config.hidden);
-        source.product(pool, workers, &[&layer.ffn_down], gated, output);
+        let after = model.weights().layers.get(index + 1);
+        let after = after.map(|layer| [&layer.attn_q, &layer.attn_k, &layer.attn_v]);
+        let stage = Stage {
+            phase: Phase::FfnOutput,
+            matrices: &[&layer.ffn_down],
+            following: after.as_ref().map_or(&[], |matrices| matrices),
+        };
+        source.product(pool, workers, stage, gated, output);
     }
 
     /// `x += rms_norm(output) * post_norm`, where there is an output yet, then `input = quantise(rms_norm(x) * norm)`: one
@@ -263,7 +295,8 @@ impl Runtime {
             chunks(&mut self.state.x, batch.chunk * hidden),
         );
         self.pool
-            .for_each_part(parts, &mut self.workers, |chunk, (input, x), _| {
+            .for_each_part(parts, &mut self.workers, |chunk, (input, x), worker| {
+                worker.stopwatch.lap(Phase::Wait);
                 let count = x.len() / hidden;
                 for (token, x) in x.chunks_exact_mut(hidden).enumerate() {
                     if let Some(weight) = post_norm {
@@ -272,6 +305,7 @@ impl Runtime {
                     }
                     kernels.rms_norm_quantise(x, norm, eps, &mut input[token..], count);
                 }
+                worker.stopwatch.lap(Phase::Norm);
             });
     }
 
@@ -284,7 +318,8 @@ impl Runtime {
         let output = &self.state.output;
         let parts = chunks(&mut self.state.x, batch.chunk * hidden);
         self.pool
-            .for_each_part(parts, &mut self.workers, |chunk, x, _| {
+            .for_each_part(parts, &mut self.workers, |chunk, x, worker| {
+                worker.stopwatch.lap(Phase::Wait);
                 for (token, x) in x.chunks_exact_mut(hidden).enumerate() {
                     if let Some(weight) = post_norm {
                         let y = token_row(output, chunk * batch.chunk + token, tokens, hidden);
@@ -292,10 +327,14 @@ impl Runtime {
                     }
                     kernels.rms_norm(x, &weights.output_norm, eps);
                 }
+                worker.stopwatch.lap(Phase::Pool);
             });
         let x = &self.state.x;
-        self.pool
-            .for_each_part(chunks(out, hidden), &mut self.workers, |text, mean, _| {
+        self.pool.for_each_part(
+            chunks(out, hidden),
+            &mut self.workers,
+            |text, mean, worker| {
+                worker.stopwatch.lap(Phase::Wait);
                 let tokens = &batch.texts[text];
                 mean.fill(0.0);
                 for x in x[tokens.start * hidden..tokens.end * hidden].chunks_exact(hidden) {
@@ -303,7 +342,9 @@ impl Runtime {
                 }
                 let count = tokens.len() as f32;
                 mean.iter_mut().for_each(|value| *value /= count);
-            });
+                worker.stopwatch.lap(Phase::Pool);
+            },
+        );
     }
 
     /// `out = dense_3 (dense_2 out)`, no activation between or after.
@@ -328,6 +369,7 @@ impl Runtime {
         for (text, x) in x.chunks_exact(matrix.columns).enumerate() {
             kernels.quantise(x, FINE, &mut input[text * FINE..], texts * FINE);
         }
+        self.workers[0].stopwatch.lap(Phase::Dense);
         let input = Chunked {
             blocks: input,
             tokens: texts,
@@ -339,7 +381,13 @@ impl Runtime {
             kernels,
             gguf: self.model.gguf(),
         };
-        source.product(&mut self.pool, &mut self.workers, &[matrix], input, output);
+        let stage = Stage {
+            phase: Phase::Dense,
+            matrices: &[matrix],
+            following: &[],
+        };
+        let (pool, workers) = (&mut self.pool, &mut self.workers[..]);
+        source.product(pool, workers, stage, input, output);
         for (text, row) in out.chunks_exact_mut(matrix.rows).enumerate() {
             for (panel, piece) in row.chunks_exact_mut(PANEL).enumerate() {
                 piece.copy_from_slice(&output[(panel * texts + text) * PANEL..][..PANEL]);

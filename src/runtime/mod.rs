@@ -4,22 +4,25 @@ mod attention;
 mod batch;
 mod company;
 mod forward;
+pub mod phases;
 pub mod pool;
 mod product;
 mod rope;
 pub mod split;
 pub mod threads;
 
-use crate::model::Model;
+use crate::model::{MatrixType, Model};
 use crate::{Error, Result};
 use batch::Batch;
 use company::{Company, Watch};
 use forward::State;
-use lanewise_kernels::{Isa, Kernels, MAX_HEAD_DIM, MAX_KEYS};
+use lanewise_kernels::{BLOCK, Isa, Kernels, MAX_HEAD_DIM, MAX_KEYS, Q8_0_BYTES};
+use phases::PhaseTimes;
 use pool::Pool;
 use product::Worker;
 use std::collections::TryReserveError;
 use std::sync::Arc;
+use std::time::Instant;
 use threads::ThreadPlan;
 
 /// How to run a model.
@@ -106,14 +109,35 @@ impl Runtime {
         self.kernels.isa()
     }
 
+    /// [`embed`](Self::embed), and the time that each thread spent in each phase.
+    ///
+    /// # Errors
+    ///
+    /// As [`embed`](Self::embed).
+    ///
+    /// # Panics
+    ///
+    /// As [`embed`](Self::embed).
+    pub fn embed_timed(&mut self, texts: &[&[u32]], out: &mut [f32]) -> Result<Vec<PhaseTimes>> {
+        let now = Instant::now();
+        self.workers
+            .iter_mut()
+            .for_each(|worker| worker.stopwatch.start(now));
+        let result = self.embed(texts, out);
+        let stop = |worker: &mut Worker| worker.stopwatch.stop();
+        let times = self.workers.iter_mut().map(stop).collect();
+        result.map(|()| times)
+    }
+
     /// Embeds texts given as ids, `<bos>` and `<eos>` included: row `i` of `out` is the vector of text `i`, of unit length.
     ///
-    /// A vector has the same bits whatever else is in the batch and however many threads run.
+    /// A vector has the same bits whatever else is in the batch and however many threads run. Nothing is allocated but to
+    /// grow the scratch, for the largest batch so far.
     ///
     /// # Errors
     ///
     /// [`Error::Argument`] for an empty text, one longer than the model's context, or an id outside the vocabulary;
-    /// [`Error::File`] naming the layer if the weights give values that are not finite, or if the file was changed since
+    /// [`Error::File`] naming the layer if the weights give values that are not finite or all zero, or if the file was changed since
     /// it was opened; [`Error::Memory`] if memory for scratch cannot be had.
     ///
     /// # Panics
@@ -146,7 +170,7 @@ impl Runtime {
         let culprit = self.first_layer_not_finite(out);
         Err(self.model.gguf().file_error(
             culprit,
-            "the forward pass gives values that are not finite",
+            "the forward pass gives values that are not finite, or nothing but zeros",
             "the weights are damaged or not those of EmbeddingGemma; fetch the file again",
         ))
     }
@@ -166,16 +190,17 @@ impl Runtime {
     /// Takes the memory that the pass over the batch will use, so that only this can fail.
     fn reserve(&mut self) -> Result<()> {
         let model = self.model.clone();
-        let longest_row = model
-            .weights()
-            .matrices()
-            .map(|matrix| matrix.columns)
-            .max();
+        let matrices = || model.weights().matrices();
+        let longest_row = matrices().map(|matrix| matrix.columns).max();
         let lines = self.kernels.panel_lines(longest_row.unwrap_or(0));
+        let quantised = matrices().filter(|matrix| matrix.kind != MatrixType::Q8_0);
+        let blocks = quantised.map(|matrix| matrix.columns / BLOCK).max();
+        let row_bytes = blocks.unwrap_or(0) * Q8_0_BYTES;
         let mut scratch = || {
             self.state.reserve(&model, &self.batch)?;
-            let mut workers = self.workers.iter_mut();
-            workers.try_for_each(|worker| worker.reserve(model.config(), &self.batch, lines))
+            self.workers.iter_mut().try_for_each(|worker| {
+                worker.reserve(model.config(), &self.batch, lines, row_bytes)
+            })
         };
         scratch().map_err(|_: TryReserveError| Error::Memory {
             tokens: self.batch.tokens(),

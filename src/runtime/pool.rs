@@ -109,6 +109,13 @@ impl Range {
     }
 }
 
+/// The tasks that `worker` begins with when `threads` share `tasks`: one run each, as even as they come.
+pub fn share(tasks: usize, threads: usize, worker: usize) -> std::ops::Range<usize> {
+    let (quotient, remainder) = (tasks / threads, tasks % threads);
+    let start = |worker: usize| worker * quotient + worker.min(remainder);
+    start(worker)..start(worker + 1)
+}
+
 impl Pool {
     /// Starts the workers of `plan`: one fewer than its threads, since the caller works too.
     /// Pinning that is refused is gone without.
@@ -203,12 +210,10 @@ impl Pool {
         // SAFETY: `&mut self` means that no other job runs, and the last one ended closed with
         // nobody inside: no worker reads `job`.
         unsafe { *shared.job.get() = job };
-        let (quotient, remainder) = (tasks / self.threads(), tasks % self.threads());
-        let mut start = 0;
         for (worker, CachePadded(range)) in shared.ranges.iter().enumerate() {
-            range.next.store(start, Relaxed);
-            start += quotient + usize::from(worker < remainder);
-            range.end.store(start, Relaxed);
+            let share = share(tasks, self.threads(), worker);
+            range.next.store(share.start, Relaxed);
+            range.end.store(share.end, Relaxed);
         }
 
         // The release in this store hands `job` and the ranges to whoever enters.

@@ -3,25 +3,27 @@
 use crate::gguf::Gguf;
 use crate::model::{Config, Matrix, MatrixType};
 use crate::runtime::batch::{Batch, QUERY_TOKENS};
-use crate::runtime::pool::Pool;
+use crate::runtime::phases::{Phase, Stopwatch};
+use crate::runtime::pool::{Pool, share};
 use crate::runtime::reserve;
 use crate::runtime::split::chunks;
 use half::{bf16, f16};
 use lanewise_kernels::{
-    ActivationBlock, Activations, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows,
+    ActivationBlock, Activations, Ahead, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows, stream,
 };
 use std::collections::TryReserveError;
+use std::ops::Range;
 
-/// Tokens that pass gate, up and GELU together: the two products of 32 rows stay in the L1 cache.
-const FEED_FORWARD_TOKENS: usize = 48;
-
-/// Scratch of one thread.
+/// Scratch of one thread, on cache lines of its own: its stopwatch is written often.
 #[derive(Default)]
+#[repr(align(128))]
 pub(super) struct Worker {
+    pub stopwatch: Stopwatch,
     panel: Vec<Line>,
-    second_panel: Vec<Line>,
     /// Q8_0 rows of a panel whose file holds another type.
     rows: Vec<u8>,
+    /// Addresses of the weights that were asked for while the panel before was used.
+    asked: Range<usize>,
     gate: Vec<f32>,
     up: Vec<f32>,
     pub scores: Vec<f32>,
@@ -32,26 +34,38 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Makes room for its part of a batch; `lines` are those of the longest panel.
+    /// Makes room for a batch, `lines` being those of the longest panel and `row_bytes` those of the longest row that is
+    /// quantised first. The same for each worker: tasks go to whichever thread is free.
     pub fn reserve(
         &mut self,
         config: &Config,
         batch: &Batch,
         lines: usize,
+        row_bytes: usize,
     ) -> Result<(), TryReserveError> {
         let dim = config.head_dim;
         let queries = QUERY_TOKENS * config.heads / config.kv_heads;
         let keys = queries * batch.longest.next_multiple_of(PANEL);
         reserve(&mut self.panel, lines)?;
-        reserve(&mut self.second_panel, lines)?;
-        reserve(&mut self.gate, FEED_FORWARD_TOKENS * PANEL)?;
-        reserve(&mut self.up, FEED_FORWARD_TOKENS * PANEL)?;
+        reserve(&mut self.rows, PANEL * row_bytes)?;
+        reserve(&mut self.gate, batch.tokens() * PANEL)?;
+        reserve(&mut self.up, batch.chunk * PANEL)?;
         reserve(&mut self.scores, keys)?;
         reserve(&mut self.weights, keys)?;
         reserve(&mut self.factors, queries)?;
         reserve(&mut self.attended, queries * dim)?;
         reserve(&mut self.keys, PANEL * dim)
     }
+}
+
+/// One product of the forward pass.
+#[derive(Clone, Copy)]
+pub(super) struct Stage<'a> {
+    pub phase: Phase,
+    /// Its weights: matrices that lie one below the other.
+    pub matrices: &'a [&'a Matrix],
+    /// The matrices of the product after it, none if that is another pass's.
+    pub following: &'a [&'a Matrix],
 }
 
 /// What every product needs: the kernels and the file.
@@ -85,35 +99,33 @@ impl<'a> Chunked<'a> {
 }
 
 impl Source<'_> {
-    /// `out[panel][token][32]`: the rows of `matrices`, one below the other, times the activations.
+    /// `out[panel][token][32]`: the rows of the stage's matrices times the activations.
     pub fn product(
         self,
         pool: &mut Pool,
         workers: &mut [Worker],
-        matrices: &[&Matrix],
+        stage: Stage<'_>,
         activations: Chunked<'_>,
         out: &mut [f32],
     ) {
+        let (phase, threads) = (stage.phase, pool.threads());
         let parts = chunks(out, PANEL * activations.tokens);
-        pool.for_each_part(parts, workers, |mut index, out, worker| {
-            let Some(matrix) = matrices.iter().find(|matrix| {
-                let panels = matrix.rows / PANEL;
-                let found = index < panels;
-                if !found {
-                    index -= panels;
-                }
-                found
-            }) else {
+        pool.for_each_part(parts, workers, |index, out, worker| {
+            worker.stopwatch.lap(Phase::Wait);
+            let Some(panel) = Panel::of(stage.matrices, index) else {
                 return;
             };
-            self.pack(matrix, index, &mut worker.rows, &mut worker.panel);
-            let mut rest = out;
-            for chunk in activations.iter() {
-                let (out, after) = rest.split_at_mut(chunk.tokens * PANEL);
-                self.kernels
-                    .gemm(&worker.panel, chunk, 0..chunk.tokens, out);
-                rest = after;
-            }
+            let mut ahead = self.ahead(Panel::after(
+                index,
+                stage.matrices,
+                stage.following,
+                threads,
+            ));
+            self.pack(panel, worker, &mut ahead);
+            worker.stopwatch.lap(Phase::Pack);
+            self.multiply(&worker.panel, activations, out, &mut ahead);
+            worker.asked = addresses(ahead.asked());
+            worker.stopwatch.lap(phase);
         });
     }
 
@@ -123,40 +135,73 @@ impl Source<'_> {
         pool: &mut Pool,
         workers: &mut [Worker],
         [gate, up]: [&Matrix; 2],
+        following: &[&Matrix],
         activations: Chunked<'_>,
         out: &mut [ActivationBlock],
     ) {
+        let threads = pool.threads();
         let parts = chunks(out, activations.tokens);
-        pool.for_each_part(parts, workers, |index, out, worker| {
-            self.pack(gate, index, &mut worker.rows, &mut worker.panel);
-            self.pack(up, index, &mut worker.rows, &mut worker.second_panel);
-            let mut rest = out;
+        // One panel packed at a time: two of them would not stay in the L1 cache.
+        pool.for_each_part(parts, workers, |index, mut out, worker| {
+            worker.stopwatch.lap(Phase::Wait);
+            let [gate_panel, up_panel] = [gate, up].map(|matrix| Panel { matrix, index });
+            let mut ahead = self.ahead(Some(up_panel));
+            self.pack(gate_panel, worker, &mut ahead);
+            worker.stopwatch.lap(Phase::Pack);
+            worker.gate.resize(activations.tokens * PANEL, 0.0);
+            self.multiply(&worker.panel, activations, &mut worker.gate, &mut ahead);
+            worker.asked = addresses(ahead.asked());
+            worker.stopwatch.lap(Phase::FfnInput);
+
+            let mut ahead = self.ahead(Panel::after(index, &[gate], following, threads));
+            self.pack(up_panel, worker, &mut ahead);
+            worker.stopwatch.lap(Phase::Pack);
+            let mut gate = &worker.gate[..];
             for chunk in activations.iter() {
-                for first in (0..chunk.tokens).step_by(FEED_FORWARD_TOKENS) {
-                    let tokens = first..(first + FEED_FORWARD_TOKENS).min(chunk.tokens);
-                    let (out, after) = rest.split_at_mut(tokens.len());
-                    worker.gate.resize(tokens.len() * PANEL, 0.0);
-                    worker.up.resize(tokens.len() * PANEL, 0.0);
-                    self.kernels
-                        .gemm(&worker.panel, chunk, tokens.clone(), &mut worker.gate);
-                    self.kernels
-                        .gemm(&worker.second_panel, chunk, tokens, &mut worker.up);
-                    self.kernels
-                        .gelu_multiply_quantise(&worker.gate, &worker.up, out);
-                    rest = after;
-                }
+                worker.up.resize(chunk.tokens * PANEL, 0.0);
+                let (packed, up) = (&worker.panel, &mut worker.up);
+                self.kernels
+                    .gemm(packed, chunk, 0..chunk.tokens, up, &mut ahead);
+                worker.stopwatch.lap(Phase::FfnInput);
+                let (gate_of_chunk, gate_after) = gate.split_at(up.len());
+                let (out_of_chunk, out_after) = out.split_at_mut(chunk.tokens);
+                self.kernels
+                    .gelu_multiply_quantise(gate_of_chunk, up, out_of_chunk);
+                worker.stopwatch.lap(Phase::Gelu);
+                (gate, out) = (gate_after, out_after);
             }
+            worker.asked = addresses(ahead.asked());
         });
     }
 
-    /// Packs one panel of 32 rows.
-    fn pack(self, matrix: &Matrix, panel: usize, rows: &mut Vec<u8>, packed: &mut Vec<Line>) {
-        packed.resize(self.kernels.panel_lines(matrix.columns), Line::ZERO);
-        let bytes = PANEL * matrix.row_bytes();
-        let data = &matrix.data(self.gguf)[panel * bytes..][..bytes];
+    /// The product of one packed panel, chunk after chunk.
+    fn multiply(
+        self,
+        packed: &[Line],
+        activations: Chunked<'_>,
+        mut out: &mut [f32],
+        ahead: &mut Ahead<'_>,
+    ) {
+        for chunk in activations.iter() {
+            let (out_of_chunk, after) = out.split_at_mut(chunk.tokens * PANEL);
+            self.kernels
+                .gemm(packed, chunk, 0..chunk.tokens, out_of_chunk, ahead);
+            out = after;
+        }
+    }
+
+    /// Packs one panel.
+    fn pack(self, panel: Panel<'_>, worker: &mut Worker, ahead: &mut Ahead<'_>) {
+        let (matrix, data) = (panel.matrix, panel.bytes(self.gguf));
         let row_bytes = matrix.columns / BLOCK * Q8_0_BYTES;
+        let rows = &mut worker.rows;
         let bytes = match matrix.kind {
-            MatrixType::Q8_0 => data,
+            MatrixType::Q8_0 => {
+                let expected = worker.asked.start == addresses(data).start;
+                let asked = if expected { worker.asked.len() } else { 0 };
+                stream(data.get(asked..).unwrap_or_default());
+                data
+            }
             MatrixType::F32 => quantise_rows(data, rows, |&b: &[u8; 4]| f32::from_le_bytes(b)),
             MatrixType::F16 => {
                 quantise_rows(data, rows, |&b: &[u8; 2]| f16::from_le_bytes(b).to_f32())
@@ -165,8 +210,68 @@ impl Source<'_> {
                 quantise_rows(data, rows, |&b: &[u8; 2]| bf16::from_le_bytes(b).to_f32())
             }
         };
-        self.kernels.pack_panel(Q8Rows { bytes, row_bytes }, packed);
+        let lines = self.kernels.panel_lines(matrix.columns);
+        worker.panel.resize(lines, Line::ZERO);
+        self.kernels
+            .pack_panel(Q8Rows { bytes, row_bytes }, &mut worker.panel, ahead);
     }
+
+    fn ahead<'a>(&'a self, panel: Option<Panel<'a>>) -> Ahead<'a> {
+        Ahead::new(panel.map_or(&[], |panel| panel.bytes(self.gguf)))
+    }
+}
+
+/// 32 rows of a matrix.
+#[derive(Clone, Copy)]
+struct Panel<'a> {
+    matrix: &'a Matrix,
+    index: usize,
+}
+
+impl<'a> Panel<'a> {
+    /// Panel `index` of matrices that lie one below the other.
+    fn of(matrices: &[&'a Matrix], mut index: usize) -> Option<Self> {
+        for &matrix in matrices {
+            let panels = matrix.rows / PANEL;
+            if index < panels {
+                return Some(Panel { matrix, index });
+            }
+            index -= panels;
+        }
+        None
+    }
+
+    /// What a thread packs after panel `index`: the next one of its share, or the first of its share of the product that
+    /// follows.
+    fn after(
+        index: usize,
+        matrices: &[&'a Matrix],
+        following: &[&'a Matrix],
+        threads: usize,
+    ) -> Option<Self> {
+        let panels = |matrices: &[&Matrix]| {
+            let rows: usize = matrices.iter().map(|matrix| matrix.rows).sum();
+            rows / PANEL
+        };
+        let last_of = |thread: &usize| share(panels(matrices), threads, *thread).end == index + 1;
+        match (0..threads).find(last_of) {
+            None => Panel::of(matrices, index + 1),
+            Some(thread) => {
+                let first = share(panels(following), threads, thread).start;
+                Panel::of(following, first)
+            }
+        }
+    }
+
+    fn bytes(self, gguf: &'a Gguf) -> &'a [u8] {
+        let bytes = PANEL * self.matrix.row_bytes();
+        &self.matrix.data(gguf)[self.index * bytes..][..bytes]
+    }
+}
+
+fn addresses(bytes: &[u8]) -> Range<usize> {
+    let start = bytes.as_ptr().addr();
+    start..start + bytes.len()
 }
 
 /// Rows of floats as Q8_0, by the rule of ggml: the scale is the largest magnitude / 127 as f16, rounding is half away from

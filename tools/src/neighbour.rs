@@ -102,7 +102,10 @@ fn beside<T>(cpu: CoreId, body: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             core_affinity::set_for_current(cpu);
-            while !done.load(Relaxed) {}
+            let mut work = 1_u64;
+            while !done.load(Relaxed) {
+                work = std::hint::black_box(work).rotate_left(1);
+            }
         });
         let result = body();
         done.store(true, Relaxed);

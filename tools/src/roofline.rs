@@ -1,19 +1,16 @@
-//! How close the forward pass comes to what the machine allows, at every length of text.
-//!
-//! The limit of a forward pass is the greater of two times: that of reading the layers' weights once at the measured
-//! bandwidth, and that of all multiply-adds at the measured INT8 peak. Everything else, from norms to waiting, counts
-//! as loss.
+//! How close the forward pass comes to what the machine allows, at every length of text; the limit is that of
+//! [`lanewise::limits`].
 
 use std::fmt;
-use std::hint::black_box;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanewise::model::{Config, Layer, Model};
-use lanewise::runtime::{Runtime, pool::Pool};
-use lanewise::{Embedder, Isa, Result, find_model};
-use lanewise_kernels::peak;
+use lanewise::limits::Limits;
+use lanewise::model::Model;
+use lanewise::runtime::Runtime;
+use lanewise::runtime::phases::Phase;
+use lanewise::{Embedder, Result, find_model};
 use serde::Serialize;
 
 use crate::texts::{LENGTHS, text, texts};
@@ -39,6 +36,9 @@ pub struct Options {
     /// Leave the two batches of many texts out
     #[arg(long)]
     pub no_batches: bool,
+    /// Say where the time goes, from as many runs again with the clock read in every task
+    #[arg(long)]
+    pub phases: bool,
 }
 
 /// What was measured.
@@ -69,6 +69,16 @@ struct Case {
     tokens_per_s: f64,
     limit_ms: f64,
     fraction: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    phases: Vec<PhaseTime>,
+}
+
+/// What one phase takes of a forward pass.
+#[derive(Debug, Serialize)]
+struct PhaseTime {
+    phase: &'static str,
+    /// By thread, the mean of the runs.
+    ms: Vec<f64>,
 }
 
 /// Measures the machine, then the forward pass.
@@ -84,9 +94,14 @@ pub fn measure(options: &Options) -> Result<Report> {
         builder = builder.threads(threads);
     }
     let mut runtime = Runtime::new(model.clone(), &builder.settings()?)?;
-    let layers = &model.weights().layers;
-    let weight_bytes = matrices(layers).map(|matrix| matrix.range.len()).sum();
-    let machine = Machine::measure(&runtime, weight_bytes)?;
+    let limits = Limits::measure(&model, &runtime)?;
+    let machine = Machine {
+        isa: runtime.isa().name(),
+        threads: runtime.threads().cpus.len(),
+        weight_bytes: limits.weight_bytes,
+        bandwidth_gb_per_s: limits.bytes_per_s / 1e9,
+        peak_gmac_per_s: limits.multiply_adds_per_s / 1e9,
+    };
 
     let vocabulary = model.config().vocabulary;
     let mut time = |texts: &[Vec<u32>]| -> Result<Case> {
@@ -96,8 +111,13 @@ pub fn measure(options: &Options) -> Result<Report> {
         } else {
             options.runs.min(3)
         };
-        let median = median_time(&mut runtime, model.config().hidden, texts, runs)?;
-        Ok(machine.case(&model, texts, median))
+        let hidden = model.config().hidden;
+        let median = median_time(&mut runtime, hidden, texts, runs)?;
+        let mut case = Case::new(&limits, &model, texts, median);
+        if options.phases {
+            case.phases = phase_times(&mut runtime, hidden, texts, runs)?;
+        }
+        Ok(case)
     };
     let lengths = options
         .lengths
@@ -119,98 +139,20 @@ pub fn measure(options: &Options) -> Result<Report> {
     })
 }
 
-impl Machine {
-    fn measure(runtime: &Runtime, weight_bytes: usize) -> Result<Self> {
-        let isa = runtime.isa();
-        let mut pool = Pool::new(runtime.threads())?;
-        let threads = pool.threads();
-        // Ones and not zeros: untouched zeros would all be one page.
-        let region = vec![1u64; weight_bytes / size_of::<u64>()];
-        let share = region.len().div_ceil(threads).max(1);
-        let reading = shortest(30, || {
-            pool.for_each(threads, |task, _| {
-                let part = region.chunks(share).nth(task).unwrap_or_default();
-                black_box(peak::read(isa, part));
-            });
-        });
-        let iterations = iterations_for(isa, Duration::from_millis(10));
-        let multiplying = shortest(20, || {
-            pool.for_each(threads, |_, _| {
-                peak::int8_peak(isa, iterations);
-            });
-        });
-        let multiply_adds = peak::int8_peak(isa, 1) * iterations * threads as u64;
-        Ok(Machine {
-            isa: isa.name(),
-            threads,
-            weight_bytes,
-            bandwidth_gb_per_s: size_of_val(&region[..]) as f64 / reading.as_secs_f64() / 1e9,
-            peak_gmac_per_s: multiply_adds as f64 / multiplying.as_secs_f64() / 1e9,
-        })
-    }
-
-    fn case(&self, model: &Model, texts: &[Vec<u32>], median: Duration) -> Case {
+impl Case {
+    fn new(limits: &Limits, model: &Model, texts: &[Vec<u32>], median: Duration) -> Self {
         let tokens: usize = texts.iter().map(Vec::len).sum();
-        let of_layers = matrices(&model.weights().layers)
-            .map(|matrix| matrix.rows as u64 * matrix.columns as u64)
-            .sum::<u64>()
-            * tokens as u64;
-        let of_attention = texts
-            .iter()
-            .map(|text| attention_multiply_adds(model.config(), text.len()));
-        let multiply_adds = of_layers + of_attention.sum::<u64>();
-        let reading_ms = self.weight_bytes as f64 / self.bandwidth_gb_per_s / 1e6;
-        let multiplying_ms = multiply_adds as f64 / self.peak_gmac_per_s / 1e6;
-        let limit_ms = reading_ms.max(multiplying_ms);
-        let median_ms = median.as_secs_f64() * 1e3;
+        let limit = limits.forward_pass(model, texts.iter().map(Vec::len));
         Case {
             texts: texts.len(),
             tokens,
-            median_ms,
+            median_ms: median.as_secs_f64() * 1e3,
             tokens_per_s: tokens as f64 / median.as_secs_f64(),
-            limit_ms,
-            fraction: limit_ms / median_ms,
+            limit_ms: limit.as_secs_f64() * 1e3,
+            fraction: limit.as_secs_f64() / median.as_secs_f64(),
+            phases: Vec::new(),
         }
     }
-}
-
-fn matrices(layers: &[Layer]) -> impl Iterator<Item = &lanewise::model::Matrix> {
-    layers.iter().flat_map(Layer::matrices)
-}
-
-/// Multiply-adds of attention over one text: queries by keys and weights by values, for each pair of positions that see
-/// each other.
-fn attention_multiply_adds(config: &Config, tokens: usize) -> u64 {
-    let n = tokens as u64;
-    // Of the n² pairs, the band |i - j| <= w leaves two triangles of side n - 1 - w out.
-    let outside = n.saturating_sub(1 + config.sliding_window as u64 / 2);
-    let local = n * n - outside * (outside + 1);
-    let global_layers = (config.layers / config.sliding_window_pattern) as u64;
-    let pairs = global_layers * n * n + (config.layers as u64 - global_layers) * local;
-    pairs * config.heads as u64 * (config.head_dim + config.value_dim) as u64
-}
-
-/// Iterations of [`peak::int8_peak`] that take about `time` on one thread.
-fn iterations_for(isa: Isa, time: Duration) -> u64 {
-    let mut iterations = 1000;
-    loop {
-        let start = Instant::now();
-        peak::int8_peak(isa, iterations);
-        if start.elapsed() >= time {
-            return iterations;
-        }
-        iterations *= 2;
-    }
-}
-
-/// A limit is what the machine can do, so the shortest of several runs counts.
-fn shortest(runs: u32, mut body: impl FnMut()) -> Duration {
-    let timed = (0..runs).map(|_| {
-        let start = Instant::now();
-        body();
-        start.elapsed()
-    });
-    timed.min().unwrap_or_default()
 }
 
 /// The median time of a forward pass over `texts`, after one that grows the scratch.
@@ -231,6 +173,36 @@ fn median_time(
     }
     times.sort();
     Ok(times[times.len() / 2])
+}
+
+/// Where the time of a forward pass goes, on each thread.
+fn phase_times(
+    runtime: &mut Runtime,
+    hidden: usize,
+    texts: &[Vec<u32>],
+    runs: u32,
+) -> Result<Vec<PhaseTime>> {
+    let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    let mut vectors = vec![0.0; texts.len() * hidden];
+    let mut phases: Vec<PhaseTime> = Phase::ALL
+        .iter()
+        .map(|phase| PhaseTime {
+            phase: phase.name(),
+            ms: vec![0.0; runtime.threads().cpus.len()],
+        })
+        .collect();
+    for _ in 0..runs {
+        for (thread, times) in runtime
+            .embed_timed(&texts, &mut vectors)?
+            .iter()
+            .enumerate()
+        {
+            for (phase, time) in phases.iter_mut().zip(times) {
+                phase.ms[thread] += time.as_secs_f64() * 1e3 / f64::from(runs);
+            }
+        }
+    }
+    Ok(phases)
 }
 
 /// A table for people.
@@ -262,53 +234,29 @@ impl fmt::Display for Report {
                 case.fraction
             )?;
         }
-        Ok(())
+        self.write_phases(f)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pairs_in_the_band_are_counted_exactly() {
-        for (tokens, window) in [(1, 8), (5, 8), (6, 8), (40, 8), (7, 0)] {
-            let half = window / 2;
-            let config = Config {
-                layers: 3,
-                sliding_window: window,
-                sliding_window_pattern: 3,
-                ..tiny()
-            };
-            let pairs = |reach: usize| {
-                let all = (0..tokens).flat_map(|i| (0..tokens).map(move |j| usize::abs_diff(i, j)));
-                all.filter(|&distance| distance <= reach).count() as u64
-            };
-            let expected = (2 * pairs(half) + pairs(tokens)) * 3 * 2 * 32;
-            assert_eq!(
-                attention_multiply_adds(&config, tokens),
-                expected,
-                "{tokens} tokens"
-            );
+impl Report {
+    /// A row a phase, a column a case: milliseconds, the mean of the threads.
+    fn write_phases(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cases: Vec<&Case> = self.lengths.iter().chain(&self.batches).collect();
+        let phases = cases.first().map_or(&[][..], |case| &case.phases);
+        if phases.is_empty() {
+            return Ok(());
         }
-    }
-
-    fn tiny() -> Config {
-        Config {
-            layers: 0,
-            hidden: 64,
-            feed_forward: 96,
-            heads: 3,
-            kv_heads: 1,
-            head_dim: 32,
-            value_dim: 32,
-            context: 64,
-            rms_norm_eps: 1e-6,
-            sliding_window: 0,
-            sliding_window_pattern: 1,
-            rope_base_global: 1e6,
-            rope_base_local: 1e4,
-            vocabulary: 300,
+        write!(f, "\nms a thread, tokens:")?;
+        for case in &cases {
+            write!(f, " {:8}", case.tokens)?;
         }
+        for (index, phase) in phases.iter().enumerate() {
+            write!(f, "\n{:19}", phase.phase)?;
+            for case in &cases {
+                let ms = &case.phases[index].ms;
+                write!(f, " {:8.3}", ms.iter().sum::<f64>() / ms.len() as f64)?;
+            }
+        }
+        writeln!(f)
     }
 }

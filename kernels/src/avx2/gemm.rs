@@ -3,6 +3,7 @@
 //! `vpmaddubsw` would saturate at 128 × 127 × 2, so weights are widened to 16 bits while packing and activations a tile at
 //! a time: `vpmaddwd` on those is exact for every byte.
 
+use crate::ahead::Ahead;
 use crate::layout::{ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES};
 use crate::rows::f16_to_f32;
 use std::arch::x86_64::*;
@@ -20,10 +21,17 @@ const TILE: usize = 2;
 ///
 /// As for the scalar one; AVX2.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn pack_panel(rows: *const u8, row_bytes: usize, blocks: usize, panel: *mut Line) {
+pub unsafe fn pack_panel(
+    rows: *const u8,
+    row_bytes: usize,
+    blocks: usize,
+    panel: *mut Line,
+    ahead: &mut Ahead<'_>,
+) {
     // SAFETY: reads 34 bytes of each row a block and writes 34 lines, as the caller vouches for.
     unsafe {
         for block in 0..blocks {
+            ahead.step();
             let to = panel.add(block * PANEL_LINES).cast::<i32>();
             let scales = to.add(16 * PANEL).cast::<f32>();
             for row in 0..PANEL {
@@ -58,6 +66,7 @@ pub unsafe fn gemm<const TERMS: usize>(
     stride: usize,
     tokens: usize,
     out: *mut f32,
+    ahead: &mut Ahead<'_>,
 ) {
     for token in (0..tokens).step_by(TILE) {
         // SAFETY: tokens `token..token + size` lie inside what the caller vouches for.
@@ -65,8 +74,8 @@ pub unsafe fn gemm<const TERMS: usize>(
             let activations = activations.add(token * TERMS);
             let out = out.add(token * PANEL);
             match tokens - token {
-                1 => tile::<1, TERMS>(panel, blocks, activations, stride, out),
-                _ => tile::<TILE, TERMS>(panel, blocks, activations, stride, out),
+                1 => tile::<1, TERMS>(panel, blocks, activations, stride, out, ahead),
+                _ => tile::<TILE, TERMS>(panel, blocks, activations, stride, out, ahead),
             }
         }
     }
@@ -80,6 +89,7 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
     activations: *const ActivationBlock,
     stride: usize,
     out: *mut f32,
+    ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the offsets stay inside what the caller of `gemm` vouches for.
     unsafe {
@@ -89,6 +99,7 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
             let block_of_tokens = activations.wrapping_add(block * stride);
             let mut products = [[_mm256_setzero_si256(); 4]; TOKENS];
             for term in 0..TERMS {
+                ahead.step();
                 let mut words = [[0i32; BLOCK / 2]; TOKENS];
                 for (token, words) in words.iter_mut().enumerate() {
                     let values = (&raw const (*block_of_tokens.add(token * TERMS + term)).values)

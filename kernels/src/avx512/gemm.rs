@@ -4,6 +4,7 @@
 //! makes them the unsigned operand; the activation's `correction` starts each sum and takes the 128 back, so the loop
 //! itself has no instruction for it.
 
+use crate::ahead::Ahead;
 use crate::layout::{ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES};
 use std::arch::x86_64::*;
 
@@ -19,23 +20,21 @@ const TILE: usize = 6;
 ///
 /// # Safety
 ///
-/// As for the scalar one; AVX-512 F, BW and F16C. The panel after this one is prefetched, which touches no memory
-/// that is not there.
+/// As for the scalar one; AVX-512 F, BW and F16C.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")]
-pub unsafe fn pack_panel(rows: *const u8, row_bytes: usize, blocks: usize, panel: *mut Line) {
+pub unsafe fn pack_panel(
+    rows: *const u8,
+    row_bytes: usize,
+    blocks: usize,
+    panel: *mut Line,
+    ahead: &mut Ahead<'_>,
+) {
     // SAFETY: reads 34 bytes of each row a block and writes 18 lines, as the caller vouches for.
     unsafe {
-        let panel_bytes = PANEL * Q8_0_BYTES;
-        let next = rows.wrapping_add(PANEL * row_bytes);
         for block in 0..blocks {
+            ahead.step();
             let from = rows.add(block * Q8_0_BYTES);
             let to = panel.add(block * PANEL_LINES);
-            // The rows of the next panel follow in the file: ask for as many bytes as this step uses.
-            for line in 0..panel_bytes.div_ceil(64) {
-                _mm_prefetch::<_MM_HINT_T1>(
-                    next.wrapping_add(block * panel_bytes + line * 64).cast(),
-                );
-            }
             for half in 0..2 {
                 transpose_16_rows(
                     from.add(half * 16 * row_bytes + 2),
@@ -111,6 +110,7 @@ pub unsafe fn gemm<const TERMS: usize>(
     stride: usize,
     tokens: usize,
     out: *mut f32,
+    ahead: &mut Ahead<'_>,
 ) {
     let mut token = 0;
     // Tiles as even as they come: 8 tokens go as 4 + 4, since a tile of 2 waits for the latency of its sums.
@@ -122,12 +122,12 @@ pub unsafe fn gemm<const TERMS: usize>(
             let activations = activations.add(token * TERMS);
             let out = out.add(token * PANEL);
             match size {
-                1 => tile::<1, TERMS>(panel, blocks, activations, stride, out),
-                2 => tile::<2, TERMS>(panel, blocks, activations, stride, out),
-                3 => tile::<3, TERMS>(panel, blocks, activations, stride, out),
-                4 => tile::<4, TERMS>(panel, blocks, activations, stride, out),
-                5 => tile::<5, TERMS>(panel, blocks, activations, stride, out),
-                _ => tile::<6, TERMS>(panel, blocks, activations, stride, out),
+                1 => tile::<1, TERMS>(panel, blocks, activations, stride, out, ahead),
+                2 => tile::<2, TERMS>(panel, blocks, activations, stride, out, ahead),
+                3 => tile::<3, TERMS>(panel, blocks, activations, stride, out, ahead),
+                4 => tile::<4, TERMS>(panel, blocks, activations, stride, out, ahead),
+                5 => tile::<5, TERMS>(panel, blocks, activations, stride, out, ahead),
+                _ => tile::<6, TERMS>(panel, blocks, activations, stride, out, ahead),
             }
         }
         token += size;
@@ -142,6 +142,7 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
     activations: *const ActivationBlock,
     stride: usize,
     out: *mut f32,
+    ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the offsets stay inside what the caller of `gemm` vouches for; lines are aligned.
     unsafe {
@@ -151,6 +152,7 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
         for _ in 0..blocks {
             let mut products = [[_mm512_setzero_si512(); 2]; TOKENS];
             for term in 0..TERMS {
+                ahead.step();
                 for (token, product) in products.iter_mut().enumerate() {
                     let block = block_of_tokens.add(token * TERMS + term);
                     let correction = _mm512_set1_epi32((*block).correction);

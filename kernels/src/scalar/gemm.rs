@@ -1,5 +1,6 @@
 //! The matrix product, as the specification states it.
 
+use crate::ahead::Ahead;
 use crate::layout::{ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES};
 use crate::rows::f16_to_f32;
 
@@ -11,7 +12,13 @@ pub const PANEL_LINES: usize = 18;
 /// # Safety
 ///
 /// `rows` holds 32 rows of `row_bytes` bytes, each at least `blocks` Q8_0 blocks; `panel` `blocks * PANEL_LINES` lines.
-pub unsafe fn pack_panel(rows: *const u8, row_bytes: usize, blocks: usize, panel: *mut Line) {
+pub unsafe fn pack_panel(
+    rows: *const u8,
+    row_bytes: usize,
+    blocks: usize,
+    panel: *mut Line,
+    _ahead: &mut Ahead<'_>,
+) {
     // SAFETY: the offsets stay inside what the caller vouches for.
     unsafe {
         for block in 0..blocks {
@@ -41,6 +48,7 @@ pub unsafe fn gemm<const TERMS: usize>(
     stride: usize,
     tokens: usize,
     out: *mut f32,
+    _ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the offsets stay inside what the caller vouches for.
     unsafe {

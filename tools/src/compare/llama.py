@@ -1,27 +1,18 @@
-"""Runs llama.cpp as one engine of `compare`: a job in JSON on standard input, its answer on standard output.
-
-The one argument is the flash attention setting, 0 or 1.
-"""
+# llama.cpp as an engine; its argument is the flash attention setting, 0 or 1.
 import ctypes
-import json
 import sys
-import time
 
 import llama_cpp.llama_cpp as llama
 import numpy
 
 LONGEST = 2048
+MOST_TEXTS = 64
 
 
-def peak_mb():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024 / 1e6
-
-
-def main():
-    job = json.load(sys.stdin)
-    silent = llama.llama_log_callback(lambda level, text, data: None)
-    llama.llama_log_set(silent, ctypes.c_void_p(0))
+def start(job, flash):
+    # A callback that nothing refers to would be freed while llama.cpp still calls it.
+    start.silent = llama.llama_log_callback(lambda level, text, data: None)
+    llama.llama_log_set(start.silent, ctypes.c_void_p(0))
     llama.llama_backend_init()
     model = llama.llama_model_load_from_file(job["model"].encode(), llama.llama_model_default_params())
     if not model:
@@ -29,34 +20,34 @@ def main():
     parameters = llama.llama_context_default_params()
     # A bidirectional text has to fit into one batch.
     parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = LONGEST
+    parameters.n_seq_max, parameters.kv_unified = MOST_TEXTS, True
     parameters.n_threads = parameters.n_threads_batch = job["threads"]
     parameters.embeddings = True
-    parameters.flash_attn_type = int(sys.argv[1])
+    parameters.flash_attn_type = int(flash)
     context = llama.llama_init_from_model(model, parameters)
     if not context:
         sys.exit("llama.cpp cannot make a context")
     size = llama.llama_model_n_embd(model)
     batch = llama.llama_batch_init(LONGEST, 0, 1)
 
-    def embed(ids):
-        for i, token in enumerate(ids):
-            batch.token[i], batch.pos[i], batch.n_seq_id[i] = token, i, 1
-            batch.seq_id[i][0], batch.logits[i] = 0, 1
-        batch.n_tokens = len(ids)
+    def decode(texts):
+        batch.n_tokens = 0
+        for text, ids in enumerate(texts):
+            for position, token in enumerate(ids):
+                i = batch.n_tokens
+                batch.token[i], batch.pos[i], batch.n_seq_id[i] = token, position, 1
+                batch.seq_id[i][0], batch.logits[i] = text, 1
+                batch.n_tokens = i + 1
         if llama.llama_decode(context, batch) != 0:
-            sys.exit(f"llama.cpp fails on a text of {len(ids)} tokens")
-        return numpy.ctypeslib.as_array(llama.llama_get_embeddings_seq(context, 0), (size,)).tolist()
+            sys.exit(f"llama.cpp fails on texts of {[len(ids) for ids in texts]} tokens")
+        vectors = [llama.llama_get_embeddings_seq(context, text) for text in range(len(texts))]
+        return [numpy.ctypeslib.as_array(vector, (size,)).copy() for vector in vectors]
 
-    def times(ids):
-        embed(ids)
-        for _ in range(job["runs"]):
-            start = time.perf_counter()
-            embed(ids)
-            yield (time.perf_counter() - start) * 1e3
+    def embed(texts):
+        # One text a call: attention over several in one batch is computed for every pair of their tokens, which costs
+        # more than it saves (measured: PACK).
+        return [vector for ids in texts for vector in decode([ids])]
 
-    answer = {"times_ms": [list(times(ids)) for ids in job["timed"]], "peak_mb": peak_mb()}
-    answer["vectors"] = [embed(ids) for ids in job["embedded"]]
-    json.dump(answer, sys.stdout)
+    return embed
 
 
-main()

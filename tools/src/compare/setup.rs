@@ -2,10 +2,11 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-const PACKAGES: [&str; 2] = ["llama-cpp-python==0.3.36", "numpy"];
+/// Pinned, so that figures can be compared from machine to machine.
+const PACKAGES: [&str; 2] = ["llama-cpp-python==0.3.36", "numpy==2.4.6"];
 
 /// The environment's Python, which takes some minutes to set up the first time.
 ///
@@ -26,26 +27,30 @@ pub fn python() -> Result<PathBuf, String> {
     if fs::read_to_string(&ready).is_ok_and(|packages| packages == PACKAGES.join(" ")) {
         return Ok(python);
     }
-    if !(found("cmake") && found("c++")) {
-        step(Path::new("apt-get"), &["update", "-q"])?;
-        step(
-            Path::new("apt-get"),
-            &["install", "-y", "-q", "cmake", "g++"],
-        )?;
+    // pip brings cmake and ninja itself where they are missing.
+    if !(found("c++") && found("python3")) {
+        step(Command::new("apt-get").args(["update", "-q"]))
+            .and_then(|()| {
+                let install = ["install", "-y", "-q", "g++", "python3-venv"];
+                step(Command::new("apt-get").args(install))
+            })
+            .map_err(|error| {
+                let packages = PACKAGES.join(" and ");
+                format!("{error}; install a C++ compiler and Python 3, or name with --python one that has {packages}")
+            })?;
     }
-    step(
-        Path::new("python3"),
-        &["-m", "venv", &folder.to_string_lossy()],
-    )?;
-    eprintln!("building llama.cpp takes some minutes, once");
-    let install = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ];
-    step(&python, &[&install[..], &PACKAGES[..]].concat())?;
+    eprintln!("compare: building llama.cpp for this machine takes some minutes, once");
+    let folder = folder.to_string_lossy();
+    step(Command::new("python3").args(["-m", "venv", "--clear", &folder]))?;
+    let mut install = Command::new(&python);
+    install
+        .args(["-m", "pip", "install", "--quiet"])
+        .arg("--disable-pip-version-check")
+        .args(PACKAGES)
+        // All instructions that this CPU has.
+        .env("CMAKE_ARGS", "-DGGML_NATIVE=ON");
+    step(&mut install)?;
+    step(Command::new(&python).args(["-c", "import llama_cpp, numpy"]))?;
     fs::write(&ready, PACKAGES.join(" "))
         .map_err(|error| format!("{}: {error}", ready.display()))?;
     Ok(python)
@@ -61,16 +66,11 @@ fn found(program: &str) -> bool {
 }
 
 /// Says what is run and runs it; standard output is kept for results.
-fn step(program: &Path, arguments: &[&str]) -> Result<(), String> {
-    let shown = format!("{} {}", program.display(), arguments.join(" "));
-    eprintln!("compare: {shown}");
-    let status = Command::new(program)
-        .args(arguments)
-        .stdout(Stdio::null())
-        .status();
-    match status {
+fn step(command: &mut Command) -> Result<(), String> {
+    eprintln!("compare: {command:?}");
+    match command.stdout(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("`{shown}` ended with {status}")),
-        Err(error) => Err(format!("cannot run `{shown}`: {error}")),
+        Ok(status) => Err(format!("{command:?} ended with {status}")),
+        Err(error) => Err(format!("cannot run {command:?}: {error}")),
     }
 }

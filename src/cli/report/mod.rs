@@ -1,0 +1,147 @@
+//! `lanewise report`: the three measurements that the project set out from, on this machine.
+
+mod accuracy;
+mod forward;
+mod go_engine;
+mod lengths;
+mod machine;
+mod memory;
+mod svg;
+mod text;
+mod vectors;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use lanewise::model::Model;
+use lanewise::runtime::Runtime;
+use lanewise::tokenizer::Tokenizer;
+use serde::Serialize;
+
+use self::accuracy::{Accuracy, ToVectors};
+use self::forward::Forward;
+use self::go_engine::GoEngine;
+use self::lengths::Lengths;
+use self::machine::Machine;
+use self::memory::{Memory, Snapshot};
+use super::Outcome;
+use super::failure::{self, Failure};
+use super::options::{ModelOptions, RunOptions};
+
+/// "Hello world" between `<bos>` and `<eos>`: the text of the published figures.
+const HELLO_WORLD: [u32; 4] = [2, 9259, 1902, 1];
+
+/// Measure this machine: time of the forward pass, memory, and accuracy of INT8
+///
+/// Measures the ids 2 9259 1902 1, "Hello world" as the model reads it, and prints beside each
+/// figure that of the Go engine which Lanewise replaces. Run it on a machine that does nothing else.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Draw the time against the length of text, with the machine's limit, into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Also compare with float32 vectors: JSON Lines of text, prompt (or none) and embedding; or
+    /// without embedding, and a .npy file of the same name beside it
+    #[arg(long, value_name = "FILE")]
+    vectors: Option<PathBuf>,
+    /// Timed forward passes
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: u32,
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    run: RunOptions,
+}
+
+/// Everything shown, under the names of the JSON object.
+#[derive(Serialize)]
+struct Report {
+    forward_int8: Forward,
+    memory_usage: Option<Memory>,
+    int8_accuracy: Accuracy,
+    machine: Machine,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lengths: Option<Lengths>,
+    go_engine: GoEngine,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let path = arguments.model.path()?;
+    let mut settings = arguments.run.builder().settings()?;
+    // Read before anything is loaded, and reported when a file cannot be used before minutes are spent.
+    let given = arguments
+        .vectors
+        .as_deref()
+        .map(vectors::read)
+        .transpose()?;
+
+    let mut snapshots = vec![Snapshot::take()];
+    let model = Arc::new(Model::open(&path)?);
+    snapshots.push(Snapshot::take());
+    let tokenizer = Tokenizer::from_gguf(Arc::clone(model.gguf()))?;
+    snapshots.push(Snapshot::take());
+    // Vectors without the heads are in another space, but both paths are in the same.
+    settings.dense_heads = model.has_dense_heads();
+    let mut runtime = Runtime::new(Arc::clone(&model), &settings)?;
+    snapshots.push(Snapshot::take());
+    let ids = ids_of(&model);
+    let mut vector = vec![0.0; model.config().hidden];
+    runtime.embed(&[&ids], &mut vector)?;
+    snapshots.push(Snapshot::take());
+    let memory_usage = Memory::new(&snapshots, &model);
+
+    let forward_int8 = Forward::measure(&mut runtime, &ids, &mut vector, arguments.count)?;
+    let mut int8_accuracy = Accuracy::measure(&model, &ids, &vector)?;
+    if let Some(given) = &given {
+        let compared = ToVectors::measure(&mut runtime, &model, &tokenizer, given)?;
+        int8_accuracy.to_float32_vectors = Some(compared);
+    }
+    let lengths = match &arguments.svg {
+        Some(_) => Some(Lengths::measure(&model, &mut runtime)?),
+        None => None,
+    };
+    let report = Report {
+        forward_int8,
+        memory_usage,
+        int8_accuracy,
+        machine: Machine::new(&model, &runtime),
+        lengths,
+        go_engine: go_engine::PUBLISHED,
+    };
+    if let (Some(path), Some(lengths)) = (&arguments.svg, &report.lengths) {
+        let drawing = svg::draw(lengths, &report.machine);
+        fs::write(path, drawing).map_err(|error| Failure::Stopped {
+            code: failure::PARTIAL,
+            message: format!("{}: cannot write: {error}", path.display()),
+        })?;
+    }
+    report.print(arguments.json).map_err(Failure::output)?;
+    report.int8_accuracy.check()?;
+    Ok(Outcome::Complete)
+}
+
+impl Report {
+    fn print(&self, json: bool) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if json {
+            serde_json::to_writer_pretty(&mut out, self)?;
+            writeln!(out)?;
+        } else {
+            write!(out, "{self}")?;
+        }
+        out.flush()
+    }
+}
+
+/// The ids of the published figures; in a test's model of a smaller vocabulary, some that it has.
+fn ids_of(model: &Model) -> Vec<u32> {
+    let vocabulary = model.config().vocabulary as u32;
+    HELLO_WORLD.iter().map(|id| id % vocabulary).collect()
+}

@@ -1,0 +1,100 @@
+//! A forward pass allocates nothing once its scratch has grown: counted over the whole process, all threads included.
+//!
+//! What is measured is [`Runtime::embed`], from ids to vectors in the caller's buffer. Around it `Embedder` allocates a
+//! text's ids and, for a prompt, the prompted text; `Embedder::embed_encoded` one list of references a call.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use lanewise::model::Model;
+use lanewise::runtime::{Runtime, Settings};
+use lanewise_tools::texts::{text, texts};
+use lanewise_tools::tiny_model;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator with a count.
+struct Counting;
+
+// SAFETY: every call is handed on unchanged to the system's allocator, which keeps the contract; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// One test, so that no other allocates meanwhile.
+#[test]
+fn a_forward_pass_after_the_first_allocates_nothing() {
+    let tiny = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("allocations-{}.gguf", std::process::id()));
+    tiny_model::write(&tiny, &tiny_model::Options::default()).unwrap();
+    for threads in [1, 2, 5] {
+        check(&tiny, threads);
+    }
+    if let Some(real) = support::real_model(support::Model::Q8_0) {
+        check(&real, 2);
+    }
+}
+
+fn check(path: &Path, threads: usize) {
+    let model = Arc::new(Model::open(path).unwrap());
+    let config = model.config().clone();
+    let settings = Settings {
+        threads: Some(threads),
+        ..Settings::default()
+    };
+    let mut runtime = Runtime::new(model, &settings).unwrap();
+    let longest = config.context.min(600);
+    // The second batch has more texts, the third longer ones: the first pass over all grows every buffer.
+    let batches = [
+        vec![text(4, config.vocabulary, 0)],
+        texts(20, 2, 40, config.vocabulary),
+        vec![text(longest, config.vocabulary, 1)],
+        texts(5, 2, longest, config.vocabulary),
+    ];
+    let mut vectors = vec![0.0; 20 * config.hidden];
+    let mut counts = Vec::new();
+    for pass in 0..3 {
+        for batch in &batches {
+            let ids: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
+            let out = &mut vectors[..ids.len() * config.hidden];
+            let before = ALLOCATIONS.load(Relaxed);
+            runtime.embed(&ids, out).unwrap();
+            let count = ALLOCATIONS.load(Relaxed) - before;
+            if pass > 0 {
+                counts.push(count);
+            }
+        }
+    }
+    assert!(
+        counts.iter().all(|&count| count == 0),
+        "{threads} threads: {counts:?} allocations in the passes after the first"
+    );
+}

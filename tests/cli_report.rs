@@ -1,0 +1,125 @@
+//! `lanewise report`, on the tiny model.
+
+mod cli_support;
+
+use cli_support::{TINY, run, scratch};
+use serde_json::Value;
+
+fn json(arguments: &[&str]) -> Value {
+    let run = run(&[&["report", "--json", "--count", "3"], arguments].concat());
+    assert_eq!(run.code, 0, "{}", run.err);
+    serde_json::from_str(&run.out).unwrap()
+}
+
+#[test]
+fn the_three_measurements_come_in_their_order_with_the_go_figures_beside() {
+    let run = run(&["report", "--count", "3"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let mut rest = run.out.as_str();
+    for part in [
+        "Forward INT8, ids 2 ",
+        "ns/op (median of 3 passes)",
+        "42,440,100 ns/op on a 12-core Ryzen 9 7900",
+        "Memory usage",
+        "412.86 MB",
+        "INT8 accuracy",
+        "cosine 1.000000, largest difference 0",
+        "CPU",
+        "instruction set",
+        "threads",
+        TINY.to_str().unwrap(),
+        concat!("Lanewise ", env!("CARGO_PKG_VERSION")),
+        "rustc",
+    ] {
+        let Some((_, after)) = rest.split_once(part) else {
+            panic!("no {part:?} in its place in {}", run.out);
+        };
+        rest = after;
+    }
+}
+
+#[test]
+fn the_two_paths_are_close_but_not_the_same() {
+    let report = json(&[]);
+    let accuracy = &report["int8_accuracy"];
+    assert_eq!(accuracy["different_paths"], true);
+    assert!(accuracy["largest_difference"].as_f64().unwrap() > 0.0);
+    assert!(accuracy["cosine"].as_f64().unwrap() > 0.98);
+    for path in ["first_int8", "first_f32"] {
+        assert_eq!(accuracy[path].as_array().unwrap().len(), 10);
+    }
+    assert_eq!(report["forward_int8"]["count"], 3);
+}
+
+#[test]
+fn memory_is_the_sum_of_its_parts() {
+    let report = json(&[]);
+    let memory = &report["memory_usage"];
+    if memory.is_null() {
+        println!("SKIPPED: this system does not tell the memory of a process");
+        return;
+    }
+    let bytes = |value: &Value| value.as_u64().unwrap();
+    for moment in ["before_loading", "after_loading", "after_forward_pass"] {
+        let at = &memory[moment];
+        let sum = bytes(&at["private"]) + bytes(&at["file_mapped"]);
+        assert_eq!(bytes(&at["resident"]), sum, "{moment}");
+    }
+    if memory["file_parts"].is_null() {
+        println!("SKIPPED: this system does not tell which pages are resident");
+        return;
+    }
+    let mut size = 0;
+    for part in ["layers", "embedding_table", "dense_heads", "rest"] {
+        let part = &memory["file_parts"][part];
+        assert!(bytes(&part["resident"]) <= bytes(&part["size"]));
+        size += bytes(&part["size"]);
+    }
+    assert_eq!(size, bytes(&report["machine"]["file_bytes"]));
+}
+
+#[test]
+fn given_vectors_are_compared_and_bad_ones_refused() {
+    let embedded = run(&["embed", "--format", "jsonl", "a b"]);
+    let row: Value = serde_json::from_str(&embedded.out).unwrap();
+    let path = scratch("vectors").with_extension("jsonl");
+    let given = |row: Value| std::fs::write(&path, format!("{row}\n")).unwrap();
+    let file = path.to_str().unwrap();
+
+    given(serde_json::json!({"text": "a b", "embedding": row["embedding"]}));
+    let report = json(&["--vectors", file]);
+    let compared = &report["int8_accuracy"]["to_float32_vectors"];
+    assert_eq!(compared["texts"], 1);
+    assert_eq!(compared["largest_difference"], 0.0);
+
+    for (bad, problem) in [
+        (
+            serde_json::json!({"text": "a", "embedding": [1.0]}),
+            "has 1 values",
+        ),
+        (serde_json::json!({"text": "a"}), ".npy"),
+        (serde_json::json!({"words": "a"}), "line 1"),
+        (
+            serde_json::json!({"text": "a", "prompt": "nonsense"}),
+            "nonsense",
+        ),
+    ] {
+        given(bad);
+        let run = run(&["report", "--count", "1", "--vectors", file]);
+        assert_eq!(run.code, 2, "{}", run.err);
+        assert!(run.err.contains(problem), "no {problem:?} in {}", run.err);
+    }
+}
+
+#[test]
+fn the_chart_is_an_svg_with_a_point_for_each_length() {
+    let path = scratch("chart").with_extension("svg");
+    let report = json(&["--svg", path.to_str().unwrap()]);
+    let points = report["lengths"]["points"].as_array().unwrap();
+    // The tiny model reads 256 tokens.
+    assert_eq!(points.len(), 7);
+    let svg = std::fs::read_to_string(&path).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+    assert_eq!(svg.matches("<circle").count(), points.len());
+    assert_eq!(svg.matches("<polyline").count(), 2);
+}

@@ -1,0 +1,42 @@
+//! `roofline --phases` accounts for the whole time of a pass, and timing changes no bit of the vectors.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lanewise::model::Model;
+use lanewise::runtime::phases::Phase;
+use lanewise::runtime::{Runtime, Settings};
+use lanewise_tools::tiny_model::{self, Options};
+
+#[test]
+fn the_phases_of_each_thread_add_up_to_the_pass_and_leave_the_vector_alone() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("phases.gguf");
+    tiny_model::write(&path, &Options::default()).unwrap();
+    let model = Arc::new(Model::open(path).unwrap());
+    let hidden = model.config().hidden;
+    let text: &[u32] = &[2, 5, 6, 7, 8, 9, 1];
+    for threads in [1, 2] {
+        let settings = Settings {
+            threads: Some(threads),
+            ..Settings::default()
+        };
+        let mut runtime = Runtime::new(model.clone(), &settings).unwrap();
+        let (mut plain, mut timed) = (vec![0.0; hidden], vec![0.0; hidden]);
+        runtime.embed(&[text], &mut plain).unwrap();
+        let start = Instant::now();
+        let times = runtime.embed_timed(&[text], &mut timed).unwrap();
+        let whole = start.elapsed();
+        assert_eq!(plain, timed);
+        assert_eq!(times.len(), threads);
+        for times in &times {
+            let sum: Duration = times.iter().sum();
+            assert!(sum <= whole, "{sum:?} of {whole:?}");
+        }
+        // What the calling thread does in every pass.
+        for phase in [Phase::Embed, Phase::Dense] {
+            let time = times[0][phase as usize];
+            assert!(time > Duration::ZERO, "{}", phase.name());
+        }
+    }
+}
