@@ -43,7 +43,8 @@ fn cgroup(membership: &str, root: &str, files: &[(&str, &str)]) -> String {
     let mut script = format!(
         "mount -t tmpfs none /tmp\necho '{membership}' >/tmp/cgroup\n\
          mount --bind /tmp/cgroup /proc/$$/cgroup\n\
-         mount -t tmpfs none /sys/fs/cgroup\nmkdir -p {root}/a/b\n"
+         mount -t tmpfs none /sys/fs/cgroup\nmkdir -p {root}/a/b\n\
+         touch {root}/a/b/cgroup.controllers\n"
     );
     for (path, content) in files {
         script += &format!("echo '{content}' >{root}/{path}\n");
@@ -189,7 +190,7 @@ impl Embedding {
 
 #[test]
 fn a_process_that_is_stopped_goes_on_where_it_was() {
-    let text = "a text of some words ".repeat(40);
+    let text = "a text of some words ".repeat(8);
     let mut embedding = Embedding::start(&TINY);
     let expected = embedding.embed(&text).unwrap();
     for pause in 0..20 {
