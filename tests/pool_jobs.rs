@@ -8,6 +8,9 @@ use lanewise::runtime::pool::{CachePadded, Pool};
 use lanewise::runtime::split::{chunks, columns, count, uneven};
 use lanewise::runtime::threads::ThreadPlan;
 
+/// Miri takes a thousand times as long, and needs no repetition to see an access that is wrong.
+const REPETITIONS: usize = if cfg!(miri) { 1 } else { 20 };
+
 fn pool(threads: usize) -> Pool {
     Pool::new(&ThreadPlan::choose(Some(threads)).unwrap()).unwrap()
 }
@@ -18,7 +21,7 @@ fn every_task_runs_once_in_thousands_of_small_jobs() {
         let mut pool = pool(threads);
         assert_eq!(pool.threads(), threads);
         let runs: Vec<AtomicUsize> = (0..40).map(|_| AtomicUsize::new(0)).collect();
-        let jobs = if threads > 2 { 2_000 } else { 20_000 };
+        let jobs = REPETITIONS * if threads > 2 { 100 } else { 1_000 };
         for job in 0..jobs {
             let tasks = job % 41;
             pool.for_each(tasks, |task, worker| {
@@ -35,7 +38,7 @@ fn every_task_runs_once_in_thousands_of_small_jobs() {
 #[test]
 fn jobs_after_a_pause_wake_the_parked_workers() {
     let mut pool = pool(2);
-    for pause in [0, 50, 90, 100, 110, 150, 1_000, 5_000].repeat(20) {
+    for pause in [0, 50, 90, 100, 110, 150, 1_000, 5_000].repeat(REPETITIONS) {
         std::thread::sleep(Duration::from_micros(pause));
         let by_worker = [const { AtomicUsize::new(0) }; 2];
         pool.for_each(2, |_, worker| {
@@ -57,7 +60,7 @@ fn jobs_after_a_pause_wake_the_parked_workers() {
 fn a_caller_that_sleeps_is_woken_by_the_last_worker() {
     for threads in [2, 8] {
         let mut pool = pool(threads);
-        for _ in 0..20 {
+        for _ in 0..REPETITIONS {
             let begun = AtomicUsize::new(0);
             pool.for_each(threads, |_, worker| {
                 begun.fetch_add(1, Relaxed);
@@ -73,7 +76,7 @@ fn a_caller_that_sleeps_is_woken_by_the_last_worker() {
 #[test]
 fn a_panic_reaches_the_caller_and_the_pool_stays_usable() {
     let mut pool = pool(4);
-    for job in 0..200 {
+    for job in 0..10 * REPETITIONS {
         let result = catch_unwind(AssertUnwindSafe(|| {
             pool.for_each(16, |task, _| {
                 if task == job % 16 {
@@ -92,7 +95,7 @@ fn a_panic_reaches_the_caller_and_the_pool_stays_usable() {
 
 #[test]
 fn a_pool_can_be_dropped_at_any_time_and_move_between_threads() {
-    for pause in [0, 50, 100, 500].repeat(10) {
+    for pause in [0, 50, 100, 500].repeat(REPETITIONS) {
         let mut pool = pool(3);
         std::thread::sleep(Duration::from_micros(pause));
         pool.for_each(5, |_, _| ());
@@ -150,6 +153,7 @@ fn shapes_that_do_not_fit_are_refused() {
 
 /// Not a check, only a number: `cargo test --release --test pool_jobs -- --nocapture empty`.
 #[test]
+#[cfg_attr(miri, ignore = "a number, not a check")]
 fn empty_jobs_are_timed() {
     for tasks in [2, 32] {
         let mut pool = pool(2);

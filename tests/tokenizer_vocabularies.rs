@@ -38,6 +38,15 @@ fn characters_outside_the_vocabulary_become_their_bytes() {
 }
 
 #[test]
+fn a_space_decodes_to_a_space_even_where_the_vocabulary_has_no_piece_for_it() {
+    let tokenizer = TinyFile::new(&["a"]).open().unwrap();
+    for text in ["a a", " ", "a\u{2581}"] {
+        let decoded = tokenizer.decode(&encode(&tokenizer, text));
+        assert_eq!(decoded, text.replace(SPACE, " ").as_bytes(), "{text:?}");
+    }
+}
+
+#[test]
 fn added_tokens_match_literally_and_longest_first() {
     let tokenizer = TinyFile::new(&["<", "b", ">", "x", "\u{2581}"])
         .with("<b>", 0.0, 4)

@@ -8,9 +8,12 @@
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Lines asked for in each block of 32 columns of a tile or a packed panel. With 4, more is left to stream; with 8, more
-/// are dropped (docs/LOG.md).
-const LINES_A_STEP: usize = 6;
+/// Lines to ask for in each block of 32 columns while a panel is packed: little more than misses of its own can be under
+/// way beside them.
+pub(crate) const LINES_PACKING: usize = 4;
+
+/// Lines to ask for in each block of a tile of a product.
+pub(crate) const LINES_MULTIPLYING: usize = 6;
 
 /// Bytes that the calling thread reads next, asked for a few lines at a time while a kernel computes.
 #[derive(Debug, Default)]
@@ -30,23 +33,23 @@ impl<'a> Ahead<'a> {
         &self.bytes[..self.asked]
     }
 
-    /// Asks for the next few lines.
+    /// Asks for the next `LINES` lines.
     #[inline(always)]
-    pub(crate) fn step(&mut self) {
+    pub(crate) fn step<const LINES: usize>(&mut self) {
         if self.asked == self.bytes.len() {
             return;
         }
         let next = self.bytes.as_ptr().wrapping_add(self.asked);
-        for line in 0..LINES_A_STEP {
+        for line in 0..LINES {
             prefetch(next.wrapping_add(line * LINE));
         }
-        self.asked = (self.asked + LINES_A_STEP * LINE).min(self.bytes.len());
+        self.asked = (self.asked + LINES * LINE).min(self.bytes.len());
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn prefetch(line: *const u8) {
+pub(crate) fn prefetch(line: *const u8) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     // SAFETY: part of every x86-64, and a hint: it reads nothing and faults at no address.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
@@ -54,7 +57,7 @@ fn prefetch(line: *const u8) {
 
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-fn prefetch(_line: *const u8) {}
+pub(crate) fn prefetch(_line: *const u8) {}
 
 /// Reads every line of `bytes` in order, so that they are in the cache for a reader that jumps about in them.
 pub fn stream(bytes: &[u8]) {
@@ -68,13 +71,13 @@ mod tests {
 
     #[test]
     fn steps_ask_for_all_bytes_once_and_stop_at_the_end() {
-        let bytes = [0; 2 * LINES_A_STEP * LINE + 1];
+        let bytes = [0; 2 * 3 * LINE + 1];
         let mut ahead = Ahead::new(&bytes);
         assert_eq!(ahead.asked().len(), 0);
-        ahead.step();
-        assert_eq!(ahead.asked().len(), LINES_A_STEP * LINE);
+        ahead.step::<3>();
+        assert_eq!(ahead.asked().len(), 3 * LINE);
         for _ in 0..3 {
-            ahead.step();
+            ahead.step::<3>();
         }
         assert_eq!(ahead.asked(), bytes);
     }

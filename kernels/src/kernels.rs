@@ -21,8 +21,8 @@ pub(crate) struct Functions {
     pub panel_lines: usize,
     pub pack_panel: unsafe fn(*const u8, usize, usize, *mut Line, &mut Ahead<'_>),
     pub gemm: [Gemm; 2],
-    pub attention: [Attention; 2],
-    pub add_rms_norm: unsafe fn(*mut f32, *const f32, usize, *const f32, usize, f32),
+    pub attention: Attention,
+    pub add_rms_norm: unsafe fn(*mut f32, *const f32, usize, *const f32, *const f32, usize, f32),
     pub rms_norm_quantise:
         unsafe fn(*const f32, *const f32, usize, f32, *mut ActivationBlock, usize),
     pub rms_norm: unsafe fn(*mut f32, *const f32, usize, f32),
@@ -79,6 +79,20 @@ impl<'a> Pieces<'a> {
             values,
             stride,
             count,
+        }
+    }
+
+    /// `sum += self`.
+    ///
+    /// # Panics
+    ///
+    /// If `sum` is not as long as the row.
+    pub fn add_to(self, sum: &mut [f32]) {
+        assert_eq!(sum.len(), self.count * BLOCK);
+        for (piece, sum) in sum.chunks_exact_mut(BLOCK).enumerate() {
+            for (sum, value) in sum.iter_mut().zip(&self.values[piece * self.stride..]) {
+                *sum += value;
+            }
         }
     }
 }
@@ -197,19 +211,28 @@ impl Kernels {
         }
     }
 
-    /// `x += rms_norm(y) * weight`.
+    /// `x += rms_norm(y + base) * weight`, or `rms_norm(y)` without a base.
     ///
     /// # Panics
     ///
     /// If the lengths differ or are no multiple of 32.
-    pub fn add_rms_norm(&self, x: &mut [f32], y: Pieces<'_>, weight: &[f32], eps: f32) {
+    pub fn add_rms_norm(
+        &self,
+        x: &mut [f32],
+        y: Pieces<'_>,
+        base: Option<&[f32]>,
+        weight: &[f32],
+        eps: f32,
+    ) {
         let pieces = pieces_of(x.len());
         assert!(y.count == pieces && weight.len() == x.len());
+        assert!(base.is_none_or(|base| base.len() == x.len()));
         unsafe {
             (self.0.add_rms_norm)(
                 x.as_mut_ptr(),
                 y.values.as_ptr(),
                 y.stride,
+                base.map_or(std::ptr::null(), <[f32]>::as_ptr),
                 weight.as_ptr(),
                 pieces,
                 eps,
@@ -357,7 +380,7 @@ impl Kernels {
             out_stride >= PANEL && (count == 0 || (count - 1) * out_stride + PANEL <= out.len())
         );
         unsafe {
-            (self.0.attention[0])(
+            (self.0.attention)(
                 queries.as_ptr(),
                 2 * pairs,
                 query_scales.as_ptr(),
@@ -393,8 +416,8 @@ impl Kernels {
         }
     }
 
-    /// Softmax weights times values for one panel of 32 channels:
-    /// `out[r][c] = f32(Σ_key weights[r][key] values[key][c]) × scales[c] × factors[r] + means[c]`.
+    /// Softmax weights times values for one panel of 32 channels, as they differ from their mean:
+    /// `out[r][c] = f32(Σ_key weights[r][key] values[key][c]) × scales[c] × factors[r]`.
     ///
     /// Row `r` of the weights starts at `r * weight_stride` and counts `packed.len() / 32` lanes of tokens; its 32
     /// outputs start at `r * out_stride`.
@@ -416,7 +439,7 @@ impl Kernels {
         let count = factors.len();
         let steps = packed.len() / PANEL;
         let keys = 2 * steps;
-        assert!(packed.len() == steps * PANEL && scales.len() == 2 * PANEL && keys <= MAX_KEYS);
+        assert!(packed.len() == steps * PANEL && scales.len() == PANEL && keys <= MAX_KEYS);
         assert!(
             count == 0
                 || (weight_stride >= keys && (count - 1) * weight_stride + keys <= weights.len())
@@ -425,7 +448,7 @@ impl Kernels {
             out_stride >= PANEL && (count == 0 || (count - 1) * out_stride + PANEL <= out.len())
         );
         unsafe {
-            (self.0.attention[1])(
+            (self.0.attention)(
                 weights.as_ptr(),
                 weight_stride,
                 factors.as_ptr(),

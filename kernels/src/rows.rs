@@ -8,26 +8,49 @@
 //! All functions here read and write exactly what their documents say; the safe wrappers in [`crate::Kernels`] check
 //! lengths. The caller enables the instruction set of `V`.
 
+use crate::ahead::prefetch;
 use crate::layout::{ActivationBlock, BLOCK, HEAD_MAX, MAX_HEAD_DIM, Q8_0_BYTES, WEIGHT_MAX};
 use crate::math::{exp, gelu_tanh};
 use crate::vector::{LANES, Vector};
 
-/// 1 / sqrt(mean of squares + eps) of `pieces` pieces of 32 values.
+/// Tokens by which a row scattered over the panels of a product's output is asked for in advance: far enough for memory,
+/// few enough for the L1 cache.
+const TOKENS_AHEAD: usize = 4;
+
+/// Asks for the row of a token a little after that at `x`: no hardware prefetcher follows as many streams as there are
+/// panels. What lies beyond the last token is another panel's or nothing; asking does no harm.
+#[inline(always)]
+fn prefetch_later_row(x: *const f32, stride: usize, pieces: usize) {
+    for piece in 0..pieces {
+        let later = x.wrapping_add(piece * stride + TOKENS_AHEAD * BLOCK);
+        prefetch(later.cast());
+        prefetch(later.wrapping_add(LANES).cast());
+    }
+}
+
+/// 1 / sqrt(mean of squares + eps) of the pieces `0..pieces` that `load` gives.
 ///
 /// Two accumulators hide the latency of the additions; their order is part of the specification.
 #[inline(always)]
-unsafe fn inverse_rms<V: Vector>(x: *const f32, stride: usize, pieces: usize, eps: f32) -> f32 {
+unsafe fn inverse_rms<V: Vector>(load: impl Fn(usize) -> (V, V), pieces: usize, eps: f32) -> f32 {
     // SAFETY: see the module.
     unsafe {
         let (mut even, mut odd) = (V::splat(0.0), V::splat(0.0));
         for piece in 0..pieces {
-            let (low, high) = load_piece::<V>(x.add(piece * stride));
+            let (low, high) = load(piece);
             even = even.add(low.mul(low));
             odd = odd.add(high.mul(high));
         }
         let mean = even.add(odd).reduce_add() / (pieces * BLOCK) as f32;
         1.0 / (mean + eps).sqrt()
     }
+}
+
+/// How the pieces of a row `stride` values apart are loaded.
+#[inline(always)]
+unsafe fn pieces_at<V: Vector>(x: *const f32, stride: usize) -> impl Fn(usize) -> (V, V) {
+    // SAFETY: see the module.
+    move |piece| unsafe { load_piece(x.add(piece * stride)) }
 }
 
 #[inline(always)]
@@ -92,27 +115,53 @@ unsafe fn store_block<V: Vector>(low: V::Int, high: V::Int, scale: f32, out: *mu
     }
 }
 
-/// `x += rms_norm(y) * weight`: the residual addition after attention and after the feed-forward network.
+/// `x += rms_norm(y + base) * weight`: the residual addition after attention and after the feed-forward network. `base`
+/// is null where there is none.
 #[inline(always)]
 pub unsafe fn add_rms_norm<V: Vector>(
     x: *mut f32,
     y: *const f32,
     stride: usize,
+    base: *const f32,
     weight: *const f32,
     pieces: usize,
     eps: f32,
 ) {
     // SAFETY: see the module.
     unsafe {
-        let scale = V::splat(inverse_rms::<V>(y, stride, pieces, eps));
-        for lanes in 0..2 * pieces {
-            let (piece, half) = (lanes / 2, lanes % 2 * LANES);
-            let normed = V::load(y.add(piece * stride + half))
-                .mul(scale)
-                .mul(V::load(weight.add(lanes * LANES)));
-            V::load(x.add(lanes * LANES))
-                .add(normed)
-                .store(x.add(lanes * LANES));
+        prefetch_later_row(y, stride, pieces);
+        let y = pieces_at::<V>(y, stride);
+        if base.is_null() {
+            return add_normed(x, y, weight, pieces, eps);
+        }
+        let sum = |piece: usize| {
+            let (low, high) = y(piece);
+            let (base_low, base_high) = load_piece::<V>(base.add(piece * BLOCK));
+            (low.add(base_low), high.add(base_high))
+        };
+        add_normed(x, sum, weight, pieces, eps);
+    }
+}
+
+/// `x += rms_norm(y) * weight` of the pieces that `load` gives.
+#[inline(always)]
+unsafe fn add_normed<V: Vector>(
+    x: *mut f32,
+    load: impl Fn(usize) -> (V, V),
+    weight: *const f32,
+    pieces: usize,
+    eps: f32,
+) {
+    // SAFETY: see the module.
+    unsafe {
+        let scale = V::splat(inverse_rms::<V>(&load, pieces, eps));
+        for piece in 0..pieces {
+            let (low, high) = load(piece);
+            for (half, y) in [(0, low), (LANES, high)] {
+                let at = piece * BLOCK + half;
+                let normed = y.mul(scale).mul(V::load(weight.add(at)));
+                V::load(x.add(at)).add(normed).store(x.add(at));
+            }
         }
     }
 }
@@ -129,7 +178,7 @@ pub unsafe fn rms_norm_quantise<V: Vector>(
 ) {
     // SAFETY: see the module.
     unsafe {
-        let scale = V::splat(inverse_rms::<V>(x, BLOCK, pieces, eps));
+        let scale = V::splat(inverse_rms::<V>(pieces_at(x, BLOCK), pieces, eps));
         for piece in 0..pieces {
             let (low, high) = load_piece::<V>(x.add(piece * BLOCK));
             let (weight_low, weight_high) = load_piece::<V>(weight.add(piece * BLOCK));
@@ -147,7 +196,7 @@ pub unsafe fn rms_norm_quantise<V: Vector>(
 pub unsafe fn rms_norm<V: Vector>(x: *mut f32, weight: *const f32, pieces: usize, eps: f32) {
     // SAFETY: see the module.
     unsafe {
-        let scale = V::splat(inverse_rms::<V>(x, BLOCK, pieces, eps));
+        let scale = V::splat(inverse_rms::<V>(pieces_at(x, BLOCK), pieces, eps));
         for lanes in 0..2 * pieces {
             V::load(x.add(lanes * LANES))
                 .mul(scale)
@@ -173,10 +222,11 @@ pub unsafe fn head_norm_rope<V: Vector>(
 ) -> f32 {
     // SAFETY: see the module; `pieces * 32` is at most `MAX_HEAD_DIM`.
     unsafe {
+        prefetch_later_row(x, stride, pieces);
         let mut head = [0.0f32; MAX_HEAD_DIM];
         let head = head.as_mut_ptr();
         let half = pieces * BLOCK / 2;
-        let scale = V::splat(inverse_rms::<V>(x, stride, pieces, eps));
+        let scale = V::splat(inverse_rms::<V>(pieces_at(x, stride), pieces, eps));
         let normed = |at: usize| {
             V::load(x.add(at / BLOCK * stride + at % BLOCK))
                 .mul(scale)
@@ -276,7 +326,8 @@ pub unsafe fn softmax<V: Vector>(scores: *const f32, padded: usize, out: *mut i1
 /// weighted sum.
 ///
 /// Softmax weights sum to one, so the weighted mean of what remains, plus the mean, is the weighted mean; and rounding a
-/// weight, or losing a small one, costs only the distance of its value from the mean.
+/// weight, or losing a small one, costs only the distance of its value from the mean. Whoever uses the weighted mean adds
+/// the mean.
 ///
 /// Token `t` lies at `values + 32 t`. Out come `ceil(tokens / 2)` steps of 32 lanes; a lane holds two consecutive
 /// tokens of its channel as 16-bit words, zeros beyond the last. `scales` takes 32 scales, then 32 means.

@@ -10,7 +10,7 @@ macro_rules! define_table {
 
         $crate::table::row_functions! {
             $(#[$features])*;
-            add_rms_norm(x: *mut f32, y: *const f32, stride: usize, weight: *const f32, pieces: usize, eps: f32) -> (), Lanes;
+            add_rms_norm(x: *mut f32, y: *const f32, stride: usize, base: *const f32, weight: *const f32, pieces: usize, eps: f32) -> (), Lanes;
             rms_norm_quantise(x: *const f32, weight: *const f32, pieces: usize, eps: f32, out: *mut ActivationBlock, out_stride: usize) -> (), Lanes;
             rms_norm(x: *mut f32, weight: *const f32, pieces: usize, eps: f32) -> (), Lanes;
             head_norm_rope(x: *const f32, stride: usize, weight: *const f32, rope: *const f32, pieces: usize, eps: f32, out: *mut i16) -> f32, Lanes;
@@ -28,7 +28,7 @@ macro_rules! define_table {
             panel_lines: gemm::PANEL_LINES,
             pack_panel: gemm::pack_panel,
             gemm: [gemm::gemm::<1>, gemm::gemm::<2>],
-            attention: [attention::product::<false>, attention::product::<true>],
+            attention: attention::product,
             add_rms_norm,
             rms_norm_quantise,
             rms_norm,

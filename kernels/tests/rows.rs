@@ -71,13 +71,28 @@ fn norms_have_the_bits_of_scalar() {
                 for (piece, values) in x.chunks_exact(BLOCK).enumerate() {
                     y[piece * stride..][..BLOCK].copy_from_slice(values);
                 }
-                check_floats("add_rms_norm", |kernels, place| {
-                    let mut out = Guarded::new(place, &weight);
-                    let y = Guarded::new(place, &y);
-                    let y = Pieces::new(&y, stride, pieces);
-                    kernels.add_rms_norm(&mut out, y, &Guarded::new(place, &weight), EPS);
-                    out.to_vec()
-                });
+                let mut sum = y.clone();
+                for (piece, base) in weight.chunks_exact(BLOCK).enumerate() {
+                    for (y, base) in sum[piece * stride..].iter_mut().zip(base) {
+                        *y += base;
+                    }
+                }
+                for base in [None, Some(&weight)] {
+                    check_floats("add_rms_norm", |kernels, place| {
+                        let mut out = Guarded::new(place, &weight);
+                        let (y, weight) = (Guarded::new(place, &y), Guarded::new(place, &weight));
+                        let base = base.map(|base| Guarded::new(place, base));
+                        let y = Pieces::new(&y, stride, pieces);
+                        kernels.add_rms_norm(&mut out, y, base.as_deref(), &weight, EPS);
+                        if base.is_some() {
+                            let mut same = weight.to_vec();
+                            let sum = Pieces::new(&sum, stride, pieces);
+                            kernels.add_rms_norm(&mut same, sum, None, &weight, EPS);
+                            assert_same_bits(&out, &same, || "a base is added".into());
+                        }
+                        out.to_vec()
+                    });
+                }
             }
             for stride in [1, 3] {
                 let out = check_blocks("rms_norm_quantise", |kernels, place| {

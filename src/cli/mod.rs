@@ -1,8 +1,11 @@
 //! The command line: its arguments, its exit codes, and one file for each command.
 
+#[cfg(feature = "bulk")]
+mod bulk;
 mod embed;
 mod failure;
 mod info;
+mod line;
 mod options;
 mod output;
 mod report;
@@ -40,7 +43,8 @@ Exit codes:
      or reading the input or writing the output failed, or memory ran out; or report found
      INT8 and f32 the same
   2  an argument or environment variable cannot be used
-  3  the model file is missing, cannot be used, or was changed while in use";
+  3  the model file is missing, cannot be used, or was changed while in use
+130  Ctrl-C ended the work on whole files; the command that goes on with it is printed";
 
 /// Text embeddings with EmbeddingGemma, on the CPU
 #[derive(Debug, Parser)]
@@ -52,7 +56,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Embed(embed::Arguments),
+    Embed(Box<embed::Arguments>),
+    #[cfg(feature = "bulk")]
+    Merge(bulk::merge::Arguments),
     Similarity(similarity::Arguments),
     Tokenize(tokenize::Arguments),
     Info(info::Arguments),
@@ -73,6 +79,8 @@ pub fn main() -> ExitCode {
     lanewise::gguf::exit_on_lost_page(failure::MODEL);
     let result = match Arguments::parse().command {
         Command::Embed(arguments) => embed::run(&arguments, start),
+        #[cfg(feature = "bulk")]
+        Command::Merge(arguments) => bulk::merge::run(&arguments),
         Command::Similarity(arguments) => similarity::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),

@@ -1,9 +1,10 @@
 //! The texts of a command: its arguments, or the lines of standard input as they come.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Stdin};
+use std::io::{self, BufReader, IsTerminal, Read, Stdin};
 
 use super::failure::{Failure, report};
+use super::line;
 
 /// A batch ends here, so that the memory in use does not depend on the input. More texts at a time
 /// would not be faster: this is several forward calls' worth.
@@ -121,21 +122,7 @@ impl<R: Read> Texts<R> {
         let Some(lines) = &mut self.lines else {
             return Ok(None);
         };
-        let mut line = Vec::new();
-        let limit = LINE_BYTES as u64 + 1;
-        if lines.take(limit).read_until(b'\n', &mut line)? == 0 {
-            return Ok(None);
-        }
-        if line.pop_if(|&mut byte| byte == b'\n').is_some() {
-            line.pop_if(|&mut byte| byte == b'\r');
-        } else if line.len() > LINE_BYTES {
-            lines.skip_until(b'\n')?;
-            return Ok(Some(Err(format!("is longer than {LINE_BYTES} bytes"))));
-        }
-        Ok(Some(String::from_utf8(line).map_err(|error| {
-            let valid = error.utf8_error().valid_up_to();
-            format!("is not valid UTF-8 (byte {})", valid + 1)
-        })))
+        line::read_line(lines, LINE_BYTES)
     }
 }
 

@@ -153,6 +153,15 @@ impl Gguf {
         self.map.prefault(range);
     }
 
+    /// Copies bytes of the file from `start` on, around the map: a read of the map would bring 64 KB of neighbours into the
+    /// process's resident memory with each place.
+    ///
+    /// # Errors
+    /// If the file cannot be read or has been cut short.
+    pub fn copy(&self, start: usize, out: &mut [u8]) -> Result<()> {
+        self.map.copy(&self.path, start, out)
+    }
+
     /// The strings of an array, not decoded; `None` if it holds something else.
     pub fn strings(&self, array: &Array) -> Option<Strings<'_>> {
         let bytes = self.elements(array, ValueType::String)?;

@@ -89,6 +89,15 @@ impl Map {
         let _ = range;
     }
 
+    /// Copies bytes of the file from `start` on, around the map.
+    pub fn copy(&self, path: &Path, start: usize, out: &mut [u8]) -> Result<()> {
+        #[cfg(unix)]
+        let read = std::os::unix::fs::FileExt::read_exact_at(&self.file, out, start as u64);
+        #[cfg(not(unix))]
+        let read = io::Read::read_exact(&mut self.bytes.get(start..).unwrap_or_default(), out);
+        read.map_err(io_error(path, "cannot read"))
+    }
+
     /// An error if the file was written to since it was opened.
     pub fn check_unchanged(&self, path: &Path) -> Result<()> {
         let now = State::of(&self.file).map_err(io_error(path, "cannot look at"))?;

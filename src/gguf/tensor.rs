@@ -140,17 +140,18 @@ impl Header {
             .iter()
             .try_fold(1u64, |product, &dim| product.checked_mul(dim));
         let values = rows.and_then(|rows| rows.checked_mul(dims[0]));
-        let (Some(rows), Some(1..)) = (rows, values) else {
-            let problem = format!("has the impossible shape {dims:?}");
-            return Err(cursor.error(&field, problem, FETCH_AGAIN));
-        };
         let size = kind
             .row_bytes(dims[0])
-            .and_then(|bytes| bytes.checked_mul(rows));
-        if size.is_none() && !matches!(kind, TensorType::Other(_)) {
-            let problem = format!("has rows of {} values, which {kind} cannot hold", dims[0]);
+            .and_then(|bytes| bytes.checked_mul(rows?));
+        if kind == TensorType::Q8_0 && !dims[0].is_multiple_of(Q8_0_VALUES) {
+            let problem = format!("has rows of {} values, which Q8_0 cannot hold", dims[0]);
             let remedy = "Q8_0 stores rows in blocks of 32: convert the tensor to F16 instead";
             return Err(cursor.error(&field, problem, remedy));
+        }
+        let size_is_known = !matches!(kind, TensorType::Other(_));
+        if !matches!(values, Some(1..)) || size_is_known && size.is_none() {
+            let problem = format!("has the impossible shape {dims:?}");
+            return Err(cursor.error(&field, problem, FETCH_AGAIN));
         }
         Ok(Self {
             name: name.to_owned(),

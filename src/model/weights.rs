@@ -310,10 +310,13 @@ impl<'a> Tensors<'a> {
             (None, Some(tensor)) => tensor.dims[0],
         };
         match usize::try_from(inner) {
-            Ok(inner) if inner.is_multiple_of(32) && inner <= 1 << 18 => Ok(Some([
-                self.matrix(first, inner, hidden)?,
-                self.matrix(second, hidden, inner)?,
-            ])),
+            Ok(inner) if inner.is_multiple_of(32) && inner <= 1 << 18 => {
+                let first = self.matrix(first, inner, hidden)?;
+                let second = self.matrix(second, hidden, inner)?;
+                self.check_dense_keys("dense_2", &first)?;
+                self.check_dense_keys("dense_3", &second)?;
+                Ok(Some([first, second]))
+            }
             _ => Err(self.error(
                 first,
                 format!(
@@ -323,6 +326,20 @@ impl<'a> Tensors<'a> {
                 RECONVERT,
             )),
         }
+    }
+
+    /// The keys that repeat the shape of a head, where the file has them.
+    fn check_dense_keys(&self, head: &str, matrix: &Matrix) -> Result<()> {
+        for (end, expected) in [("in", matrix.columns), ("out", matrix.rows)] {
+            let key = format!("gemma-embedding.{head}_feat_{end}");
+            if let Some(value) = self.gguf.optional_u32(&key)?
+                && value as usize != expected
+            {
+                let problem = format!("is {value}, but tensor {} has {expected}", matrix.name);
+                return Err(self.gguf.file_error(key, problem, RECONVERT));
+            }
+        }
+        Ok(())
     }
 
     /// A tensor that the forward pass ignores means other vectors than the file's maker had.

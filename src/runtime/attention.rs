@@ -1,14 +1,18 @@
 //! Bidirectional attention: preparing queries, keys and values, then each tile of queries over the keys it sees.
+//!
+//! Softmax weights sum to one, so the mean of a text's values can be taken out before they are weighted and put back
+//! after: even after the product with `attn_output`, once a text. What remains is small, which keeps the rounding errors
+//! of one INT8 term small in both products (docs/LOG.md).
 
 use crate::model::{Config, Layer};
-use crate::runtime::batch::{Batch, QueryTile};
+use crate::runtime::batch::{Batch, MEAN_TERMS, QueryTile};
 use crate::runtime::phases::Phase;
 use crate::runtime::pool::Pool;
-use crate::runtime::product::Worker;
+use crate::runtime::product::{Worker, panel_stride};
 use crate::runtime::reserve;
 use crate::runtime::rope::Rope;
-use crate::runtime::split::uneven;
-use lanewise_kernels::{Kernels, PANEL, Pieces, pack_keys};
+use crate::runtime::split::{chunks, uneven};
+use lanewise_kernels::{ActivationBlock, BLOCK, Kernels, PANEL, Pieces, pack_keys};
 use std::collections::TryReserveError;
 
 /// Queries, keys and values of one layer, quantised and packed.
@@ -63,7 +67,7 @@ impl Heads {
     ) {
         let (dim, eps) = (config.head_dim, config.rms_norm_eps);
         let head_panels = dim / PANEL;
-        let stride = PANEL * batch.tokens();
+        let stride = panel_stride(batch.tokens());
         let group = config.heads / config.kv_heads;
         let head = |head: usize, token: usize| {
             Pieces::new(
@@ -127,7 +131,7 @@ impl Heads {
         });
     }
 
-    /// `out[token][head][head_dim]`: softmax(q kᵀ) v over the keys within `reach` of each token.
+    /// `out[token][head][head_dim]`: softmax(q kᵀ) v over the keys within `reach` of each token, less the mean of v.
     #[allow(clippy::too_many_arguments)]
     pub fn attend(
         &self,
@@ -155,6 +159,60 @@ impl Heads {
                 );
             }
         });
+    }
+
+    /// Quantises what [`attend`](Self::attend) gave, in chunks of rows: for each text the mean of its values in
+    /// [`MEAN_TERMS`] rows, whose sum it is, then the tokens.
+    #[allow(clippy::too_many_arguments)]
+    pub fn quantise(
+        &self,
+        kernels: Kernels,
+        pool: &mut Pool,
+        workers: &mut [Worker],
+        config: &Config,
+        batch: &Batch,
+        attended: &[f32],
+        out: &mut [ActivationBlock],
+    ) {
+        let width = config.heads * config.head_dim;
+        let (blocks, means) = (width / BLOCK, MEAN_TERMS * batch.texts.len());
+        let parts = chunks(out, batch.attended_chunk * blocks);
+        pool.for_each_part(parts, workers, |index, out, worker| {
+            worker.stopwatch.lap(Phase::Wait);
+            let (first, count) = (index * batch.attended_chunk, out.len() / blocks);
+            // A chunk is a multiple of `MEAN_TERMS` rows, so none begins between those of one text.
+            let mut row = 0;
+            while row < count {
+                match (first + row).checked_sub(means) {
+                    Some(token) => {
+                        let attended = &attended[token * width..][..width];
+                        kernels.quantise(attended, 1, &mut out[row..], count);
+                        row += 1;
+                    }
+                    None => {
+                        let text = (first + row) / MEAN_TERMS;
+                        for block in 0..blocks {
+                            let mean = self.mean(config, text, block);
+                            let terms = &mut out[block * count + row..][..MEAN_TERMS];
+                            kernels.quantise(mean, MEAN_TERMS, terms, MEAN_TERMS);
+                            // On its own the first term counts 256 units of the second.
+                            terms[0].scale *= 256.0;
+                        }
+                        row += MEAN_TERMS;
+                    }
+                }
+            }
+            worker.stopwatch.lap(Phase::Quantise);
+        });
+    }
+
+    /// Block `block` of the row that attention would give if all weights were equal: the same for all query heads of a
+    /// key/value head.
+    fn mean(&self, config: &Config, text: usize, block: usize) -> &[f32] {
+        let head_panels = config.head_dim / PANEL;
+        let kv_head = block / head_panels / (config.heads / config.kv_heads);
+        let panel = (text * config.kv_heads + kv_head) * head_panels + block % head_panels;
+        &self.value_scales[(2 * panel + 1) * PANEL..][..PANEL]
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -233,7 +291,7 @@ impl Heads {
                 padded,
                 &worker.factors,
                 &packed[steps.start * PANEL..steps.end * PANEL],
-                &self.value_scales[at * 2 * PANEL..][..2 * PANEL],
+                &self.value_scales[at * 2 * PANEL..][..PANEL],
                 &mut worker.attended[panel * PANEL..],
                 dim,
             );

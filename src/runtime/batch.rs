@@ -11,11 +11,15 @@ use std::ops::Range;
 /// bytes for 768 columns) small beside the L2 cache, so that products with many panels find it there.
 const CHUNK: usize = 48;
 
-/// Below this many tokens one chunk is worth more than a second thread: half-filled tiles cost more than they share.
-const SHARED: usize = 16;
+/// Fewest rows that are a chunk of their own only to give another thread work: tiles of fewer wait for the latency of their
+/// sums.
+const SHARED: usize = 4;
 
 /// Tokens whose attention is one task: times 3 heads they fill two tiles of 12 rows.
 pub(super) const QUERY_TOKENS: usize = 8;
+
+/// Rows of one INT8 term that together hold the mean of a text's values; see [`super::attention`].
+pub(super) const MEAN_TERMS: usize = 2;
 
 /// Up to 32 consecutive tokens of one text: one panel of keys.
 pub(super) struct KeyPanel {
@@ -44,6 +48,8 @@ pub(super) struct Batch {
     pub tiles: Vec<QueryTile>,
     /// Tokens a chunk of quantised activations.
     pub chunk: usize,
+    /// Rows a chunk of quantised attention output: [`MEAN_TERMS`] a text, then the tokens.
+    pub attended_chunk: usize,
     /// Longest text.
     pub longest: usize,
     /// Ends of each panel's part in the buffers of queries, their scales, keys and theirs.
@@ -100,10 +106,9 @@ impl Batch {
                 push_after(&mut self.value_scale_ends, 2 * PANEL);
             }
         }
-        let tokens = self.ids.len();
-        let threads = if tokens <= SHARED { 1 } else { threads };
-        let chunks = tokens.div_ceil(CHUNK).next_multiple_of(threads);
-        self.chunk = tokens.div_ceil(chunks.max(1)).max(1);
+        self.chunk = chunk(self.tokens(), threads);
+        let rows = self.tokens() + MEAN_TERMS * texts.len();
+        self.attended_chunk = chunk(rows, threads).next_multiple_of(MEAN_TERMS);
         Ok(())
     }
 
@@ -133,6 +138,23 @@ impl Batch {
         reserve(&mut self.value_scale_ends, texts.len() * value_panels)
     }
 
+    /// The texts that tokens of a range belong to, each with its tokens there.
+    pub fn texts_within(
+        &self,
+        tokens: Range<usize>,
+    ) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
+        let first = self.texts.partition_point(|text| text.end <= tokens.start);
+        let texts = self.texts.iter().enumerate().skip(first);
+        texts
+            .take_while(move |(_, text)| text.start < tokens.end)
+            .map(move |(index, text)| {
+                (
+                    index,
+                    text.start.max(tokens.start)..text.end.min(tokens.end),
+                )
+            })
+    }
+
     fn clear(&mut self) {
         self.ids.clear();
         self.texts.clear();
@@ -152,6 +174,13 @@ impl Batch {
             ends.clear();
         }
     }
+}
+
+/// How many of `rows` rows a chunk takes, so that chunks are even and as many as threads can share.
+fn chunk(rows: usize, threads: usize) -> usize {
+    let threads = threads.min(rows / SHARED).max(1);
+    let chunks = rows.div_ceil(CHUNK).next_multiple_of(threads);
+    rows.div_ceil(chunks.max(1)).max(1)
 }
 
 fn push_after(ends: &mut Vec<usize>, length: usize) {

@@ -1,10 +1,11 @@
 //! The forward pass of EmbeddingGemma on INT8 products, from ids to vectors.
 
+use crate::Result;
 use crate::model::{Matrix, MatrixType, Model};
 use crate::runtime::attention::Heads;
-use crate::runtime::batch::Batch;
+use crate::runtime::batch::{Batch, MEAN_TERMS};
 use crate::runtime::phases::Phase;
-use crate::runtime::product::{Chunked, Source, Stage};
+use crate::runtime::product::{Chunked, Source, Stage, panel_stride};
 use crate::runtime::rope::Rope;
 use crate::runtime::split::chunks;
 use crate::runtime::{Runtime, normalize, reserve};
@@ -12,22 +13,23 @@ use half::{bf16, f16};
 use lanewise_kernels::{ActivationBlock, BLOCK, PANEL, Pieces};
 use std::collections::TryReserveError;
 
-/// INT8 terms of the input of `attn_output` and of the two heads: with one, the mean cosine to float32 falls from
-/// 0.9997 to 0.9994 and the worst text to 0.990 (DESIGN.md).
+/// INT8 terms of the input of the two dense heads, whose error goes into the vector as it is (docs/LOG.md).
 const FINE: usize = 2;
 
 /// Everything a pass writes between ids and vectors; grown as needed, never shrunk.
 #[derive(Default)]
 pub(super) struct State {
+    /// A row of the embedding table, as the file has it.
+    embedding: Vec<u8>,
     /// The residual stream, `[token][hidden]`, always f32.
     x: Vec<f32>,
     /// The quantised input of a product, in chunks of tokens.
     input: Vec<ActivationBlock>,
     /// The quantised input of `ffn_down`, `[feed_forward / 32][token]`.
     gated: Vec<ActivationBlock>,
-    /// The output of a product, `[rows / 32][token][32]`.
+    /// The output of a product, `[rows / 32][token][32]`, panels [`panel_stride`] apart.
     output: Vec<f32>,
-    /// The output of attention, `[token][heads * head_dim]`.
+    /// The output of attention without the mean of the values, `[token][heads * head_dim]`.
     attended: Vec<f32>,
     heads: Heads,
     global_rope: Rope,
@@ -46,22 +48,25 @@ impl State {
             Some([dense_2, _]) => texts * dense_2.rows,
             None => 0,
         };
+        let rows = tokens + MEAN_TERMS * texts;
         let quantised = [
             tokens * hidden,
-            FINE * tokens * width,
+            rows * width,
             FINE * texts * hidden,
             FINE * inner,
         ];
+        let inner_rows = inner / texts.max(1);
+        let products = [
+            projected / PANEL * panel_stride(tokens),
+            hidden / PANEL * panel_stride(rows),
+            inner_rows / PANEL * panel_stride(texts),
+        ];
+        let largest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(0);
         reserve(&mut self.x, tokens * hidden)?;
-        reserve(
-            &mut self.input,
-            quantised.into_iter().max().unwrap_or(0) / BLOCK,
-        )?;
+        reserve(&mut self.embedding, model.weights().token_embd.row_bytes())?;
+        reserve(&mut self.input, largest(&quantised) / BLOCK)?;
         reserve(&mut self.gated, tokens * config.feed_forward / BLOCK)?;
-        reserve(
-            &mut self.output,
-            (tokens * projected.max(hidden)).max(inner),
-        )?;
+        reserve(&mut self.output, largest(&products))?;
         reserve(&mut self.attended, tokens * width)?;
         reserve(&mut self.row, inner)?;
         self.heads.reserve(batch)?;
@@ -72,8 +77,8 @@ impl State {
 
 impl Runtime {
     /// Runs the batch; row `i` of `out` becomes the vector of text `i`.
-    pub(super) fn forward(&mut self, out: &mut [f32]) {
-        self.embed_ids();
+    pub(super) fn forward(&mut self, out: &mut [f32]) -> Result<()> {
+        self.embed_ids()?;
         for layer in 0..self.model.config().layers {
             self.attention(layer);
             self.feed_forward(layer);
@@ -87,13 +92,15 @@ impl Runtime {
             normalize(vector);
         }
         self.workers[0].stopwatch.lap(Phase::Dense);
+        Ok(())
     }
 
     /// After a pass that gave values not finite: the first place that does.
     pub(super) fn first_layer_not_finite(&mut self, out: &mut [f32]) -> String {
         let finite = |x: &[f32]| x.iter().all(|value| value.is_finite());
-        self.embed_ids();
-        if !finite(&self.state.x) {
+        // What other products left between rows is no output of these.
+        self.state.output.clear();
+        if self.embed_ids().is_err() || !finite(&self.state.x) {
             return "token_embd.weight".into();
         }
         for layer in 0..self.model.config().layers {
@@ -117,7 +124,7 @@ impl Runtime {
     }
 
     /// `x = embedding[id] * sqrt(hidden)`.
-    fn embed_ids(&mut self) {
+    fn embed_ids(&mut self) -> Result<()> {
         let (batch, state, kernels) = (&self.batch, &mut self.state, self.kernels);
         let config = self.model.config();
         let hidden = config.hidden;
@@ -130,10 +137,12 @@ impl Runtime {
             .local_rope
             .extend(config.rope_base_local, config.head_dim, batch.longest);
         let matrix = &self.model.weights().token_embd;
-        let data = matrix.data(self.model.gguf());
+        let row = &mut state.embedding;
+        row.resize(matrix.row_bytes(), 0);
         let factor = (hidden as f32).sqrt();
         for (id, x) in batch.ids.iter().zip(state.x.chunks_exact_mut(hidden)) {
-            let row = &data[*id as usize * matrix.row_bytes()..][..matrix.row_bytes()];
+            let start = matrix.range.start + *id as usize * row.len();
+            self.model.gguf().copy(start, row)?;
             match matrix.kind {
                 MatrixType::Q8_0 => kernels.dequantise_q8_0(row, factor, x),
                 MatrixType::F32 => widen(row, x, factor, |&b: &[u8; 4]| f32::from_le_bytes(b)),
@@ -146,9 +155,11 @@ impl Runtime {
             }
         }
         self.workers[0].stopwatch.lap(Phase::Embed);
+        Ok(())
     }
 
-    /// `output = Wo attention(rms_norm(x))`, after the layer before has been added to `x`.
+    /// `output = Wo attention(rms_norm(x))`, in [`MEAN_TERMS`] rows a text for the mean of its values and one a token for the
+    /// rest, after the layer before has been added to `x`.
     fn attention(&mut self, index: usize) {
         let model = self.model.clone();
         let (config, layer) = (model.config(), &model.weights().layers[index]);
@@ -157,6 +168,7 @@ impl Runtime {
             .map(|before| &model.weights().layers[before]);
         self.add_and_norm(
             before.map(|layer| &layer.post_ffw_norm[..]),
+            0,
             &layer.attn_norm,
         );
         let (rope, reach) = if config.is_global(index) {
@@ -180,7 +192,7 @@ impl Runtime {
             terms: 1,
         };
         let rows = layer.attn_q.rows + layer.attn_k.rows + layer.attn_v.rows;
-        let projected = sized(&mut self.state.output, tokens * rows);
+        let projected = sized(&mut self.state.output, rows / PANEL * panel_stride(tokens));
         source.product(
             pool,
             workers,
@@ -201,27 +213,17 @@ impl Runtime {
         let attended = sized(&mut self.state.attended, tokens * width);
         heads.attend(kernels, pool, workers, config, reach, batch, attended);
 
-        let blocks = width / BLOCK * FINE;
-        let input = sized(&mut self.state.input, tokens * blocks);
-        let parts = (
-            chunks(input, batch.chunk * blocks),
-            chunks(attended, batch.chunk * width),
-        );
-        pool.for_each_part(parts, workers, |_, (input, attended), worker| {
-            worker.stopwatch.lap(Phase::Wait);
-            let count = attended.len() / width;
-            for (token, attended) in attended.chunks_exact(width).enumerate() {
-                kernels.quantise(attended, FINE, &mut input[token * FINE..], count * FINE);
-            }
-            worker.stopwatch.lap(Phase::Quantise);
-        });
+        let rows = tokens + MEAN_TERMS * batch.texts.len();
+        let input = sized(&mut self.state.input, rows * width / BLOCK);
+        heads.quantise(kernels, pool, workers, config, batch, attended, input);
         let input = Chunked {
             blocks: input,
-            tokens,
-            chunk: batch.chunk,
-            terms: FINE,
+            tokens: rows,
+            chunk: batch.attended_chunk,
+            terms: 1,
         };
-        let output = sized(&mut self.state.output, tokens * config.hidden);
+        let length = config.hidden / PANEL * panel_stride(rows);
+        let output = sized(&mut self.state.output, length);
         source.product(
             pool,
             workers,
@@ -239,7 +241,11 @@ impl Runtime {
     fn feed_forward(&mut self, index: usize) {
         let model = self.model.clone();
         let (config, layer) = (model.config(), &model.weights().layers[index]);
-        self.add_and_norm(Some(&layer.post_attention_norm), &layer.ffn_norm);
+        self.add_and_norm(
+            Some(&layer.post_attention_norm),
+            MEAN_TERMS,
+            &layer.ffn_norm,
+        );
         let source = Source {
             kernels: self.kernels,
             gguf: model.gguf(),
@@ -269,7 +275,8 @@ impl Runtime {
             chunk: tokens,
             terms: 1,
         };
-        let output = sized(&mut self.state.output, tokens * config.hidden);
+        let length = config.hidden / PANEL * panel_stride(tokens);
+        let output = sized(&mut self.state.output, length);
         let after = model.weights().layers.get(index + 1);
         let after = after.map(|layer| [&layer.attn_q, &layer.attn_k, &layer.attn_v]);
         let stage = Stage {
@@ -282,11 +289,15 @@ impl Runtime {
 
     /// `x += rms_norm(output) * post_norm`, where there is an output yet, then `input = quantise(rms_norm(x) * norm)`: one
     /// pass over each token's row while it is in the cache.
-    fn add_and_norm(&mut self, post_norm: Option<&[f32]>, norm: &[f32]) {
+    ///
+    /// The first `shared` rows a text of the output are added to the rows of all its tokens.
+    fn add_and_norm(&mut self, post_norm: Option<&[f32]>, shared: usize, norm: &[f32]) {
         let (config, batch, kernels) = (self.model.config(), &self.batch, self.kernels);
         let (hidden, eps, tokens) = (config.hidden, config.rms_norm_eps, batch.tokens());
         let blocks = hidden / BLOCK;
+        let first = shared * batch.texts.len();
         let output = &self.state.output;
+        let output_row = |row: usize| token_row(output, row, first + tokens, hidden);
         let parts = (
             chunks(
                 sized(&mut self.state.input, tokens * blocks),
@@ -298,12 +309,21 @@ impl Runtime {
             .for_each_part(parts, &mut self.workers, |chunk, (input, x), worker| {
                 worker.stopwatch.lap(Phase::Wait);
                 let count = x.len() / hidden;
-                for (token, x) in x.chunks_exact_mut(hidden).enumerate() {
-                    if let Some(weight) = post_norm {
-                        let y = token_row(output, chunk * batch.chunk + token, tokens, hidden);
-                        kernels.add_rms_norm(x, y, weight, eps);
+                let tokens = chunk * batch.chunk..chunk * batch.chunk + count;
+                let mut rows = x.chunks_exact_mut(hidden).zip(tokens.clone()).enumerate();
+                for (text, tokens) in batch.texts_within(tokens) {
+                    worker.base.clear();
+                    worker.base.resize(hidden, 0.0);
+                    for row in text * shared..(text + 1) * shared {
+                        output_row(row).add_to(&mut worker.base);
                     }
-                    kernels.rms_norm_quantise(x, norm, eps, &mut input[token..], count);
+                    let base = (shared > 0).then_some(&worker.base[..]);
+                    for (index, (x, token)) in rows.by_ref().take(tokens.len()) {
+                        if let Some(weight) = post_norm {
+                            kernels.add_rms_norm(x, output_row(first + token), base, weight, eps);
+                        }
+                        kernels.rms_norm_quantise(x, norm, eps, &mut input[index..], count);
+                    }
                 }
                 worker.stopwatch.lap(Phase::Norm);
             });
@@ -323,7 +343,7 @@ impl Runtime {
                 for (token, x) in x.chunks_exact_mut(hidden).enumerate() {
                     if let Some(weight) = post_norm {
                         let y = token_row(output, chunk * batch.chunk + token, tokens, hidden);
-                        kernels.add_rms_norm(x, y, weight, eps);
+                        kernels.add_rms_norm(x, y, None, weight, eps);
                     }
                     kernels.rms_norm(x, &weights.output_norm, eps);
                 }
@@ -376,7 +396,8 @@ impl Runtime {
             chunk: texts,
             terms: FINE,
         };
-        let output = sized(&mut self.state.output, texts * matrix.rows);
+        let length = matrix.rows / PANEL * panel_stride(texts);
+        let output = sized(&mut self.state.output, length);
         let source = Source {
             kernels,
             gguf: self.model.gguf(),
@@ -390,7 +411,9 @@ impl Runtime {
         source.product(pool, workers, stage, input, output);
         for (text, row) in out.chunks_exact_mut(matrix.rows).enumerate() {
             for (panel, piece) in row.chunks_exact_mut(PANEL).enumerate() {
-                piece.copy_from_slice(&output[(panel * texts + text) * PANEL..][..PANEL]);
+                piece.copy_from_slice(
+                    &output[panel * panel_stride(texts) + text * PANEL..][..PANEL],
+                );
             }
         }
     }
@@ -398,8 +421,8 @@ impl Runtime {
 
 /// The row of one token in the output of a product of `width` rows.
 fn token_row(output: &[f32], token: usize, tokens: usize, width: usize) -> Pieces<'_> {
-    let values = &output[token * PANEL..tokens * width];
-    Pieces::new(values, PANEL * tokens, width / PANEL)
+    let (stride, panels) = (panel_stride(tokens), width / PANEL);
+    Pieces::new(&output[token * PANEL..panels * stride], stride, panels)
 }
 
 /// The first `length` elements of a buffer, which grows if it must.

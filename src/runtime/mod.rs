@@ -9,6 +9,7 @@ pub mod pool;
 mod product;
 mod rope;
 pub mod split;
+mod sync;
 pub mod threads;
 
 use crate::model::{MatrixType, Model};
@@ -137,8 +138,9 @@ impl Runtime {
     /// # Errors
     ///
     /// [`Error::Argument`] for an empty text, one longer than the model's context, or an id outside the vocabulary;
-    /// [`Error::File`] naming the layer if the weights give values that are not finite or all zero, or if the file was changed since
-    /// it was opened; [`Error::Memory`] if memory for scratch cannot be had.
+    /// [`Error::File`] naming the layer if the weights give values that are not finite or all zero, or if the file was
+    /// changed since it was opened; [`Error::Io`] if it cannot be read any more; [`Error::Memory`] if memory for scratch
+    /// cannot be had.
     ///
     /// # Panics
     ///
@@ -161,9 +163,10 @@ impl Runtime {
             return Ok(());
         }
         self.reserve()?;
-        self.forward_in_company(out);
+        let result = self.forward_in_company(out);
         // A file changed meanwhile is at fault before its weights are.
         self.model.gguf().check_unchanged()?;
+        result?;
         if out.iter().all(|value| value.is_finite()) {
             return Ok(());
         }
@@ -176,15 +179,16 @@ impl Runtime {
     }
 
     /// The forward pass on all threads, or on one if the machine is too busy for more.
-    fn forward_in_company(&mut self, out: &mut [f32]) {
+    fn forward_in_company(&mut self, out: &mut [f32]) -> Result<()> {
         let tokens = self.batch.tokens();
         let alone = self.company.shuns(tokens, self.pool.threads());
         self.pool.set_alone(alone);
         let watch = Watch::start();
-        self.forward(out);
+        self.forward(out)?;
         if !alone {
             self.company.met(tokens, watch.off_cpu());
         }
+        Ok(())
     }
 
     /// Takes the memory that the pass over the batch will use, so that only this can fail.

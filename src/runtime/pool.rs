@@ -16,18 +16,18 @@
 //! sides are sequentially consistent, so one of them sees the other and no wake-up is lost.
 
 use std::any::Any;
-use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
 
 use crate::runtime::split::Split;
+use crate::runtime::sync::{
+    self, Arc, AtomicBool, AtomicU64, AtomicUsize, JoinHandle, Mutex, Thread, UnsafeCell,
+};
 use crate::runtime::threads::ThreadPlan;
 use crate::{Error, Result};
 
@@ -150,7 +150,7 @@ impl Pool {
         };
         for (worker, &cpu) in plan.cpus.iter().enumerate().skip(1) {
             let shared = Arc::clone(&pool.shared);
-            let handle = thread::Builder::new()
+            let handle = sync::Builder::new()
                 .name(format!("lanewise-{worker}"))
                 .spawn(move || work(&shared, worker, cpu))
                 .map_err(|source| Error::Argument {
@@ -209,7 +209,7 @@ impl Pool {
         let shared = &*self.shared;
         // SAFETY: `&mut self` means that no other job runs, and the last one ended closed with
         // nobody inside: no worker reads `job`.
-        unsafe { *shared.job.get() = job };
+        shared.job.with_mut(|place| unsafe { *place = job });
         for (worker, CachePadded(range)) in shared.ranges.iter().enumerate() {
             let share = share(tasks, self.threads(), worker);
             range.next.store(share.start, Relaxed);
@@ -334,7 +334,7 @@ impl Shared {
         if self.spin_until(left) {
             return;
         }
-        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current());
+        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = Some(sync::current());
         self.park_until(0, left);
     }
 
@@ -373,7 +373,7 @@ impl Shared {
         let asleep = &self.asleep[worker].0;
         asleep.store(true, SeqCst);
         while !ready() {
-            thread::park();
+            sync::park();
         }
         asleep.store(false, Relaxed);
     }
@@ -413,7 +413,7 @@ fn work(shared: &Shared, worker: usize, cpu: Option<CoreId>) {
         if entered.is_ok() {
             // SAFETY: this worker is inside, so the caller neither writes `job` nor lets go of
             // its body until this worker leaves.
-            unsafe { shared.run(*shared.job.get(), worker) };
+            shared.job.with(|job| unsafe { shared.run(*job, worker) });
             done = number(state);
             shared.leave();
         }

@@ -30,6 +30,7 @@ pub(super) struct Worker {
     pub weights: Vec<i16>,
     pub factors: Vec<f32>,
     pub attended: Vec<f32>,
+    pub base: Vec<f32>,
     pub keys: Vec<i16>,
 }
 
@@ -54,6 +55,7 @@ impl Worker {
         reserve(&mut self.weights, keys)?;
         reserve(&mut self.factors, queries)?;
         reserve(&mut self.attended, queries * dim)?;
+        reserve(&mut self.base, config.hidden)?;
         reserve(&mut self.keys, PANEL * dim)
     }
 }
@@ -73,6 +75,12 @@ pub(super) struct Stage<'a> {
 pub(super) struct Source<'a> {
     pub kernels: Kernels,
     pub gguf: &'a Gguf,
+}
+
+/// Values from one panel to the next in the output of a product: a token more than there are, so that the pieces of one
+/// token's row do not share the sets of a cache where the number of tokens is a power of two.
+pub(super) fn panel_stride(tokens: usize) -> usize {
+    PANEL * (tokens + 1)
 }
 
 /// Quantised activations in chunks of tokens, each chunk laid out as [`Activations`] says.
@@ -99,7 +107,7 @@ impl<'a> Chunked<'a> {
 }
 
 impl Source<'_> {
-    /// `out[panel][token][32]`: the rows of the stage's matrices times the activations.
+    /// `out[panel][token][32]`, panels [`panel_stride`] apart: the rows of the stage's matrices times the activations.
     pub fn product(
         self,
         pool: &mut Pool,
@@ -109,7 +117,7 @@ impl Source<'_> {
         out: &mut [f32],
     ) {
         let (phase, threads) = (stage.phase, pool.threads());
-        let parts = chunks(out, PANEL * activations.tokens);
+        let parts = chunks(out, panel_stride(activations.tokens));
         pool.for_each_part(parts, workers, |index, out, worker| {
             worker.stopwatch.lap(Phase::Wait);
             let Some(panel) = Panel::of(stage.matrices, index) else {
@@ -295,4 +303,34 @@ fn quantise_rows<'a, const SIZE: usize>(
         );
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix(name: &str, panels: usize) -> Matrix {
+        Matrix {
+            name: name.into(),
+            kind: MatrixType::Q8_0,
+            rows: panels * PANEL,
+            columns: BLOCK,
+            range: 0..panels * PANEL * Q8_0_BYTES,
+        }
+    }
+
+    #[test]
+    fn each_thread_asks_for_the_panel_that_it_packs_next() {
+        let (first, second, third) = (matrix("a", 3), matrix("b", 2), matrix("c", 4));
+        let after = |index, following: &[&Matrix]| {
+            let panel = Panel::after(index, &[&first, &second], following, 2)?;
+            Some((panel.matrix.name.clone(), panel.index))
+        };
+        let panel = |name: &str, index| Some((name.to_string(), index));
+        assert_eq!(after(0, &[&third]), panel("a", 1));
+        assert_eq!(after(2, &[&third]), panel("c", 0), "end of the first share");
+        assert_eq!(after(3, &[&third]), panel("b", 1));
+        assert_eq!(after(4, &[&third]), panel("c", 2), "end of the second");
+        assert_eq!(after(4, &[]), None);
+    }
 }

@@ -204,27 +204,22 @@ impl Tokenizer {
     /// which comes back as a space: the tokens are the same for both. Ids outside the vocabulary are
     /// left out.
     pub fn decode(&self, ids: &[u32]) -> Vec<u8> {
-        let mut text = Vec::with_capacity(4 * ids.len());
+        let mut spelt = Vec::with_capacity(4 * ids.len());
         for &id in ids {
-            let Some(mut piece) = self.piece(id) else {
-                continue;
-            };
-            if self.vocabulary.token_type(id) == Some(TokenType::Byte) {
-                text.extend(byte_of(piece));
-                continue;
-            }
-            while let Some((&byte, rest)) = piece.split_first() {
-                match piece.strip_prefix(&SPACE_BYTES) {
-                    Some(rest) => {
-                        text.push(b' ');
-                        piece = rest;
-                    }
-                    None => {
-                        text.push(byte);
-                        piece = rest;
-                    }
+            match self.piece(id) {
+                Some(piece) if self.vocabulary.token_type(id) == Some(TokenType::Byte) => {
+                    spelt.extend(byte_of(piece));
                 }
+                piece => spelt.extend(piece.unwrap_or_default()),
             }
+        }
+        // Only now, because byte tokens spell U+2581 where the vocabulary has no piece for it.
+        let mut text = Vec::with_capacity(spelt.len());
+        let mut rest = &spelt[..];
+        while let Some((&byte, after)) = rest.split_first() {
+            let space = rest.strip_prefix(&SPACE_BYTES);
+            text.push(if space.is_some() { b' ' } else { byte });
+            rest = space.unwrap_or(after);
         }
         text
     }

@@ -200,7 +200,7 @@ fn watch(
         .map_err(|error| format!("standard output: cannot write: {error}"))?;
         samples.push(now);
         last = now;
-        next += Duration::from_secs(60).min(end / 4);
+        next = now.at + Duration::from_secs(60).min(end / 4);
     }
     Ok(samples)
 }

@@ -4,6 +4,7 @@
 //! one thing and leave the rest as it is.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -86,44 +87,53 @@ pub enum Value {
 }
 
 impl Value {
-    fn write(&self, out: &mut Vec<u8>) {
-        let array = |out: &mut Vec<u8>, element: u32, count: usize| {
-            put_u32(out, 9);
-            put_u32(out, element);
-            put_u64(out, count as u64);
-        };
+    fn write(&self, out: &mut Layout, key: &str) {
         match self {
             Self::U32(value) => {
-                put_u32(out, 4);
-                put_u32(out, *value);
+                out.u32(key, FieldKind::Type, 4);
+                out.u32(key, FieldKind::Value, *value);
             }
             Self::F32(value) => {
-                put_u32(out, 6);
-                out.extend(value.to_le_bytes());
+                out.u32(key, FieldKind::Type, 6);
+                out.u32(key, FieldKind::Value, value.to_bits());
             }
             Self::Bool(value) => {
-                put_u32(out, 7);
-                out.push((*value).into());
+                out.u32(key, FieldKind::Type, 7);
+                out.put(key, FieldKind::Value, &[(*value).into()]);
             }
             Self::String(value) => {
-                put_u32(out, 8);
-                put_string(out, value.as_bytes());
+                out.u32(key, FieldKind::Type, 8);
+                out.string(key, FieldKind::Value, value.as_bytes());
             }
             Self::Strings(values) => {
-                array(out, 8, values.len());
-                values.iter().for_each(|value| put_string(out, value));
+                out.array(key, 8, values.len());
+                for (index, value) in values.iter().enumerate() {
+                    // One field for all between the first string and the last.
+                    match index {
+                        0 => out.string(&format!("{key}[0]"), FieldKind::Value, value),
+                        _ if index + 1 == values.len() => {
+                            out.string(&format!("{key}[{index}]"), FieldKind::Value, value);
+                        }
+                        _ => {
+                            out.bytes.extend((value.len() as u64).to_le_bytes());
+                            out.bytes.extend(value);
+                        }
+                    }
+                }
             }
             Self::F32s(values) => {
-                array(out, 6, values.len());
-                out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+                out.array(key, 6, values.len());
+                let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                out.put(key, FieldKind::Value, &bytes);
             }
             Self::I32s(values) => {
-                array(out, 5, values.len());
-                out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+                out.array(key, 5, values.len());
+                let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                out.put(key, FieldKind::Value, &bytes);
             }
             Self::Raw(number, bytes) => {
-                put_u32(out, *number);
-                out.extend(bytes);
+                out.u32(key, FieldKind::Type, *number);
+                out.put(key, FieldKind::Value, bytes);
             }
         }
     }
@@ -216,35 +226,39 @@ impl File {
 
     /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        out.extend(self.magic);
-        put_u32(&mut out, self.version);
-        put_u64(
-            &mut out,
-            self.tensor_count.unwrap_or(self.tensors.len() as u64),
-        );
-        put_u64(
-            &mut out,
-            self.metadata_count.unwrap_or(self.metadata.len() as u64),
-        );
+        self.layout().bytes
+    }
+
+    /// The file's bytes, and where each field stands in them.
+    pub fn layout(&self) -> Layout {
+        let mut out = Layout::default();
+        out.put("magic", FieldKind::Text, &self.magic);
+        out.u32("version", FieldKind::Value, self.version);
+        let tensors = self.tensor_count.unwrap_or(self.tensors.len() as u64);
+        out.u64("tensor count", FieldKind::Size, tensors);
+        let keys = self.metadata_count.unwrap_or(self.metadata.len() as u64);
+        out.u64("metadata count", FieldKind::Size, keys);
         for (key, value) in &self.metadata {
-            put_string(&mut out, key.as_bytes());
-            value.write(&mut out);
+            out.string(key, FieldKind::Text, key.as_bytes());
+            value.write(&mut out, key);
         }
         let mut next = 0;
         for tensor in &self.tensors {
-            put_string(&mut out, tensor.name.as_bytes());
-            put_u32(&mut out, tensor.dims.len() as u32);
-            tensor.dims.iter().for_each(|&dim| put_u64(&mut out, dim));
-            put_u32(&mut out, tensor.kind);
-            put_u64(&mut out, tensor.offset.unwrap_or(next));
+            let name = &tensor.name;
+            out.string(name, FieldKind::Text, name.as_bytes());
+            out.u32(name, FieldKind::Size, tensor.dims.len() as u32);
+            for &dim in &tensor.dims {
+                out.u64(name, FieldKind::Size, dim);
+            }
+            out.u32(name, FieldKind::Type, tensor.kind);
+            out.u64(name, FieldKind::Offset, tensor.offset.unwrap_or(next));
             next += tensor.data.len().next_multiple_of(self.alignment) as u64;
         }
         for tensor in &self.tensors {
-            pad(&mut out, self.alignment);
-            out.extend(&tensor.data);
+            out.pad(self.alignment);
+            out.put(&tensor.name, FieldKind::Data, &tensor.data);
         }
-        pad(&mut out, self.alignment);
+        out.pad(self.alignment);
         out
     }
 
@@ -257,19 +271,74 @@ impl File {
     }
 }
 
-fn put_u32(out: &mut Vec<u8>, value: u32) {
-    out.extend(value.to_le_bytes());
+/// A file's bytes, field by field.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    /// The whole file.
+    pub bytes: Vec<u8>,
+    /// The fields in the order of the file; padding belongs to none, and neither do the strings of
+    /// an array but for the first and the last.
+    pub fields: Vec<Field>,
 }
 
-fn put_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend(value.to_le_bytes());
+/// A field of the file.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// The field of the header, the key or the tensor that it is part of.
+    pub name: String,
+    /// What it says.
+    pub kind: FieldKind,
+    /// Where it stands in the file.
+    pub range: Range<usize>,
 }
 
-fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_u64(out, bytes.len() as u64);
-    out.extend(bytes);
+/// What a field says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// How many there are of something, or how long it is.
+    Size,
+    /// The type of a value, of the elements of an array or of a tensor.
+    Type,
+    /// Where a tensor's data begin.
+    Offset,
+    /// The magic or a name.
+    Text,
+    /// A value.
+    Value,
+    /// A tensor's data.
+    Data,
 }
 
-fn pad(out: &mut Vec<u8>, alignment: usize) {
-    out.resize(out.len().next_multiple_of(alignment), 0);
+impl Layout {
+    fn put(&mut self, name: &str, kind: FieldKind, bytes: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend(bytes);
+        let range = start..self.bytes.len();
+        let name = name.to_owned();
+        self.fields.push(Field { name, kind, range });
+    }
+
+    fn u32(&mut self, name: &str, kind: FieldKind, number: u32) {
+        self.put(name, kind, &number.to_le_bytes());
+    }
+
+    fn u64(&mut self, name: &str, kind: FieldKind, number: u64) {
+        self.put(name, kind, &number.to_le_bytes());
+    }
+
+    fn string(&mut self, name: &str, kind: FieldKind, bytes: &[u8]) {
+        self.u64(name, FieldKind::Size, bytes.len() as u64);
+        self.put(name, kind, bytes);
+    }
+
+    fn array(&mut self, name: &str, element: u32, count: usize) {
+        self.u32(name, FieldKind::Type, 9);
+        self.u32(name, FieldKind::Type, element);
+        self.u64(name, FieldKind::Size, count as u64);
+    }
+
+    fn pad(&mut self, alignment: usize) {
+        let length = self.bytes.len().next_multiple_of(alignment);
+        self.bytes.resize(length, 0);
+    }
 }

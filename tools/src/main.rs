@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lanewise_tools::{compare, endurance, neighbour, roofline, tiny_model};
+use lanewise_tools::{compare, corpus, endurance, hostile, neighbour, roofline, tiny_model};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -22,6 +22,10 @@ enum Command {
         #[command(flatten)]
         options: tiny_model::Options,
     },
+    /// Make malformed models, and check that each is refused with a clear message
+    Hostile(hostile::Options),
+    /// Write a corpus of generated documents in ten languages, to try bulk work on
+    Corpus(corpus::Options),
     /// Hold the forward pass against the machine's read bandwidth and INT8 peak
     Roofline(roofline::Options),
     /// Run Lanewise and other engines, llama.cpp first of all, in turns on the same file, texts and threads
@@ -40,6 +44,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::TinyModel { out, options } => tiny_model::write(&out, &options)
             .map_err(|error| format!("{}: cannot write: {error}", out.display())),
+        Command::Hostile(options) => hostile::run(&options).map(|list| print!("{list}")),
+        Command::Corpus(options) => corpus::write(&options),
         Command::Roofline(options) => run_roofline(&options),
         Command::Compare(options) => compare::compare(&options).map(|table| print!("{table}")),
         Command::Endurance(options) => endurance::run(&options, &mut std::io::stdout()),

@@ -47,6 +47,11 @@ impl Random {
         Self(seed)
     }
 
+    /// A number from 0 to 1, 1 excluded.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        self.below(1 << 53) as f64 / (1_u64 << 53) as f64
+    }
+
     /// A number from 0 to `limit` - 1.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

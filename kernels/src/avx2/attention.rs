@@ -13,7 +13,7 @@ const TILE: usize = 2;
 /// As for the scalar one; AVX2.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn product<const OFFSETS: bool>(
+pub unsafe fn product(
     rows: *const i16,
     row_stride: usize,
     row_scales: *const f32,
@@ -26,9 +26,9 @@ pub unsafe fn product<const OFFSETS: bool>(
 ) {
     for row in (0..count).step_by(TILE) {
         let tile = if count - row == 1 {
-            tile::<1, OFFSETS>
+            tile::<1>
         } else {
-            tile::<TILE, OFFSETS>
+            tile::<TILE>
         };
         // SAFETY: rows `row..row + size` lie inside what the caller vouches for.
         unsafe {
@@ -48,7 +48,7 @@ pub unsafe fn product<const OFFSETS: bool>(
 
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn tile<const ROWS: usize, const OFFSETS: bool>(
+unsafe fn tile<const ROWS: usize>(
     rows: *const i16,
     row_stride: usize,
     row_scales: *const f32,
@@ -76,11 +76,8 @@ unsafe fn tile<const ROWS: usize, const OFFSETS: bool>(
             for (quarter, sum) in sum.iter().enumerate() {
                 let lane_scales = lane_scales.add(8 * quarter);
                 let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(*sum), _mm256_loadu_ps(lane_scales));
-                let mut result = _mm256_mul_ps(scaled, row_scale);
-                if OFFSETS {
-                    result = _mm256_add_ps(result, _mm256_loadu_ps(lane_scales.add(PANEL)));
-                }
-                _mm256_storeu_ps(out.add(row * out_stride + 8 * quarter), result);
+                let scaled = _mm256_mul_ps(scaled, row_scale);
+                _mm256_storeu_ps(out.add(row * out_stride + 8 * quarter), scaled);
             }
         }
     }

@@ -3,9 +3,8 @@
 //! `vpmaddubsw` would saturate at 128 × 127 × 2, so weights are widened to 16 bits while packing and activations a tile at
 //! a time: `vpmaddwd` on those is exact for every byte.
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, LINES_MULTIPLYING, LINES_PACKING};
 use crate::layout::{ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES};
-use crate::rows::f16_to_f32;
 use std::arch::x86_64::*;
 
 /// Lines of a packed block: 16 steps × 32 rows × 2 words, then 32 scales.
@@ -15,11 +14,11 @@ pub const PANEL_LINES: usize = 34;
 /// live in memory, touched once a block.
 const TILE: usize = 2;
 
-/// Widens and transposes a panel of 32 rows; see [`crate::Kernels::pack_panel`].
+/// Transposes and widens a panel of 32 rows; see [`crate::Kernels::pack_panel`].
 ///
 /// # Safety
 ///
-/// As for the scalar one; AVX2.
+/// As for the scalar one; AVX2 and F16C.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub unsafe fn pack_panel(
     rows: *const u8,
@@ -31,24 +30,56 @@ pub unsafe fn pack_panel(
     // SAFETY: reads 34 bytes of each row a block and writes 34 lines, as the caller vouches for.
     unsafe {
         for block in 0..blocks {
-            ahead.step();
+            ahead.step::<LINES_PACKING>();
+            let from = rows.add(block * Q8_0_BYTES);
             let to = panel.add(block * PANEL_LINES).cast::<i32>();
-            let scales = to.add(16 * PANEL).cast::<f32>();
-            for row in 0..PANEL {
-                let from = rows.add(row * row_bytes + block * Q8_0_BYTES);
-                let mut words = [0i32; 16];
-                for half in 0..2 {
-                    let bytes = _mm_loadu_si128(from.add(2 + 16 * half).cast());
-                    _mm256_storeu_si256(
-                        words.as_mut_ptr().add(8 * half).cast(),
-                        _mm256_cvtepi8_epi16(bytes),
-                    );
+            for first in (0..PANEL).step_by(8) {
+                let from = from.add(first * row_bytes);
+                transpose_8_rows(from.add(2), row_bytes, to.add(first));
+                let mut scales = [0u16; 8];
+                for (row, scale) in scales.iter_mut().enumerate() {
+                    *scale = from.add(row * row_bytes).cast::<u16>().read_unaligned();
                 }
-                for (step, pair) in words.into_iter().enumerate() {
-                    *to.add(step * PANEL + row) = pair;
-                }
-                *scales.add(row) = f16_to_f32(from.cast::<u16>().read_unaligned());
+                let scales = _mm256_cvtph_ps(_mm_loadu_si128(scales.as_ptr().cast()));
+                _mm256_store_ps(to.add(16 * PANEL + first).cast(), scales);
             }
+        }
+    }
+}
+
+/// 8 rows of 32 bytes as 16 steps of 2 words a row, a step every 32 lanes of `to`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
+    // SAFETY: eight rows of 32 readable bytes, sixteen times eight lanes to write.
+    unsafe {
+        // Two bytes of a row are moved as one word, and widened when they have arrived: half the shuffles.
+        let two_rows = |j: usize| {
+            let row = |row: usize| _mm256_loadu_si256(from.add(row * row_bytes).cast());
+            let (a, b) = (row(2 * j), row(2 * j + 1));
+            [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)]
+        };
+        let four_rows = |j: usize| {
+            let (a, b) = (two_rows(2 * j), two_rows(2 * j + 1));
+            [
+                _mm256_unpacklo_epi32(a[0], b[0]),
+                _mm256_unpackhi_epi32(a[0], b[0]),
+                _mm256_unpacklo_epi32(a[1], b[1]),
+                _mm256_unpackhi_epi32(a[1], b[1]),
+            ]
+        };
+        let (first, second) = (four_rows(0), four_rows(1));
+        let store = |step: usize, bytes: __m128i| {
+            let words = _mm256_cvtepi8_epi16(bytes);
+            _mm256_store_si256(to.add(step * PANEL).cast(), words);
+        };
+        for k in 0..4 {
+            let even = _mm256_unpacklo_epi64(first[k], second[k]);
+            let odd = _mm256_unpackhi_epi64(first[k], second[k]);
+            store(2 * k, _mm256_castsi256_si128(even));
+            store(2 * k + 1, _mm256_castsi256_si128(odd));
+            store(2 * k + 8, _mm256_extracti128_si256::<1>(even));
+            store(2 * k + 9, _mm256_extracti128_si256::<1>(odd));
         }
     }
 }
@@ -98,8 +129,10 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
             let weights = panel.add(block * PANEL_LINES).cast::<__m256i>();
             let block_of_tokens = activations.wrapping_add(block * stride);
             let mut products = [[_mm256_setzero_si256(); 4]; TOKENS];
+            for _ in 0..TERMS {
+                ahead.step::<LINES_MULTIPLYING>();
+            }
             for term in 0..TERMS {
-                ahead.step();
                 let mut words = [[0i32; BLOCK / 2]; TOKENS];
                 for (token, words) in words.iter_mut().enumerate() {
                     let values = (&raw const (*block_of_tokens.add(token * TERMS + term)).values)

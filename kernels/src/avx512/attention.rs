@@ -16,7 +16,7 @@ const TILE: usize = 12;
 /// As for the scalar one; AVX-512 F, BW and VNNI.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub unsafe fn product<const OFFSETS: bool>(
+pub unsafe fn product(
     rows: *const i16,
     row_stride: usize,
     row_scales: *const f32,
@@ -30,7 +30,7 @@ pub unsafe fn product<const OFFSETS: bool>(
     /// The tile of `ROWS` rows.
     macro_rules! tile {
         ($rows:literal, $row:expr) => {
-            tile::<$rows, OFFSETS>(
+            tile::<$rows>(
                 rows.add($row * row_stride),
                 row_stride,
                 row_scales.add($row),
@@ -70,7 +70,7 @@ pub unsafe fn product<const OFFSETS: bool>(
 #[allow(clippy::too_many_arguments)]
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn tile<const ROWS: usize, const OFFSETS: bool>(
+unsafe fn tile<const ROWS: usize>(
     rows: *const i16,
     row_stride: usize,
     row_scales: *const f32,
@@ -94,22 +94,11 @@ unsafe fn tile<const ROWS: usize, const OFFSETS: bool>(
             }
         }
         for half in 0..2 {
-            let lane_scales = lane_scales.add(16 * half);
-            let offsets = if OFFSETS {
-                _mm512_loadu_ps(lane_scales.add(PANEL))
-            } else {
-                _mm512_setzero_ps()
-            };
-            let lane_scales = _mm512_loadu_ps(lane_scales);
+            let lane_scales = _mm512_loadu_ps(lane_scales.add(16 * half));
             for (row, sum) in sums.iter().enumerate() {
                 let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[half]), lane_scales);
                 let scaled = _mm512_mul_ps(scaled, _mm512_set1_ps(*row_scales.add(row)));
-                let result = if OFFSETS {
-                    _mm512_add_ps(scaled, offsets)
-                } else {
-                    scaled
-                };
-                _mm512_storeu_ps(out.add(row * out_stride + 16 * half), result);
+                _mm512_storeu_ps(out.add(row * out_stride + 16 * half), scaled);
             }
         }
     }

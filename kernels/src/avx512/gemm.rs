@@ -4,7 +4,7 @@
 //! makes them the unsigned operand; the activation's `correction` starts each sum and takes the 128 back, so the loop
 //! itself has no instruction for it.
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, LINES_MULTIPLYING, LINES_PACKING};
 use crate::layout::{ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES};
 use std::arch::x86_64::*;
 
@@ -32,7 +32,7 @@ pub unsafe fn pack_panel(
     // SAFETY: reads 34 bytes of each row a block and writes 18 lines, as the caller vouches for.
     unsafe {
         for block in 0..blocks {
-            ahead.step();
+            ahead.step::<LINES_PACKING>();
             let from = rows.add(block * Q8_0_BYTES);
             let to = panel.add(block * PANEL_LINES);
             for half in 0..2 {
@@ -151,8 +151,11 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
         let mut block_of_tokens = activations;
         for _ in 0..blocks {
             let mut products = [[_mm512_setzero_si512(); 2]; TOKENS];
+            // Not in the loop below: a branch there makes the compiler keep sums in memory.
+            for _ in 0..TERMS {
+                ahead.step::<LINES_MULTIPLYING>();
+            }
             for term in 0..TERMS {
-                ahead.step();
                 for (token, product) in products.iter_mut().enumerate() {
                     let block = block_of_tokens.add(token * TERMS + term);
                     let correction = _mm512_set1_epi32((*block).correction);

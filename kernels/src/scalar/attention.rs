@@ -7,10 +7,10 @@ use crate::layout::PANEL;
 /// # Safety
 ///
 /// `count` rows of `2 * steps` values, `row_stride` values apart, and one scale each; `packed` holds `steps * 32` lanes of
-/// two values, `lane_scales` 32 scales, followed by 32 offsets with `OFFSETS`; rows of 32 results go to `out`,
+/// two values, `lane_scales` 32 scales; rows of 32 results go to `out`,
 /// `out_stride` values apart.
 #[allow(clippy::too_many_arguments)]
-pub unsafe fn product<const OFFSETS: bool>(
+pub unsafe fn product(
     rows: *const i16,
     row_stride: usize,
     row_scales: *const f32,
@@ -34,12 +34,8 @@ pub unsafe fn product<const OFFSETS: bool>(
                 }
             }
             for (lane, sum) in sums.iter().enumerate() {
-                let scaled = *sum as f32 * *lane_scales.add(lane) * *row_scales.add(row);
-                *out.add(row * out_stride + lane) = if OFFSETS {
-                    scaled + *lane_scales.add(PANEL + lane)
-                } else {
-                    scaled
-                };
+                *out.add(row * out_stride + lane) =
+                    *sum as f32 * *lane_scales.add(lane) * *row_scales.add(row);
             }
         }
     }

@@ -5,6 +5,6 @@ mod gemm;
 mod vector;
 
 use crate::Isa;
-use vector::Lanes;
+pub(crate) use vector::Lanes;
 
 crate::table::define_table!(Isa::Scalar;);

@@ -5,8 +5,12 @@
 
 use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, PANEL, Q8_0_BYTES};
 use std::io::Write;
-use std::ops::{Deref, DerefMut};
 use std::sync::Once;
+
+#[cfg_attr(miri, path = "watched.rs")]
+mod guarded;
+
+pub use guarded::{Guarded, PLACES, Place};
 
 /// Runs `test` with the kernels of every instruction set this CPU has and names the others, once a test file.
 pub fn on_each_isa(test: impl FnMut(Kernels)) {
@@ -108,86 +112,5 @@ pub fn activation(scale: f32, mut value: impl FnMut() -> i8) -> ActivationBlock 
         scale,
         correction: -128 * values.iter().map(|value| i32::from(*value)).sum::<i32>(),
         values,
-    }
-}
-
-/// Where a guarded buffer lies between its two unmapped pages.
-#[derive(Clone, Copy, Debug)]
-pub enum Place {
-    /// Right after the first.
-    Start,
-    /// Ending exactly at the second.
-    End,
-}
-
-pub const PLACES: [Place; 2] = [Place::Start, Place::End];
-
-/// A slice with an unmapped page on either side: an access beyond it at its side of the page ends the test.
-pub struct Guarded<T> {
-    map: *mut libc::c_void,
-    map_bytes: usize,
-    data: *mut T,
-    length: usize,
-}
-
-impl<T: Copy> Guarded<T> {
-    pub fn new(place: Place, values: &[T]) -> Self {
-        let size = size_of_val(values);
-        // SAFETY: a fresh private mapping; the pages between the first and the last are made accessible before the
-        // values are copied to them, where they fit at an address that the assertion shows to be aligned.
-        unsafe {
-            let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
-            let inner = size.div_ceil(page).max(1) * page;
-            let map_bytes = inner + 2 * page;
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            let map = libc::mmap(
-                std::ptr::null_mut(),
-                map_bytes,
-                libc::PROT_NONE,
-                flags,
-                -1,
-                0,
-            );
-            assert_ne!(map, libc::MAP_FAILED);
-            let first = map.byte_add(page);
-            let access = libc::PROT_READ | libc::PROT_WRITE;
-            assert_eq!(libc::mprotect(first, inner, access), 0);
-            let data = match place {
-                Place::Start => first,
-                Place::End => first.byte_add(inner - size),
-            }
-            .cast::<T>();
-            assert!(data.is_aligned());
-            data.copy_from_nonoverlapping(values.as_ptr(), values.len());
-            Guarded {
-                map,
-                map_bytes,
-                data,
-                length: values.len(),
-            }
-        }
-    }
-}
-
-impl<T> Deref for Guarded<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        // SAFETY: `new` has put so many values there; the mapping lives as long as `self`.
-        unsafe { std::slice::from_raw_parts(self.data, self.length) }
-    }
-}
-
-impl<T> DerefMut for Guarded<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as in `deref`; `self` is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.data, self.length) }
-    }
-}
-
-impl<T> Drop for Guarded<T> {
-    fn drop(&mut self) {
-        // SAFETY: the mapping that `new` made; no slice of it outlives `self`.
-        unsafe { libc::munmap(self.map, self.map_bytes) };
     }
 }

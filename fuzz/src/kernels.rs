@@ -1,0 +1,340 @@
+//! Every kernel on every instruction set against scalar: any shape, any bytes, between unmapped pages.
+//!
+//! The input chooses the kernel, the shape and how values are drawn. Its remaining bytes are the
+//! first values; seeded ones follow, so that a short input reaches large shapes.
+
+use lanewise_kernels::{
+    ActivationBlock, Activations, BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces, Q8_0_BYTES,
+    Q8Rows, WEIGHT_MAX, pack_keys,
+};
+use libfuzzer_sys::arbitrary::Unstructured;
+
+use crate::{byte, pick};
+
+#[path = "../../kernels/tests/support/mod.rs"]
+mod support;
+
+use support::{
+    Guarded, PLACES, Place, Random, activation, assert_same_bits, assert_same_blocks, on_each_isa,
+    scalar,
+};
+
+const EPS: f32 = 1e-6;
+
+/// Runs the target.
+///
+/// # Panics
+/// If an instruction set gives other bits than scalar.
+pub fn run(data: &[u8]) {
+    let mut input = Unstructured::new(data);
+    let kernel = byte(&mut input) % KERNELS.len() as u8;
+    let mut values = Values::new(&mut input);
+    KERNELS[usize::from(kernel)](&mut values);
+}
+
+const KERNELS: [fn(&mut Values); 11] = [
+    gemm,
+    add_rms_norm,
+    rms_norm_quantise,
+    rms_norm,
+    head_norm_rope,
+    gelu_multiply_quantise,
+    quantise,
+    softmax,
+    attention_scores,
+    attention_weighted_sum,
+    dequantise_and_accumulate,
+];
+
+/// Where shapes and values come from.
+struct Values<'a, 'b> {
+    input: &'a mut Unstructured<'b>,
+    random: Random,
+    /// The largest magnitude of floats.
+    bound: f32,
+}
+
+impl<'a, 'b> Values<'a, 'b> {
+    fn new(input: &'a mut Unstructured<'b>) -> Self {
+        let bounds = [1.0, 1e-3, 10.0, 300.0, 1e15, 1e-15, 1e-38, 1e-45];
+        let bound = pick(input, &bounds);
+        let random = Random(byte(input).into());
+        Self {
+            input,
+            random,
+            bound,
+        }
+    }
+
+    /// From 1 to `most`.
+    fn size(&mut self, most: u8) -> usize {
+        usize::from(byte(self.input) % most) + 1
+    }
+
+    fn byte(&mut self) -> u8 {
+        match self.input.is_empty() {
+            true => self.random.bits() as u8,
+            false => byte(self.input),
+        }
+    }
+
+    /// A finite number up to the bound, often one that rounds or cancels.
+    fn float(&mut self) -> f32 {
+        match self.byte() {
+            0..=15 => 0.0,
+            16..=23 => -0.0,
+            24..=39 => self.bound,
+            40..=55 => -self.bound,
+            56..=71 => self.bound / 254.0,
+            72..=79 => f32::MIN_POSITIVE,
+            80..=87 => 1e-45,
+            _ => self.random.float(self.bound),
+        }
+    }
+
+    fn floats(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.float()).collect()
+    }
+
+    fn integers(&mut self, count: usize, largest: i32) -> Vec<i16> {
+        let mut integer = || match self.byte() {
+            0..=31 => largest as i16,
+            32..=63 => -largest as i16,
+            64..=79 => 0,
+            _ => (self.random.bits() % (2 * largest as u64 + 1)) as i16 - largest as i16,
+        };
+        (0..count).map(|_| integer()).collect()
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.byte()).collect()
+    }
+
+    fn blocks(&mut self, count: usize) -> Vec<ActivationBlock> {
+        let mut block = || {
+            let scale = self.float();
+            activation(scale, || self.byte() as i8)
+        };
+        (0..count).map(|_| block()).collect()
+    }
+}
+
+/// The floats that `run` makes, of every instruction set, at both places, against scalar's.
+fn check_floats(what: &str, run: impl Fn(Kernels, Place) -> Vec<f32>) {
+    let expected = run(scalar(), Place::End);
+    on_each_isa(|kernels| {
+        for place in PLACES {
+            assert_same_bits(&run(kernels, place), &expected, || {
+                format!("{} {what} {place:?}", kernels.isa())
+            });
+        }
+    });
+}
+
+/// As `check_floats`, of blocks.
+fn check_blocks(what: &str, run: impl Fn(Kernels, Place) -> Vec<ActivationBlock>) {
+    let expected = run(scalar(), Place::End);
+    on_each_isa(|kernels| {
+        for place in PLACES {
+            assert_same_blocks(&run(kernels, place), &expected, || {
+                format!("{} {what} {place:?}", kernels.isa())
+            });
+        }
+    });
+}
+
+/// As they come from a file, the bytes of the weights may be anything.
+fn gemm(values: &mut Values) {
+    let (blocks, tokens, terms) = (values.size(24), values.size(30), values.size(2));
+    let start = values.size(tokens as u8) - 1;
+    let end = start + values.size((tokens - start) as u8);
+    let row_bytes = blocks * Q8_0_BYTES;
+    let activations = values.blocks(blocks * tokens * terms);
+    let rows = values.bytes(PANEL * row_bytes);
+    check_floats("gemm", |kernels, place| {
+        let bytes = Guarded::new(place, &rows);
+        let lines = kernels.panel_lines(blocks * BLOCK);
+        let mut panel = Guarded::new(place, &vec![Line([0xa5; 64]); lines]);
+        let rows = Q8Rows {
+            bytes: &bytes,
+            row_bytes,
+        };
+        kernels.pack_panel(rows, &mut panel);
+        let blocks = Guarded::new(place, &activations);
+        let mut out = Guarded::new(place, &vec![0.0; (end - start) * PANEL]);
+        let activations = Activations {
+            blocks: &blocks,
+            tokens,
+            terms,
+        };
+        kernels.gemm(&panel, activations, start..end, &mut out);
+        out.to_vec()
+    });
+}
+
+fn add_rms_norm(values: &mut Values) {
+    let (pieces, stride) = (values.size(36), BLOCK * values.size(3));
+    let x = values.floats(pieces * BLOCK);
+    let weight = values.floats(pieces * BLOCK);
+    let y = values.floats((pieces - 1) * stride + BLOCK);
+    check_floats("add_rms_norm", |kernels, place| {
+        let mut x = Guarded::new(place, &x);
+        let y = Guarded::new(place, &y);
+        let y = Pieces::new(&y, stride, pieces);
+        kernels.add_rms_norm(&mut x, y, &Guarded::new(place, &weight), EPS);
+        x.to_vec()
+    });
+}
+
+fn rms_norm_quantise(values: &mut Values) {
+    let (pieces, stride) = (values.size(36), values.size(3));
+    let x = values.floats(pieces * BLOCK);
+    let weight = values.floats(pieces * BLOCK);
+    check_blocks("rms_norm_quantise", |kernels, place| {
+        let out = vec![ActivationBlock::default(); (pieces - 1) * stride + 1];
+        let mut out = Guarded::new(place, &out);
+        let (x, weight) = (Guarded::new(place, &x), Guarded::new(place, &weight));
+        kernels.rms_norm_quantise(&x, &weight, EPS, &mut out, stride);
+        out.to_vec()
+    });
+}
+
+fn rms_norm(values: &mut Values) {
+    let length = values.size(36) * BLOCK;
+    let (x, weight) = (values.floats(length), values.floats(length));
+    check_floats("rms_norm", |kernels, place| {
+        let mut x = Guarded::new(place, &x);
+        kernels.rms_norm(&mut x, &Guarded::new(place, &weight), EPS);
+        x.to_vec()
+    });
+}
+
+fn head_norm_rope(values: &mut Values) {
+    let (pieces, stride) = (values.size(16), BLOCK * values.size(3));
+    let x = values.floats((pieces - 1) * stride + BLOCK);
+    let weight = values.floats(pieces * BLOCK);
+    let mut rope = values.floats(pieces * BLOCK);
+    rope.iter_mut().for_each(|angle| *angle = angle.sin());
+    check_floats("head_norm_rope", |kernels, place| {
+        let mut out = Guarded::new(place, &vec![0; pieces * BLOCK]);
+        let x = Guarded::new(place, &x);
+        let scale = kernels.head_norm_rope(
+            Pieces::new(&x, stride, pieces),
+            &Guarded::new(place, &weight),
+            &Guarded::new(place, &rope),
+            EPS,
+            &mut out,
+        );
+        let integers = out.iter().map(|value| f32::from(*value));
+        std::iter::once(scale).chain(integers).collect()
+    });
+}
+
+fn gelu_multiply_quantise(values: &mut Values) {
+    let tokens = values.size(40);
+    let (gate, up) = (values.floats(tokens * BLOCK), values.floats(tokens * BLOCK));
+    check_blocks("gelu_multiply_quantise", |kernels, place| {
+        let mut out = Guarded::new(place, &vec![ActivationBlock::default(); tokens]);
+        let (gate, up) = (Guarded::new(place, &gate), Guarded::new(place, &up));
+        kernels.gelu_multiply_quantise(&gate, &up, &mut out);
+        out.to_vec()
+    });
+}
+
+fn quantise(values: &mut Values) {
+    let (pieces, terms) = (values.size(36), values.size(2));
+    let stride = terms - 1 + values.size(4);
+    let x = values.floats(pieces * BLOCK);
+    check_blocks("quantise", |kernels, place| {
+        let out = vec![ActivationBlock::default(); (pieces - 1) * stride + terms];
+        let mut out = Guarded::new(place, &out);
+        kernels.quantise(&Guarded::new(place, &x), terms, &mut out, stride);
+        out.to_vec()
+    });
+}
+
+fn softmax(values: &mut Values) {
+    let length = 16 * values.size(40);
+    let start = values.size(255) % length;
+    let end = start + 1 + values.size(255) % (length - start);
+    let scores = values.floats(length);
+    check_floats("softmax", |kernels, place| {
+        let mut scores = Guarded::new(place, &scores);
+        let mut out = Guarded::new(place, &vec![0; length]);
+        let sum = kernels.softmax(&mut scores, start..end, &mut out);
+        assert_eq!(
+            sum,
+            out.iter().map(|&weight| i32::from(weight)).sum::<i32>()
+        );
+        out.iter().map(|weight| f32::from(*weight)).collect()
+    });
+}
+
+fn attention_scores(values: &mut Values) {
+    let (dim, count, keys) = (
+        2 * values.size(255),
+        values.size(40),
+        values.size(PANEL as u8),
+    );
+    let stride = PANEL - 1 + values.size(40);
+    let queries = values.integers(count * dim, HEAD_MAX);
+    let key_values = values.integers(keys * dim, HEAD_MAX);
+    let (query_scales, key_scales) = (values.floats(count), values.floats(PANEL));
+    check_floats("attention_scores", |kernels, place| {
+        let mut packed = Guarded::new(place, &vec![0; dim / 2 * PANEL]);
+        pack_keys(&Guarded::new(place, &key_values), dim, &mut packed);
+        let mut out = Guarded::new(place, &vec![0.0; (count - 1) * stride + PANEL]);
+        kernels.attention_scores(
+            &Guarded::new(place, &queries),
+            &Guarded::new(place, &query_scales),
+            &packed,
+            &Guarded::new(place, &key_scales),
+            &mut out,
+            stride,
+        );
+        out.to_vec()
+    });
+}
+
+fn attention_weighted_sum(values: &mut Values) {
+    let (tokens, count) = (values.size(100), values.size(20));
+    let steps = tokens.div_ceil(2);
+    let weight_stride = 2 * steps + values.size(8) - 1;
+    let out_stride = PANEL - 1 + values.size(40);
+    let channels = values.floats(tokens * PANEL);
+    let mut weights = values.integers((count - 1) * weight_stride + 2 * steps, WEIGHT_MAX);
+    // Softmax gives no others.
+    weights.iter_mut().for_each(|weight| *weight = weight.abs());
+    let factors = values.floats(count);
+    check_floats("attention_weighted_sum", |kernels, place| {
+        let mut packed = Guarded::new(place, &vec![0; steps * PANEL]);
+        let mut scales = Guarded::new(place, &[0.0; 2 * PANEL]);
+        kernels.pack_values(&Guarded::new(place, &channels), &mut packed, &mut scales);
+        let mut out = Guarded::new(place, &vec![0.0; (count - 1) * out_stride + PANEL]);
+        kernels.attention_weighted_sum(
+            &Guarded::new(place, &weights),
+            weight_stride,
+            &Guarded::new(place, &factors),
+            &packed,
+            &scales,
+            &mut out,
+            out_stride,
+        );
+        out.iter().chain(scales.iter()).copied().collect()
+    });
+}
+
+/// Rows of a table may start at odd addresses.
+fn dequantise_and_accumulate(values: &mut Values) {
+    let (pieces, shift) = (values.size(36), values.size(64) - 1);
+    let factor = values.float();
+    let sum = values.floats(pieces * BLOCK);
+    let row = values.bytes(shift + pieces * Q8_0_BYTES);
+    check_floats("dequantise_q8_0, accumulate", |kernels, place| {
+        let mut out = Guarded::new(place, &vec![0.0; pieces * BLOCK]);
+        kernels.dequantise_q8_0(&Guarded::new(place, &row)[shift..], factor, &mut out);
+        let mut sum = Guarded::new(place, &sum);
+        kernels.accumulate(&mut sum, &out);
+        out.iter().chain(sum.iter()).copied().collect()
+    });
+}

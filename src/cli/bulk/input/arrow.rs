@@ -1,0 +1,320 @@
+//! Arrow IPC, message by message. The file format is the stream format between magic bytes and a footer that only
+//! random access needs, so both are read as streams, from a pipe or decompressed as well.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Schema};
+use arrow::ipc::convert::try_fb_to_schema;
+use arrow::ipc::reader::FileDecoder;
+use arrow::ipc::{Block, Endianness, Message, MessageHeader, root_as_message};
+
+use super::bytes::{Input, Stream};
+use super::columns::{Batch, Columns, map_types};
+use super::guard::{damaged, guarded};
+use super::{CellType, ReadOptions, Source};
+use crate::cli::bulk::row::Row;
+use crate::cli::failure::Failure;
+
+const KIND: &str = "Arrow IPC";
+const FILE_MAGIC: &[u8] = b"ARROW1";
+/// The magic bytes and two for alignment.
+const FILE_START_BYTES: u64 = 8;
+const CONTINUATION: [u8; 4] = [0xff; 4];
+/// The continuation mark and the length of the metadata.
+const PREFIX_BYTES: usize = 8;
+
+const MOST_METADATA_BYTES: i32 = 1 << 26;
+/// The largest record batch, and the largest buffer in one that is compressed. A batch has to be in memory whole.
+const MOST_BODY_BYTES: i64 = 1 << 32;
+const MOST_BUFFER_BYTES: i64 = 1 << 31;
+
+/// An Arrow file or stream.
+pub struct Arrow {
+    messages: Messages,
+    decoder: FileDecoder,
+    columns: Columns,
+    batch: Option<Batch>,
+    next_in_batch: usize,
+    next_in_file: u64,
+}
+
+impl Arrow {
+    /// Opens the file and finds the columns in its schema.
+    pub fn open(input: &Input, options: Arc<ReadOptions>) -> Result<Self, Failure> {
+        let mut messages = Messages::open(input)?;
+        let name = input.name();
+        let Some(metadata) = messages.next()? else {
+            return Err(damaged(name, KIND, "there is no schema"));
+        };
+        let (schema, version) = guarded(name, KIND, || {
+            let message = message(&metadata)?;
+            let schema = message.header_as_schema();
+            let schema = schema.ok_or("the first message is no schema")?;
+            if schema.endianness() != Endianness::Little {
+                return Err("big-endian data".to_owned());
+            }
+            let version = message.version();
+            Ok((try_fb_to_schema(schema).map_err(text)?, version))
+        })?;
+        messages.skip_body(&metadata)?;
+        let columns = Columns::find(name, &schema, options)?;
+        let mut projection = Vec::new();
+        for path in columns.paths() {
+            projection.extend(schema.index_of(&path[0]).ok());
+        }
+        projection.sort_unstable();
+        projection.dedup();
+        let decoder = FileDecoder::new(Arc::new(without_text_types(&schema)), version);
+        Ok(Self {
+            messages,
+            decoder: decoder.with_projection(projection),
+            columns,
+            batch: None,
+            next_in_batch: 0,
+            next_in_file: 0,
+        })
+    }
+
+    /// Makes sure that the batch has a next row, having passed over whole batches while they are of no more than
+    /// `skip` rows; false at the end of the file.
+    fn fill(&mut self, skip: &mut u64) -> Result<bool, Failure> {
+        loop {
+            if let Some(batch) = &self.batch {
+                let left = (batch.rows() - self.next_in_batch) as u64;
+                if left > *skip {
+                    return Ok(true);
+                }
+                *skip -= left;
+                self.next_in_file += left;
+                self.batch = None;
+            }
+            let Some(metadata) = self.messages.next()? else {
+                return Ok(false);
+            };
+            let name = self.messages.stream.name().to_owned();
+            let (kind, rows) = guarded(&name, KIND, || {
+                let message = message(&metadata)?;
+                let batch = message.header_as_record_batch();
+                let rows = batch.and_then(|batch| u64::try_from(batch.length()).ok());
+                Ok::<_, String>((message.header_type(), rows))
+            })?;
+            match kind {
+                MessageHeader::RecordBatch => {
+                    if let Some(rows) = rows.filter(|rows| rows <= skip) {
+                        self.messages.skip_body(&metadata)?;
+                        *skip -= rows;
+                        self.next_in_file += rows;
+                        continue;
+                    }
+                    let (block, bytes) = self.messages.read_body(metadata)?;
+                    self.batch = guarded(&name, KIND, || {
+                        let batch = self.decoder.read_record_batch(&block, &bytes);
+                        let batch = batch.map_err(text)?;
+                        batch.map(|batch| self.columns.batch(&batch)).transpose()
+                    })?;
+                    self.next_in_batch = 0;
+                }
+                MessageHeader::DictionaryBatch => {
+                    let (block, bytes) = self.messages.read_body(metadata)?;
+                    let decoder = &mut self.decoder;
+                    guarded(&name, KIND, || decoder.read_dictionary(&block, &bytes))?;
+                }
+                _ => self.messages.skip_body(&metadata)?,
+            }
+        }
+    }
+}
+
+impl Source for Arrow {
+    fn next_row(&mut self) -> Result<Option<Row>, Failure> {
+        if !self.fill(&mut 0)? {
+            return Ok(None);
+        }
+        let Some(batch) = &self.batch else {
+            return Ok(None);
+        };
+        let (index, line) = (self.next_in_batch, self.next_in_file + 1);
+        let name = self.messages.stream.name();
+        let row = guarded(name, KIND, || Ok::<_, String>(batch.row(index, line)))?;
+        self.next_in_batch += 1;
+        self.next_in_file += 1;
+        Ok(Some(row))
+    }
+
+    fn skip_rows(&mut self, count: u64) -> Result<u64, Failure> {
+        let mut left = count;
+        if self.fill(&mut left)? {
+            // The batch has more rows than are left to skip.
+            self.next_in_batch += left as usize;
+            self.next_in_file += left;
+            left = 0;
+        }
+        Ok(count - left)
+    }
+
+    fn kept_types(&self) -> Vec<Option<CellType>> {
+        self.columns.kept_types()
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.messages.stream.bytes_read()
+    }
+}
+
+/// The encapsulated messages of a stream. Each is its metadata, as [`Messages::next`] gives it, and a body to read or to
+/// skip before the next.
+struct Messages {
+    stream: Stream,
+    /// Of the file format, which does not end without saying so.
+    is_file: bool,
+    /// Where writers put zeros, to align the first message of a file.
+    before_first: bool,
+    ended: bool,
+}
+
+impl Messages {
+    fn open(input: &Input) -> Result<Self, Failure> {
+        let mut stream = input.stream()?;
+        let is_file = stream.starts_with(FILE_MAGIC);
+        if is_file {
+            let skipped = io::copy(&mut (&mut stream).take(FILE_START_BYTES), &mut io::sink());
+            skipped.map_err(|error| stream.failure(error))?;
+        }
+        Ok(Self {
+            stream,
+            is_file,
+            before_first: is_file,
+            ended: false,
+        })
+    }
+
+    /// The metadata of the next message after [`PREFIX_BYTES`], as decoders want it; `None` at the end.
+    fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut word = self.read(4)?;
+        while self.before_first && word == [0; 4] {
+            word = self.read(4)?;
+        }
+        self.before_first = false;
+        if word.is_empty() && !self.is_file {
+            self.ended = true;
+            return Ok(None);
+        }
+        if word == CONTINUATION {
+            word = self.read(4)?;
+        }
+        let length = word.try_into().map(i32::from_le_bytes);
+        let length = length.map_err(|_| self.damaged("it is cut short"))?;
+        if length == 0 {
+            self.ended = true;
+            return Ok(None);
+        }
+        if !(0..=MOST_METADATA_BYTES).contains(&length) {
+            return Err(self.damaged(&format!("metadata of {length} bytes")));
+        }
+        let mut metadata = CONTINUATION.to_vec();
+        metadata.extend(length.to_le_bytes());
+        metadata.extend(self.read(length as u64)?);
+        if metadata.len() < PREFIX_BYTES + length as usize {
+            return Err(self.damaged("it is cut short"));
+        }
+        Ok(Some(metadata))
+    }
+
+    fn body_bytes(&self, metadata: &[u8]) -> Result<u64, Failure> {
+        let length = guarded(self.stream.name(), KIND, || {
+            Ok::<_, String>(message(metadata)?.bodyLength())
+        })?;
+        if !(0..=MOST_BODY_BYTES).contains(&length) {
+            let problem = format!(
+                "a record batch of {length} bytes, where at most {MOST_BODY_BYTES} are taken"
+            );
+            return Err(self.damaged(&problem));
+        }
+        Ok(length as u64)
+    }
+
+    fn skip_body(&mut self, metadata: &[u8]) -> Result<(), Failure> {
+        let length = self.body_bytes(metadata)?;
+        let skipped = io::copy(&mut (&mut self.stream).take(length), &mut io::sink());
+        match skipped {
+            Ok(skipped) if skipped == length => Ok(()),
+            Ok(_) => Err(self.damaged("it is cut short")),
+            Err(error) => Err(self.stream.failure(error)),
+        }
+    }
+
+    /// The whole message, its sizes checked.
+    fn read_body(&mut self, metadata: Vec<u8>) -> Result<(Block, Buffer), Failure> {
+        let length = self.body_bytes(&metadata)?;
+        let start = metadata.len();
+        let mut bytes = metadata;
+        let read = (&mut self.stream).take(length).read_to_end(&mut bytes);
+        read.map_err(|error| self.stream.failure(error))?;
+        if bytes.len() as u64 != start as u64 + length {
+            return Err(self.damaged("it is cut short"));
+        }
+        guarded(self.stream.name(), KIND, || {
+            check_compressed(&message(&bytes)?, &bytes[start..])
+        })?;
+        let block = Block::new(0, start as i32, length as i64);
+        Ok((block, Buffer::from_vec(bytes)))
+    }
+
+    /// Up to `count` bytes, fewer only at the end.
+    fn read(&mut self, count: u64) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        let read = (&mut self.stream).take(count).read_to_end(&mut bytes);
+        read.map_err(|error| self.stream.failure(error))?;
+        Ok(bytes)
+    }
+
+    fn damaged(&self, problem: &str) -> Failure {
+        damaged(self.stream.name(), KIND, problem)
+    }
+}
+
+fn message(bytes: &[u8]) -> Result<Message<'_>, String> {
+    root_as_message(&bytes[PREFIX_BYTES..]).map_err(text)
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Refuses compressed buffers that say they become larger than any is; the decoder reserves what they say.
+fn check_compressed(message: &Message<'_>, body: &[u8]) -> Result<(), String> {
+    let dictionary = message.header_as_dictionary_batch();
+    let batch = match dictionary {
+        Some(dictionary) => dictionary.data(),
+        None => message.header_as_record_batch(),
+    };
+    let Some(batch) = batch.filter(|batch| batch.compression().is_some()) else {
+        return Ok(());
+    };
+    for buffer in batch.buffers().into_iter().flatten() {
+        let start = usize::try_from(buffer.offset()).ok();
+        let length = start.and_then(|start| body.get(start..)?.first_chunk());
+        let length = length.map_or(0, |length| i64::from_le_bytes(*length));
+        if buffer.length() > 0 && length > MOST_BUFFER_BYTES {
+            return Err(format!(
+                "a buffer of {length} bytes, where at most {MOST_BUFFER_BYTES} are taken"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The schema with strings as plain bytes of the same layout: one that is not UTF-8 then spoils its row only.
+fn without_text_types(schema: &Schema) -> Schema {
+    map_types(schema, &|data_type| match data_type {
+        DataType::Utf8 => Some(DataType::Binary),
+        DataType::LargeUtf8 => Some(DataType::LargeBinary),
+        DataType::Utf8View => Some(DataType::BinaryView),
+        _ => None,
+    })
+}

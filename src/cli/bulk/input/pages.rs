@@ -1,0 +1,286 @@
+//! Parquet's footer and page headers, read before the parquet crate reads them: it reserves as much memory as they say.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+
+use bytes::Bytes;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::thrift::{Thrift, kind};
+
+/// The largest page that is read. Writers aim at 1 MB, but some end a page only after a thousand rows.
+const MOST_PAGE_BYTES: i64 = 1 << 30;
+/// The longest page header; they are long by the statistics in them, which writers cut at 4 KB or less.
+const MOST_HEADER_BYTES: usize = 1 << 16;
+/// How deep columns may be nested; reading a schema takes stack for each level.
+const MOST_NESTED: usize = 64;
+
+/// What a file ends with: the length of the footer and four bytes of magic.
+const TAIL_BYTES: u64 = 8;
+
+/// A Parquet file whose footer and page headers are looked at.
+pub struct PagedFile {
+    file: File,
+    length: u64,
+}
+
+impl PagedFile {
+    /// A file to read pages from, its footer having been checked.
+    pub fn new(file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        Ok(Self { file, length })
+    }
+
+    /// Checks the footer. Other magic bytes are left to the parquet crate to name.
+    pub fn check_footer(&self) -> Result<()> {
+        let tail_start = self.length.checked_sub(TAIL_BYTES);
+        let Some(tail_start) = tail_start.filter(|&start| start > 0) else {
+            return Err(ParquetError::EOF(format!("only {} bytes", self.length)));
+        };
+        let tail = self.get_bytes(tail_start, TAIL_BYTES as usize)?;
+        let Some((footer_bytes, b"PAR1")) = tail.split_first_chunk() else {
+            return Ok(());
+        };
+        let footer_bytes = u32::from_le_bytes(*footer_bytes);
+        let start = tail_start.checked_sub(footer_bytes.into());
+        let start = start.ok_or_else(|| {
+            ParquetError::EOF(format!(
+                "a footer of {footer_bytes} bytes is not in the file"
+            ))
+        })?;
+        let footer = self.get_bytes(start, footer_bytes as usize)?;
+        check_footer(&footer).map_err(ParquetError::General)
+    }
+
+    fn at(&self, start: u64) -> Result<File> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(start))?;
+        Ok(file)
+    }
+}
+
+impl Length for PagedFile {
+    fn len(&self) -> u64 {
+        self.length
+    }
+}
+
+impl ChunkReader for PagedFile {
+    type T = HeaderReader<File>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        Ok(HeaderReader {
+            inner: BufReader::with_capacity(MOST_HEADER_BYTES, self.at(start)?),
+            checked: false,
+        })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        let end = start.checked_add(length as u64);
+        if end.is_none_or(|end| end > self.length) {
+            let message = format!("{length} bytes at {start} are not all in the file");
+            return Err(ParquetError::EOF(message));
+        }
+        let mut bytes = Vec::with_capacity(length);
+        self.at(start)?
+            .take(length as u64)
+            .read_to_end(&mut bytes)?;
+        if bytes.len() < length {
+            return Err(ParquetError::EOF("the file became shorter".into()));
+        }
+        Ok(bytes.into())
+    }
+}
+
+/// What reads a page header, if anything does: then the header is checked at the first byte.
+pub struct HeaderReader<R> {
+    inner: BufReader<R>,
+    checked: bool,
+}
+
+impl<R: Read> Read for HeaderReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.checked {
+            self.checked = true;
+            check_header(self.inner.fill_buf()?).map_err(io::Error::other)?;
+        }
+        self.inner.read(buffer)
+    }
+}
+
+/// Refuses a footer (`FileMetaData` of parquet.thrift) whose schema would take more memory or stack than it has bytes.
+fn check_footer(bytes: &[u8]) -> Result<(), String> {
+    let mut schema = Schema::default();
+    read_footer(&mut Thrift::new(bytes), &mut schema).ok_or("the footer is damaged")?;
+    let mut open = Vec::new();
+    for &children in &schema.children {
+        if let Some(last) = open.last_mut() {
+            *last -= 1;
+        }
+        if children > schema.children.len() as i64 {
+            return Err("the schema names more columns than it has".into());
+        }
+        if children > 0 {
+            open.push(children);
+        }
+        if open.len() > MOST_NESTED {
+            return Err(format!("columns are nested more than {MOST_NESTED} deep"));
+        }
+        while open.last() == Some(&0) {
+            open.pop();
+        }
+    }
+    Ok(())
+}
+
+/// How many children each element of the schema has, from the root on, depth first.
+#[derive(Default)]
+struct Schema {
+    children: Vec<i64>,
+}
+
+fn read_footer(thrift: &mut Thrift<'_>, schema: &mut Schema) -> Option<()> {
+    const SCHEMA: i64 = 2;
+    const NUM_CHILDREN: i64 = 5;
+    let mut id = 0;
+    while let Some(kind) = thrift.field(&mut id)? {
+        if (id, kind) != (SCHEMA, kind::LIST) {
+            thrift.skip(kind)?;
+            continue;
+        }
+        schema.children.clear();
+        let (kind, count) = thrift.list()?;
+        for _ in 0..count {
+            if kind != kind::STRUCT {
+                return None;
+            }
+            let mut children = 0;
+            let mut inner_id = 0;
+            while let Some(kind) = thrift.field(&mut inner_id)? {
+                match (inner_id, kind) {
+                    (NUM_CHILDREN, kind::I32) => children = thrift.zigzag()?,
+                    _ => thrift.skip(kind)?,
+                }
+            }
+            schema.children.push(children);
+        }
+    }
+    Some(())
+}
+
+/// Refuses a page header that would reserve memory for more than a page can have.
+fn check_header(bytes: &[u8]) -> Result<(), String> {
+    let mut header = Header::default();
+    read_header(&mut Thrift::new(bytes), &mut header)
+        .ok_or("a page header is damaged, or longer than 64 KiB")?;
+    if header.uncompressed_bytes > MOST_PAGE_BYTES {
+        return Err(format!(
+            "a page of {} bytes, where at most {MOST_PAGE_BYTES} are taken",
+            header.uncompressed_bytes
+        ));
+    }
+    // A dictionary's entries take a byte each at least.
+    if header.dictionary_values > header.uncompressed_bytes {
+        return Err(format!(
+            "a dictionary of {} values in {} bytes",
+            header.dictionary_values, header.uncompressed_bytes
+        ));
+    }
+    Ok(())
+}
+
+/// The numbers in a page header that memory is reserved by.
+#[derive(Default)]
+struct Header {
+    uncompressed_bytes: i64,
+    dictionary_values: i64,
+}
+
+/// Reads a whole `PageHeader` of parquet.thrift; the largest counts of a field that is repeated.
+fn read_header(thrift: &mut Thrift<'_>, header: &mut Header) -> Option<()> {
+    const UNCOMPRESSED_PAGE_SIZE: i64 = 2;
+    const DICTIONARY_PAGE_HEADER: i64 = 7;
+    const NUM_VALUES: i64 = 1;
+    let mut id = 0;
+    while let Some(kind) = thrift.field(&mut id)? {
+        match (id, kind) {
+            (UNCOMPRESSED_PAGE_SIZE, kind::I32) => {
+                header.uncompressed_bytes = header.uncompressed_bytes.max(thrift.zigzag()?);
+            }
+            (DICTIONARY_PAGE_HEADER, kind::STRUCT) => {
+                let mut inner_id = 0;
+                while let Some(kind) = thrift.field(&mut inner_id)? {
+                    if (inner_id, kind) == (NUM_VALUES, kind::I32) {
+                        // The parquet crate takes the number for unsigned.
+                        let values = i64::from(thrift.zigzag()? as u32);
+                        header.dictionary_values = header.dictionary_values.max(values);
+                    } else {
+                        thrift.skip(kind)?;
+                    }
+                }
+            }
+            (_, kind) => thrift.skip(kind)?,
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zigzag(value: u32) -> Vec<u8> {
+        let mut value = u64::from(value) << 1;
+        let mut bytes = Vec::new();
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    }
+
+    /// Fields 1 to 3 (a dictionary page of these sizes), and 7 with its number of values.
+    fn header(uncompressed: u32, values: u32) -> Vec<u8> {
+        let sizes = [vec![0x15, 4, 0x15], zigzag(uncompressed), vec![0x15, 20]].concat();
+        [sizes, vec![0x4c, 0x15], zigzag(values), vec![0x15, 0, 0, 0]].concat()
+    }
+
+    #[test]
+    fn sizes_that_a_page_cannot_have_are_refused() {
+        assert_eq!(check_header(&header(1 << 30, 1 << 20)), Ok(()));
+        let large = check_header(&header((1 << 30) + 1, 1)).unwrap_err();
+        assert!(large.contains("1073741825 bytes"));
+        let many = check_header(&header(1000, 1001)).unwrap_err();
+        assert!(many.contains("1001 values in 1000 bytes"));
+        let whole = header(1000, 10);
+        for end in 0..whole.len() {
+            assert!(check_header(&whole[..end]).is_err());
+        }
+    }
+
+    /// A footer whose schema's elements have these numbers of children.
+    fn footer(children: &[u32]) -> Vec<u8> {
+        assert!(children.len() < 128);
+        let mut bytes = vec![0x15, 2, 0x19, 0xfc, children.len() as u8];
+        for &count in children {
+            bytes.push(0x55);
+            bytes.extend(zigzag(count));
+            bytes.push(0);
+        }
+        bytes.push(0);
+        bytes
+    }
+
+    #[test]
+    fn a_schema_of_impossible_shape_is_refused() {
+        assert_eq!(check_footer(&footer(&[2, 0, 1, 0])), Ok(()));
+        assert_eq!(check_footer(&footer(&[1; MOST_NESTED])), Ok(()));
+        let deep = check_footer(&footer(&[1; MOST_NESTED + 1])).unwrap_err();
+        assert!(deep.contains("nested"), "{deep}");
+        let many = check_footer(&footer(&[u32::MAX / 2, 0])).unwrap_err();
+        assert!(many.contains("more columns"), "{many}");
+        assert!(check_footer(&footer(&[1, 0])[..5]).is_err());
+    }
+}

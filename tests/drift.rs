@@ -1,0 +1,92 @@
+//! A program that embeds for long stays as fast and as small as it began. For the real model, with the figures:
+//! `cargo test --release --test drift -- --include-ignored --nocapture`.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lanewise::model::Model;
+use lanewise::runtime::{Runtime, Settings};
+use lanewise_tools::texts::text;
+use lanewise_tools::tiny_model;
+
+const TEXTS: usize = 2000;
+const SHORT: usize = 4;
+/// One text in so many is long where they are mixed.
+const MIXED: usize = 200;
+const WARM_UP: usize = 50;
+
+#[test]
+fn two_thousand_texts_later_neither_speed_nor_memory_has_changed() {
+    let tiny =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("drift-{}.gguf", std::process::id()));
+    tiny_model::write(&tiny, &tiny_model::Options::default()).unwrap();
+    check(&tiny);
+}
+
+#[test]
+#[ignore = "takes half a minute on an idle machine, and many on a busy one"]
+fn nor_with_the_real_model() {
+    if let Some(real) = support::real_model(support::Model::Q8_0) {
+        check(&real);
+    }
+}
+
+fn check(path: &Path) {
+    let model = Arc::new(Model::open(path).unwrap());
+    let mut runtime = Runtime::new(Arc::clone(&model), &Settings::default()).unwrap();
+    let config = model.config();
+    let mut vector = vec![0.0; config.hidden];
+    let short = text(SHORT, config.vocabulary, 0);
+    let long = text(config.context.min(512), config.vocabulary, 0);
+    let mut embed = |ids: &[u32]| {
+        let start = Instant::now();
+        runtime.embed(&[ids], &mut vector).unwrap();
+        start.elapsed()
+    };
+    compare_ends("short", &mut |_| embed(&short));
+    embed(&long);
+    compare_ends("mixed with long", &mut |index| {
+        if index % MIXED == 0 {
+            embed(&long);
+        }
+        embed(&short)
+    });
+}
+
+/// Compares the first quarter of many short texts with the last.
+fn compare_ends(name: &str, embed: &mut dyn FnMut(usize) -> Duration) {
+    (1..WARM_UP).for_each(|index| {
+        embed(index);
+    });
+    let before = anonymous_kib();
+    let times: Vec<Duration> = (0..TEXTS).map(embed).collect();
+    let growth = anonymous_kib() - before;
+    let (first, last) = (
+        typical(&times[..TEXTS / 4]),
+        typical(&times[3 * TEXTS / 4..]),
+    );
+    println!("{name}: {first:.1?} at first, {last:.1?} at last, {growth} KiB more");
+    // Wide enough for what other processes do to the times.
+    assert!(last < 2 * first, "{name}: {first:?} became {last:?}");
+    assert!(growth < 1024, "{name}: memory grew by {growth} KiB");
+}
+
+/// The time that one text in ten stays below: disturbances are left out.
+fn typical(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort();
+    times[times.len() / 10]
+}
+
+/// Memory that is no page of a file; 0 where the system does not say.
+fn anonymous_kib() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
+        .unwrap_or(0)
+}
