@@ -5,7 +5,7 @@ use std::io::{self, Write};
 #[cfg(feature = "bulk")]
 use std::path::Path;
 
-/// Some texts, the input or the output failed.
+/// Some texts, the input or the output failed, or memory ran out.
 pub const PARTIAL: u8 = 1;
 /// An argument or environment variable cannot be used; also what clap exits with.
 pub const USAGE: u8 = 2;
@@ -71,6 +71,7 @@ impl From<lanewise::Error> for Failure {
     fn from(error: lanewise::Error) -> Self {
         let code = match error {
             lanewise::Error::Argument { .. } => USAGE,
+            lanewise::Error::Memory { .. } => PARTIAL,
             _ => MODEL,
         };
         Self::Stopped {

@@ -50,7 +50,7 @@ struct Row<'a> {
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let title = arguments.prompt.title()?;
     let gguf = Arc::new(Gguf::open(arguments.model.path()?)?);
-    let tokenizer = Tokenizer::from_gguf(gguf)?;
+    let tokenizer = Tokenizer::from_gguf(Arc::clone(&gguf))?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut outcome = Outcome::Complete;
     let mut texts = Texts::new(&arguments.texts, 1);
@@ -82,6 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             };
             write_row(&mut out, arguments.format, &row).map_err(Failure::output)?;
         }
+        gguf.check_unchanged()?;
         out.flush().map_err(Failure::output)?;
     }
     Ok(outcome)

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lanewise_tools::{
-    asmcheck, compare, corpus, hostile, icount, instructions, roofline, tiny_model,
+    asmcheck, compare, corpus, endurance, hostile, icount, instructions, neighbour, roofline,
+    tiny_model,
 };
 
 #[derive(Parser)]
@@ -33,6 +34,10 @@ enum Command {
     /// Run Lanewise and other engines, llama.cpp first of all, in turns on the same file, texts and threads
     #[command(after_help = compare::AFTER_HELP)]
     Compare(compare::Options),
+    /// Embed from several threads for minutes, and watch memory, speed and every vector
+    Endurance(endurance::Options),
+    /// Time a short text while another thread takes a CPU
+    Neighbour(neighbour::Options),
     /// Lanewise as one of the engines of compare
     #[command(name = compare::ENGINE_COMMAND, hide = true)]
     CompareEngine,
@@ -55,6 +60,10 @@ fn main() -> ExitCode {
         Command::Corpus(options) => corpus::write(&options),
         Command::Roofline(options) => run_roofline(&options),
         Command::Compare(options) => compare::compare(&options).map(|table| print!("{table}")),
+        Command::Endurance(options) => endurance::run(&options, &mut std::io::stdout()),
+        Command::Neighbour(options) => neighbour::measure(&options)
+            .map(|report| print!("{report}"))
+            .map_err(|error| error.to_string()),
         Command::CompareEngine => compare::serve(),
         Command::Icount(options) => icount::run(options).map(|text| print!("{text}")),
         Command::IcountChild(options) => icount::run_child(&options),

@@ -1,6 +1,7 @@
 //! Pseudo-random numbers: the same in every tool and on every machine.
 
 /// SplitMix64 (Steele, Lea and Flood, 2014), from a seed.
+#[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
 impl Random {
