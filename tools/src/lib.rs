@@ -1,9 +1,15 @@
 //! What measures, compares, converts and checks Lanewise.
 
+pub mod asmcheck;
 pub mod compare;
 pub mod corpus;
+pub mod counts;
 pub mod gguf_writer;
 pub mod hostile;
+pub mod icount;
+pub mod instructions;
+pub mod random;
 pub mod roofline;
 pub mod texts;
 pub mod tiny_model;
+pub mod work;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lanewise_tools::{compare, corpus, hostile, roofline, tiny_model};
+use lanewise_tools::{
+    asmcheck, compare, corpus, hostile, icount, instructions, roofline, tiny_model,
+};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -34,6 +36,15 @@ enum Command {
     /// Lanewise as one of the engines of compare
     #[command(name = compare::ENGINE_COMMAND, hide = true)]
     CompareEngine,
+    /// Count the instructions of the AVX-512 kernels by single-stepping them
+    Icount(icount::Options),
+    /// A kernel that icount steps
+    #[command(name = icount::CHILD_COMMAND, hide = true)]
+    IcountChild(icount::ChildOptions),
+    /// Read the compiled code and hold each kernel's loops to what the committed table claims
+    Asmcheck(asmcheck::Options),
+    /// Count the instructions of scalar and AVX2 kernels under valgrind, and compare or accept
+    Instructions(instructions::Options),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +56,10 @@ fn main() -> ExitCode {
         Command::Roofline(options) => run_roofline(&options),
         Command::Compare(options) => compare::compare(&options).map(|table| print!("{table}")),
         Command::CompareEngine => compare::serve(),
+        Command::Icount(options) => icount::run(options).map(|text| print!("{text}")),
+        Command::IcountChild(options) => icount::run_child(&options),
+        Command::Asmcheck(options) => asmcheck::run(&options).map(|text| print!("{text}")),
+        Command::Instructions(options) => instructions::run(options).map(|text| print!("{text}")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
