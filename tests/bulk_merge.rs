@@ -94,7 +94,7 @@ fn shards_that_do_not_make_one_run_are_refused() {
         ),
         (
             "a.shard-1-of-3 c.csv.shard-2-of-3 a.shard-3-of-3",
-            "the input is",
+            "does not go with",
         ),
         ("a.shard-1-of-3 a.shard-2-of-3 unfinished", "is unfinished"),
         ("a.shard-1-of-3 text", "no spool"),

@@ -307,7 +307,7 @@ fn long_texts_are_cut_or_averaged_from_windows_and_marked() {
         (&cut[0]["truncated"], &cut[0]["windows"], &cut[0]["tokens"]),
         (&true.into(), &1.into(), &256.into())
     );
-    assert_eq!(&split[0]["truncated"], &false.into());
+    assert_eq!(split[0]["truncated"], false);
     assert!(split[0]["windows"].as_u64().unwrap() > 2);
     cli_support::assert_unit_length(&embedding(&split[0]));
     assert_ne!(embedding(&split[0]), embedding(&cut[0]));
@@ -350,7 +350,7 @@ fn standard_input_and_an_empty_file_work() {
 fn what_would_be_lost_or_cannot_be_written_is_refused_before_the_work() {
     let folder = Folder::with_corpus(3);
     let cases = [
-        ("corpus.jsonl", "is there already", 1),
+        ("corpus.jsonl", "is an input as well", 1),
         ("nowhere/v.jsonl", "create the folder", 1),
         (".", "does not tell the format", 2),
         ("v.xyz", "does not tell the format", 2),

@@ -5,6 +5,7 @@ mod bulk_support;
 mod cli_support;
 
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -178,6 +179,10 @@ fn two_runs_do_not_write_one_output() {
         .stdin(std::process::Stdio::piped())
         .spawn()
         .unwrap();
+    let mut input = first.stdin.take().unwrap();
+    input
+        .write_all(b"enough to tell that this is no other format\n")
+        .unwrap();
     while !folder.path("v.jsonl.partial").exists() {
         sleep(Duration::from_millis(5));
     }
@@ -190,7 +195,7 @@ fn two_runs_do_not_write_one_output() {
         assert_eq!(run.code, 1);
         assert!(run.err.contains("another run"), "{}", run.err);
     }
-    drop(first.stdin.take());
+    drop(input);
     assert!(first.wait().unwrap().success());
 }
 
@@ -234,24 +239,18 @@ fn a_full_disk_is_a_clear_error_and_the_run_can_be_resumed() {
     let folder = Folder::with_corpus(600);
     folder.embed("--output whole.csv");
     let limited = folder.command();
-    let mut shell = folder.command();
     let program = limited.get_program().to_str().unwrap();
-    // 40 blocks of 512 bytes or 1 KB.
-    let script = format!(
-        "trap '' XFSZ; ulimit -f 40; exec {program} embed --input corpus.jsonl --output v.csv"
-    );
-    *(&mut shell) = {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &script]);
-        for (name, value) in limited.get_envs() {
-            match value {
-                Some(value) => shell.env(name, value),
-                None => shell.env_remove(name),
-            };
-        }
-        shell.current_dir(limited.get_current_dir().unwrap());
-        shell
-    };
+    // In blocks of 512 bytes or 1 KB. Without the trap the signal would end the process, as a full disk does not.
+    let arguments = "embed --input corpus.jsonl --output v.csv";
+    let script = format!("trap '' XFSZ; ulimit -f 40; exec '{program}' {arguments}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(folder.path("."));
+    for (name, value) in limited.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
     let run: Run = shell.output().unwrap().into();
     assert_eq!(run.code, 1, "{}", run.err);
     assert!(

@@ -49,7 +49,6 @@ pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
     check_columns(bulk)?;
     let target = Target::new(output, format, bulk.shard);
     target.check_name(&bulk.input)?;
-    let rows = input::open(&bulk.input, read_options(bulk))?;
     if bulk.resume && target.output.exists() && !target.spool.exists() {
         report(format_args!("{}: is complete", target.output.display()));
         return Ok(outcome(rejects_path(&target.output).exists()));
@@ -57,6 +56,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
     if !bulk.force && !bulk.resume {
         target.check_free()?;
     }
+    let rows = input::open(&bulk.input, read_options(bulk))?;
     let (mut spool, found) = match target.spool.exists() {
         true if bulk.force => (SpoolWriter::restart(&target.spool)?, None),
         true => SpoolWriter::resume(&target.spool)?,

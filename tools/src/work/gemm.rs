@@ -1,7 +1,7 @@
 //! Packing weights, and the matrix product.
 
 use lanewise_kernels::{
-    ActivationBlock, Activations, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows,
+    ActivationBlock, Activations, Ahead, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows,
 };
 
 use super::weights::{Temperature, Weights};
@@ -66,7 +66,11 @@ pub fn pack_panel(kernels: Kernels, shape: Shape, temperature: Temperature) -> W
             Prepared::new(packed, move |packed| {
                 for bytes in weights.next().chunks_exact(PANEL * shape.row_bytes()) {
                     let row_bytes = shape.row_bytes();
-                    kernels.pack_panel(Q8Rows { bytes, row_bytes }, &mut packed.panel);
+                    kernels.pack_panel(
+                        Q8Rows { bytes, row_bytes },
+                        &mut packed.panel,
+                        &mut Ahead::default(),
+                    );
                 }
             })
         },
@@ -102,7 +106,7 @@ pub fn gemm(kernels: Kernels, shape: Shape, tokens: usize) -> Work {
             let row_bytes = shape.row_bytes();
             let rows = weights.next().chunks_exact(PANEL * row_bytes);
             for (bytes, panel) in rows.zip(panels.chunks_exact_mut(lines)) {
-                kernels.pack_panel(Q8Rows { bytes, row_bytes }, panel);
+                kernels.pack_panel(Q8Rows { bytes, row_bytes }, panel, &mut Ahead::default());
             }
             Prepared::new(vec![0.0; shape.rows * tokens], move |out| {
                 let outs = out.chunks_exact_mut(PANEL * tokens);
@@ -127,7 +131,11 @@ pub fn pack_gemm(kernels: Kernels, shape: Shape, tokens: usize, temperature: Tem
                 let row_bytes = shape.row_bytes();
                 let rows = weights.next().chunks_exact(PANEL * row_bytes);
                 for (bytes, out) in rows.zip(out.chunks_exact_mut(PANEL * tokens)) {
-                    kernels.pack_panel(Q8Rows { bytes, row_bytes }, &mut panel);
+                    kernels.pack_panel(
+                        Q8Rows { bytes, row_bytes },
+                        &mut panel,
+                        &mut Ahead::default(),
+                    );
                     inputs.multiply(kernels, &panel, out);
                 }
             })
@@ -185,7 +193,7 @@ impl Inputs {
                 tokens: *tokens,
                 terms: self.terms,
             };
-            kernels.gemm(panel, activations, 0..*tokens, out);
+            kernels.gemm(panel, activations, 0..*tokens, out, &mut Ahead::default());
         }
     }
 }

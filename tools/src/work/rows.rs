@@ -34,7 +34,7 @@ pub fn add_rms_norm(kernels: Kernels, width: usize) -> Work {
             let weight = unit_weights(width);
             Prepared::new(Random(2).floats(width, 2.0), move |x| {
                 let pieces = Pieces::new(&y, BLOCK, width / BLOCK);
-                kernels.add_rms_norm(x, pieces, &weight, EPS);
+                kernels.add_rms_norm(x, pieces, None, &weight, EPS);
             })
         },
     )
