@@ -98,6 +98,14 @@ fn every_format_holds_the_vectors_that_single_texts_get() {
     assert_eq!(folder.objects("v.npy.ids.jsonl").len(), ROWS);
 
     assert!(vectors(&parquet(&folder, "v.parquet").0) == expected);
+    let stored = folder.read("v.parquet");
+    let stored = stored
+        .windows(expected[7].len() * 4)
+        .any(|bytes| bytes == &numbers[7 * bytes.len()..][..bytes.len()]);
+    assert!(
+        stored,
+        "vectors are not compressed, which would take time for nothing"
+    );
     let reader = FileReader::try_new(File::open(folder.path("v.arrow")).unwrap(), None).unwrap();
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     assert!(vectors(&batches) == expected);

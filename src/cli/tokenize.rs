@@ -19,6 +19,7 @@ use super::texts::Texts;
 /// The texts are the arguments or, without any, the lines of standard input. The model file needs to
 /// have a vocabulary only.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lanewise tokenize \"Hello world\"")]
 pub struct Arguments {
     /// Texts to cut into tokens; without any, one a line is read from standard input
     texts: Vec<String>,

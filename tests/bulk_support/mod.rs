@@ -105,7 +105,7 @@ fn line(row: usize) -> String {
         "id": format!("d{row}"),
         "text": text.join(" "),
         "number": row,
-        "meta": {"language": if row % 3 == 0 { None } else { Some("xx") }},
+        "meta": {"language": if row.is_multiple_of(3) { None } else { Some("xx") }},
     })
     .to_string()
 }

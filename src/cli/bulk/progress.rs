@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn durations_are_short() {
-        assert_eq!(duration(3.14), "3.1 s");
+        assert_eq!(duration(2.51), "2.5 s");
         assert_eq!(duration(61.0), "1 min 1 s");
         assert_eq!(duration(7260.0), "2 h 1 min");
     }

@@ -64,7 +64,12 @@ pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
     };
     interrupt::listen();
     let prepared = prepare(arguments, &rows, &mut spool, found, &target, format);
-    let (embedder, settings, done) = match prepared {
+    let Prepared {
+        embedder,
+        task,
+        settings,
+        done,
+    } = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => {
             if fs::metadata(&target.spool).is_ok_and(|spool| spool.len() == 0) {
@@ -76,7 +81,6 @@ pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
     if done.total.is_none() {
         let total = rows.total_hint().map(|rows| rows_of_shard(rows, &settings));
         let mut progress = Progress::new(bulk.progress, bulk.quiet, total, done.tally.rows);
-        let task = task(arguments, &embedder)?;
         let end = pipeline::run(
             &embedder,
             task,
@@ -129,6 +133,15 @@ fn complete(bulk: &BulkOptions, target: &Target, format: OutputFormat) -> Result
     Ok(outcome(rejected))
 }
 
+/// What a run needs besides its rows and its spool.
+struct Prepared {
+    embedder: Arc<Embedder>,
+    task: Task,
+    settings: Settings,
+    /// What the spool has.
+    done: Summary,
+}
+
 /// Opens the model, and makes sure that the spool is of the same settings; they are written into a new one.
 fn prepare(
     arguments: &Arguments<'_>,
@@ -137,11 +150,12 @@ fn prepare(
     found: Option<(Settings, Summary)>,
     target: &Target,
     format: OutputFormat,
-) -> Result<(Arc<Embedder>, Settings, Summary), Failure> {
+) -> Result<Prepared, Failure> {
     let builder = arguments.vector.apply(arguments.run.builder());
     let embedder = builder
         .overflow(Overflow::Truncate)
         .open(arguments.model.path()?)?;
+    let task = task(arguments, &embedder)?;
     let settings = settings(arguments, &embedder, rows)?;
     let begun = found.is_some();
     let done = match found {
@@ -168,7 +182,12 @@ fn prepare(
     if !begun {
         spool.settings(&settings)?;
     }
-    Ok((Arc::new(embedder), settings, done))
+    Ok(Prepared {
+        embedder: Arc::new(embedder),
+        task,
+        settings,
+        done,
+    })
 }
 
 fn settings(
@@ -205,7 +224,10 @@ fn settings(
     let kept = bulk.keep.iter().zip(rows.kept_types());
     Ok(Settings {
         space,
-        inputs: bulk.input.iter().map(|path| InputFile::new(path)).collect(),
+        inputs: (0..)
+            .zip(&bulk.input)
+            .map(|(file, path)| InputFile::new(path, rows.file_name(file)))
+            .collect(),
         input_format: bulk.input_format.map(|format| format!("{format:?}")),
         field: bulk.field.clone(),
         id_field: bulk.id_field.clone(),

@@ -146,20 +146,20 @@ impl Settings {
 /// An input file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {
-    /// Its path, as it was given.
+    /// Its path, as it was given; messages say `standard input` for `-`.
     pub path: String,
     /// Its size, if it has one.
     pub bytes: Option<u64>,
 }
 
 impl InputFile {
-    /// Looks at a file.
-    pub fn new(path: &Path) -> Self {
+    /// Looks at a file, which messages call `name`.
+    pub fn new(path: &Path, name: &str) -> Self {
         let regular = std::fs::metadata(path)
             .ok()
             .filter(|found| found.is_file() && path.as_os_str() != "-");
         Self {
-            path: path.display().to_string(),
+            path: name.into(),
             bytes: regular.map(|found| found.len()),
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use ::arrow::array::RecordBatch;
+use ::arrow::datatypes::Field;
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::{Compression, ZstdLevel};
 use ::parquet::errors::ParquetError;
@@ -32,7 +33,8 @@ impl Parquet {
         let columns = Columns::new(&layout).map_err(io_error)?;
         let schema = columns.schema();
         // Vectors are as good as random: no dictionary, no compression and no statistics make them smaller.
-        let vectors: ColumnPath = vec![EMBEDDING.into(), "list".into(), "element".into()].into();
+        let path = [EMBEDDING, "list", Field::LIST_FIELD_DEFAULT_NAME].map(String::from);
+        let vectors = ColumnPath::new(path.into());
         let metadata = layout.space.metadata().into_iter();
         let metadata = metadata
             .map(|(name, value)| KeyValue::new(name, value))

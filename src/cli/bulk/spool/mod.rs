@@ -2,7 +2,7 @@
 //!
 //! It is a sequence of frames behind [`MAGIC`]. A frame is the length and CRC-32 of its payload (two `u32`, little-endian)
 //! and the payload, whose first byte is its kind:
-//! - [`SETTINGS`], the first frame: [`Settings`] as JSON;
+//! - [`SETTINGS`], the first frame: [`Settings`](super::settings::Settings) as JSON;
 //! - [`ROWS`]: a [`BlockHead`], then so many records;
 //! - [`END`], the last frame: the number of rows of the whole input.
 //!

@@ -140,10 +140,10 @@ fn decode_cell(payload: &mut Decoder<'_>) -> Result<Cell, Malformed> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
-    pub(in super::super) fn embedded(index: u64) -> Record {
+    fn embedded(index: u64) -> Record {
         Record {
             index,
             file: 1,
@@ -166,7 +166,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in super::super) fn rejected(index: u64) -> Record {
+    fn rejected(index: u64) -> Record {
         Record {
             id: None,
             outcome: Err("no text".into()),
