@@ -65,8 +65,14 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Takes the texts of the next forward pass.
-    pub fn set(&mut self, texts: &[&[u32]], config: &Config, threads: usize) -> Result<()> {
+    /// Takes the texts of the next forward pass; messages call the first one `number`.
+    pub fn set(
+        &mut self,
+        number: usize,
+        texts: &[&[u32]],
+        config: &Config,
+        threads: usize,
+    ) -> Result<()> {
         self.clear();
         let width = config.heads * config.head_dim;
         let value_panels = config.kv_heads * config.head_dim / PANEL;
@@ -75,7 +81,7 @@ impl Batch {
                 tokens: texts.iter().map(|ids| ids.len()).sum(),
             })?;
         for (index, ids) in texts.iter().enumerate() {
-            check(index, ids, config)?;
+            check(number + index, ids, config)?;
             let first = self.ids.len();
             self.ids.extend_from_slice(ids);
             self.texts.push(first..self.ids.len());

@@ -26,6 +26,10 @@ use std::sync::Arc;
 use std::time::Instant;
 use threads::ThreadPlan;
 
+/// Tokens of one pass at most, but always at least one text: a batch of short texts so takes no more scratch than one text
+/// of full length. 33,000 tokens in one pass ran at four fifths of the speed of 8,000, for want of cache.
+const TOKENS_PER_PASS: usize = 2048;
+
 /// How to run a model.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -153,15 +157,25 @@ impl Runtime {
             "one vector of {} a text",
             config.hidden
         );
-        let gguf = self.model.gguf();
-        gguf.check_unchanged()?;
+        self.model.gguf().check_unchanged()?;
         if !self.pool.has_its_workers() {
             self.pool = Pool::new(&self.plan)?;
         }
-        self.batch.set(texts, config, self.pool.threads())?;
-        if texts.is_empty() {
-            return Ok(());
+        let hidden = config.hidden;
+        let (mut first, mut rest) = (0, out);
+        while first < texts.len() {
+            let count = texts_of_a_pass(&texts[first..]);
+            let (vectors, after) = rest.split_at_mut(count * hidden);
+            self.pass(first, &texts[first..first + count], vectors)?;
+            (first, rest) = (first + count, after);
         }
+        Ok(())
+    }
+
+    /// Embeds texts in one forward pass; `first` is the number of the first one, for messages.
+    fn pass(&mut self, first: usize, texts: &[&[u32]], out: &mut [f32]) -> Result<()> {
+        let config = self.model.config();
+        self.batch.set(first, texts, config, self.pool.threads())?;
         self.reserve()?;
         let result = self.forward_in_company(out);
         // A file changed meanwhile is at fault before its weights are.
@@ -224,6 +238,16 @@ pub(crate) fn normalize(vector: &mut [f32]) {
     vector
         .iter_mut()
         .for_each(|value| *value = (f64::from(*value) / norm) as f32);
+}
+
+/// How many of the first texts one pass takes: at least one.
+fn texts_of_a_pass(texts: &[&[u32]]) -> usize {
+    let mut tokens = 0;
+    let fitting = texts.iter().take_while(|ids| {
+        tokens += ids.len();
+        tokens <= TOKENS_PER_PASS
+    });
+    fitting.count().max(1)
 }
 
 /// What exact integer sums bound.
