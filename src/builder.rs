@@ -2,13 +2,14 @@
 
 use std::env;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::model::Model;
 use crate::runtime::{Runtime, Settings};
 use crate::tokenizer::Tokenizer;
+use crate::turns::Turns;
 use crate::{Embedder, Error, Overflow, Result};
 use lanewise_kernels::Isa;
 
@@ -128,7 +129,7 @@ impl EmbedderBuilder {
         let start = lap.next();
         Ok(Embedder {
             tokenizer,
-            runtime: Mutex::new(runtime),
+            runtime: Turns::new(runtime),
             dims,
             overflow: self.overflow,
             opening_times: OpeningTimes { map, index, start },

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::model::Model;
-use crate::runtime::Runtime;
+use crate::runtime::normalize;
 use crate::tokenizer::Tokenizer;
+use crate::turns::Turns;
 use crate::{EmbedderBuilder, Error, OpeningTimes, Prompt, Result};
 
 /// Tokens of one forward call at most, but always at least one text: bounds the scratch.
@@ -125,7 +126,8 @@ impl Encoded {
 /// An open model that turns texts into vectors of unit length.
 ///
 /// Threads can share one: calls take turns, and each uses all the threads of the embedder. A
-/// text's vector has the same bits alone or in a batch and with any number of threads.
+/// text's vector has the same bits alone or in a batch and with any number of threads. A process
+/// forked between calls can go on using it.
 ///
 /// ```no_run
 /// use lanewise::{Embedder, Input, cosine};
@@ -151,7 +153,7 @@ impl Encoded {
 pub struct Embedder {
     pub(crate) model: Arc<Model>,
     pub(crate) tokenizer: Tokenizer,
-    pub(crate) runtime: Mutex<Runtime>,
+    pub(crate) runtime: Turns,
     pub(crate) dims: usize,
     pub(crate) overflow: Overflow,
     pub(crate) opening_times: OpeningTimes,
@@ -293,7 +295,9 @@ impl Embedder {
     /// text, in their order. The texts go through the model in calls of a bounded number of tokens.
     ///
     /// # Errors
-    /// If the buffer is of another length.
+    /// If the buffer is of another length, the model's file was changed since it was opened, its
+    /// weights give no vector of unit length, memory for scratch cannot be had, or the process was
+    /// forked while another thread was embedding. What `out` then holds is no embedding.
     pub fn embed_encoded(&self, texts: &[Encoded], out: &mut [f32]) -> Result<()> {
         let expected = texts.len() * self.dims;
         if out.len() != expected {
@@ -311,26 +315,27 @@ impl Embedder {
             let (rows, after) = rest.split_at_mut(call.len() * self.dims);
             rest = after;
             if self.dims == hidden {
-                self.forward(&ids, rows)?;
+                self.runtime.embed(&ids, rows)?;
                 continue;
             }
             full.resize(call.len() * hidden, 0.0);
-            self.forward(&ids, &mut full)?;
+            self.runtime.embed(&ids, &mut full)?;
             for (row, full) in rows
                 .chunks_exact_mut(self.dims)
                 .zip(full.chunks_exact(hidden))
             {
                 row.copy_from_slice(&full[..self.dims]);
                 normalize(row);
+                if !row[0].is_finite() {
+                    return Err(Error::Argument {
+                        name: "dims".into(),
+                        problem: format!("the first {} values of a vector are all 0", self.dims),
+                        remedy: "use longer vectors with this model".into(),
+                    });
+                }
             }
         }
         Ok(())
-    }
-
-    fn forward(&self, texts: &[&[u32]], out: &mut [f32]) -> Result<()> {
-        // Every call writes its scratch before reading it, so one that panicked leaves no trace.
-        let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
-        runtime.embed(texts, out)
     }
 }
 
@@ -359,15 +364,6 @@ fn calls(texts: &[Encoded]) -> impl Iterator<Item = &[Encoded]> {
     })
 }
 
-/// Scales a vector to unit length.
-fn normalize(vector: &mut [f32]) {
-    let squares: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-    if squares > 0.0 {
-        let scale = (1.0 / squares.sqrt()) as f32;
-        vector.iter_mut().for_each(|x| *x *= scale);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,12 +386,5 @@ mod tests {
             [vec![8000, 192], vec![1], vec![9000], vec![3], vec![8190, 2]]
         );
         assert_eq!(calls(&[]).count(), 0);
-    }
-
-    #[test]
-    fn a_cut_vector_has_unit_length_again() {
-        let mut vector = [3.0, 4.0];
-        normalize(&mut vector);
-        assert_eq!(vector, [0.6, 0.8]);
     }
 }

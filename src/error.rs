@@ -43,6 +43,14 @@ pub enum Error {
         /// What to do next.
         remedy: String,
     },
+    /// The system gives no more memory.
+    #[error(
+        "memory: there is none for a pass over {tokens} tokens; embed fewer or shorter texts at once, or raise the limit"
+    )]
+    Memory {
+        /// The tokens of all texts of the pass.
+        tokens: usize,
+    },
 }
 
 /// The result of everything here that can fail.

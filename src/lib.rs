@@ -13,6 +13,7 @@ pub mod model;
 mod prompt;
 pub mod runtime;
 pub mod tokenizer;
+mod turns;
 
 pub use builder::{EmbedderBuilder, OpeningTimes};
 pub use embedder::{Embedder, Embedding, Encoded, Input, Overflow, Usage, cosine};

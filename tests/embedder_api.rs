@@ -27,6 +27,15 @@ fn a_batch_gives_the_bits_that_each_text_gives_alone() {
         assert_eq!(&embedder.embed(*text).unwrap(), embedding);
     }
     assert_eq!(embedder.embed_batch::<&str>(&[]).unwrap(), []);
+
+    // More tokens than one pass takes.
+    let texts: Vec<String> = (0..40).map(|i| format!("{i} {long}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let batch = embedder.embed_batch(&texts).unwrap();
+    assert!(batch.iter().map(|one| one.usage.tokens).sum::<usize>() > 2048);
+    for (text, embedding) in texts.iter().zip(&batch) {
+        assert_eq!(&embedder.embed(*text).unwrap(), embedding);
+    }
 }
 
 #[test]

@@ -17,7 +17,8 @@ fn pool(threads: usize) -> Pool {
 
 #[test]
 fn every_task_runs_once_in_thousands_of_small_jobs() {
-    for threads in [1, 2, 3, 8] {
+    let more_than_cpus = std::thread::available_parallelism().map_or(3, |cpus| 2 * cpus.get() + 1);
+    for threads in [1, 2, 3, 8, more_than_cpus] {
         let mut pool = pool(threads);
         assert_eq!(pool.threads(), threads);
         let runs: Vec<AtomicUsize> = (0..40).map(|_| AtomicUsize::new(0)).collect();

@@ -3,20 +3,35 @@
 use std::io::{self, BufWriter};
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
-use lanewise::{Embedder, Encoded, Input, Overflow};
+use clap::Args;
+use lanewise::{Embedder, Encoded, Input};
 
 use super::Outcome;
 use super::failure::{Failure, report};
-use super::options::{ModelOptions, PromptOptions, RunOptions, VectorOptions};
+use super::options::{ModelOptions, OverflowPolicy, PromptOptions, RunOptions, VectorOptions};
 use super::output::{Format, Row, Writer};
 use super::texts::{Text, Texts};
 
-/// Print the vectors of texts
+const AFTER_HELP: &str = "\
+Examples:
+  lanewise embed \"Hello world\"
+  printf 'one text\\nanother\\n' | lanewise embed --format jsonl";
+
+/// What follows with whole files.
+const AFTER_HELP_BULK: &str = "
+  printf '{\"id\":1,\"text\":\"one text\"}\\n{\"id\":2,\"text\":\"another\"}\\n' >corpus.jsonl
+  lanewise embed --prompt document --input corpus.jsonl --id-field id --output vectors.parquet
+
+Beside OUTPUT there may be OUTPUT.rejects.jsonl (rows without a vector, and why), OUTPUT.ids.jsonl (what goes with
+the rows of .npy) and OUTPUT.meta.json (what the vectors are, for formats that cannot say it themselves). A run that
+was interrupted in any way goes on with the same command and --resume.";
+
+/// Print the vectors of texts, or embed whole files
 ///
 /// The texts are the arguments or, without any, the lines of standard input, which are embedded as
-/// they come. A text may be empty.
+/// they come. A text may be empty. With --input and --output, the rows of files.
 #[derive(Debug, Args)]
+#[command(after_help = after_help())]
 pub struct Arguments {
     /// Texts to embed; without any, one a line is read from standard input
     texts: Vec<String>,
@@ -26,8 +41,8 @@ pub struct Arguments {
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// What to do with texts of more tokens than the model reads (2048)
-    #[arg(long, value_enum, default_value_t = OverflowArgument::Truncate)]
-    overflow: OverflowArgument,
+    #[arg(long, value_enum, default_value_t = OverflowPolicy::Truncate)]
+    overflow: OverflowPolicy,
     #[command(flatten)]
     vector: VectorOptions,
     #[command(flatten)]
@@ -37,22 +52,15 @@ pub struct Arguments {
     /// Print on standard error where the time from start to exit went
     #[arg(long)]
     timings: bool,
+    #[cfg(feature = "bulk")]
+    #[command(flatten)]
+    bulk: super::bulk::BulkOptions,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum OverflowArgument {
-    /// Embed the beginning, and say so on standard error
-    Truncate,
-    /// Leave the text out, say so, and exit with 1
-    Error,
-}
-
-impl From<OverflowArgument> for Overflow {
-    fn from(argument: OverflowArgument) -> Self {
-        match argument {
-            OverflowArgument::Truncate => Overflow::Truncate,
-            OverflowArgument::Error => Overflow::Error,
-        }
+fn after_help() -> String {
+    match cfg!(feature = "bulk") {
+        true => [AFTER_HELP, AFTER_HELP_BULK].concat(),
+        false => AFTER_HELP.into(),
     }
 }
 
@@ -76,9 +84,21 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 /// Runs the command in a process that began at `start`.
 pub fn run(arguments: &Arguments, start: Instant) -> Result<Outcome, Failure> {
     let title = arguments.prompt.title()?;
+    #[cfg(feature = "bulk")]
+    if !arguments.bulk.input.is_empty() {
+        return super::bulk::run(&super::bulk::Arguments {
+            bulk: &arguments.bulk,
+            prompt: arguments.prompt.prompt,
+            title,
+            overflow: arguments.overflow,
+            vector: &arguments.vector,
+            model: &arguments.model,
+            run: &arguments.run,
+        });
+    }
     let builder = arguments.vector.apply(arguments.run.builder());
     let embedder = builder
-        .overflow(arguments.overflow.into())
+        .overflow(arguments.overflow.try_into()?)
         .open(arguments.model.path()?)?;
 
     let mut times = Times::default();

@@ -2,13 +2,18 @@
 
 use std::fmt;
 use std::io::{self, Write};
+#[cfg(feature = "bulk")]
+use std::path::Path;
 
-/// Some texts, the input or the output failed.
+/// Some texts, the input or the output failed, or memory ran out.
 pub const PARTIAL: u8 = 1;
 /// An argument or environment variable cannot be used; also what clap exits with.
 pub const USAGE: u8 = 2;
 /// The model file cannot be used.
 pub const MODEL: u8 = 3;
+/// Ctrl-C ended it: 128 and the signal's number, as shells have it.
+#[cfg(feature = "bulk")]
+pub const INTERRUPTED: u8 = 130;
 
 /// Why a command did not come to its end.
 #[derive(Debug)]
@@ -30,6 +35,15 @@ impl Failure {
         Self::Stopped {
             code: USAGE,
             message: message.into(),
+        }
+    }
+
+    /// A file that cannot be used, and what to do about it.
+    #[cfg(feature = "bulk")]
+    pub fn file(path: &Path, problem: impl fmt::Display, remedy: impl fmt::Display) -> Self {
+        Self::Stopped {
+            code: PARTIAL,
+            message: format!("{}: {problem}; {remedy}", path.display()),
         }
     }
 
@@ -57,6 +71,7 @@ impl From<lanewise::Error> for Failure {
     fn from(error: lanewise::Error) -> Self {
         let code = match error {
             lanewise::Error::Argument { .. } => USAGE,
+            lanewise::Error::Memory { .. } => PARTIAL,
             _ => MODEL,
         };
         Self::Stopped {

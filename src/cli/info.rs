@@ -17,6 +17,7 @@ use super::options::{ModelOptions, RunOptions};
 
 /// Show the model file, the instruction set and the threads
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lanewise info --json")]
 pub struct Arguments {
     /// Read every weight and check that it is a finite number
     #[arg(long)]

@@ -40,9 +40,11 @@ Environment:
 Exit codes:
   0  everything asked for was done (also if the reader of the output went away)
   1  some texts could not be used, each named on standard error and the others done;
-     or reading the input or writing the output failed; or report found INT8 and f32 the same
+     or reading the input or writing the output failed, or memory ran out; or report found
+     INT8 and f32 the same
   2  an argument or environment variable cannot be used
-  3  the model file is missing or cannot be used";
+  3  the model file is missing, cannot be used, or was changed while in use
+130  Ctrl-C ended the work on whole files; the command that goes on with it is printed";
 
 /// Text embeddings with EmbeddingGemma, on the CPU
 #[derive(Debug, Parser)]
@@ -54,7 +56,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Embed(embed::Arguments),
+    Embed(Box<embed::Arguments>),
+    #[cfg(feature = "bulk")]
+    Merge(bulk::merge::Arguments),
     Similarity(similarity::Arguments),
     Tokenize(tokenize::Arguments),
     Info(info::Arguments),
@@ -72,8 +76,11 @@ enum Outcome {
 /// Runs the command that the process's arguments name.
 pub fn main() -> ExitCode {
     let start = Instant::now();
+    lanewise::gguf::exit_on_lost_page(failure::MODEL);
     let result = match Arguments::parse().command {
         Command::Embed(arguments) => embed::run(&arguments, start),
+        #[cfg(feature = "bulk")]
+        Command::Merge(arguments) => bulk::merge::run(&arguments),
         Command::Similarity(arguments) => similarity::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),

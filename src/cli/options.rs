@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use lanewise::{Embedder, EmbedderBuilder, Prompt};
+use clap::{Args, ValueEnum};
+use lanewise::{Embedder, EmbedderBuilder, Overflow, Prompt};
+use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
 
@@ -59,7 +60,42 @@ pub struct VectorOptions {
     no_dense_head: bool,
 }
 
+/// What to do with texts of more tokens than the model reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverflowPolicy {
+    /// Embed the beginning, and say so
+    Truncate,
+    /// Leave the text out, say so, and exit with 1
+    Error,
+    /// With --output: embed all of it in windows, and average their vectors by tokens
+    #[cfg(feature = "bulk")]
+    Split,
+}
+
+impl TryFrom<OverflowPolicy> for Overflow {
+    type Error = Failure;
+
+    /// What the embedder does itself.
+    fn try_from(policy: OverflowPolicy) -> Result<Self, Failure> {
+        match policy {
+            OverflowPolicy::Truncate => Ok(Overflow::Truncate),
+            OverflowPolicy::Error => Ok(Overflow::Error),
+            #[cfg(feature = "bulk")]
+            OverflowPolicy::Split => Err(Failure::usage(
+                "--overflow split goes with --input and --output only",
+            )),
+        }
+    }
+}
+
 impl VectorOptions {
+    /// Whether the dense heads are applied.
+    #[cfg(feature = "bulk")]
+    pub fn dense_heads(&self) -> bool {
+        !self.no_dense_head
+    }
+
     /// Adds these settings to a builder.
     pub fn apply(&self, builder: EmbedderBuilder) -> EmbedderBuilder {
         let builder = builder.dense_heads(!self.no_dense_head);

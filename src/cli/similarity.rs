@@ -18,6 +18,9 @@ use super::texts::{Text, Texts};
 /// 1 is the same meaning, and 0 nothing in common. With fewer than two texts as arguments the others
 /// are read from standard input, one a line.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  lanewise similarity --query \"largest moons\" \"Jupiter has four.\" \"A river arrives.\""
+)]
 pub struct Arguments {
     /// The text to compare with, then those that are compared
     texts: Vec<String>,

@@ -19,6 +19,7 @@ use super::texts::Texts;
 /// The texts are the arguments or, without any, the lines of standard input. The model file needs to
 /// have a vocabulary only.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lanewise tokenize \"Hello world\"")]
 pub struct Arguments {
     /// Texts to cut into tokens; without any, one a line is read from standard input
     texts: Vec<String>,
@@ -50,7 +51,7 @@ struct Row<'a> {
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let title = arguments.prompt.title()?;
     let gguf = Arc::new(Gguf::open(arguments.model.path()?)?);
-    let tokenizer = Tokenizer::from_gguf(gguf)?;
+    let tokenizer = Tokenizer::from_gguf(Arc::clone(&gguf))?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut outcome = Outcome::Complete;
     let mut texts = Texts::new(&arguments.texts, 1);
@@ -82,6 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             };
             write_row(&mut out, arguments.format, &row).map_err(Failure::output)?;
         }
+        gguf.check_unchanged()?;
         out.flush().map_err(Failure::output)?;
     }
     Ok(outcome)

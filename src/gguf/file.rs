@@ -1,14 +1,11 @@
 //! A GGUF file, opened and checked.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
-
 use super::cursor::{Cursor, FETCH_AGAIN};
+use super::map::Map;
 use super::tensor::{self, TensorInfo};
 use super::value::{Array, Strings, Value, ValueType};
 use crate::{Error, Result};
@@ -26,8 +23,6 @@ const MIN_ALIGNMENT: u32 = 8;
 /// The largest alignment accepted: beyond a huge page it can only be damage.
 const MAX_ALIGNMENT: u32 = 1 << 21;
 
-const NOT_A_MODEL: &str = "give a model in GGUF format";
-
 /// A GGUF file, mapped read-only.
 ///
 /// Everything in its header has been checked: counts and lengths against the file, tensors against
@@ -35,12 +30,7 @@ const NOT_A_MODEL: &str = "give a model in GGUF format";
 #[derive(Debug)]
 pub struct Gguf {
     path: PathBuf,
-    #[cfg_attr(
-        not(unix),
-        expect(dead_code, reason = "there all bytes come from the map")
-    )]
-    file: File,
-    map: Mmap,
+    map: Map,
     version: u32,
     alignment: u32,
     metadata: BTreeMap<String, Value>,
@@ -57,7 +47,7 @@ impl Gguf {
     /// contradicts itself or the file's length.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let (file, map) = map(path)?;
+        let map = Map::open(path)?;
         let mut cursor = Cursor::new(&map, path);
         let version = read_version(&mut cursor, &map)?;
         let tensor_count = cursor.count("tensor count", MAX_TENSORS)?;
@@ -86,7 +76,6 @@ impl Gguf {
 
         Ok(Self {
             path: path.to_path_buf(),
-            file,
             map,
             version,
             alignment,
@@ -114,6 +103,15 @@ impl Gguf {
     /// The length of the file in bytes.
     pub fn file_len(&self) -> u64 {
         self.map.len() as u64
+    }
+
+    /// Whether the file is still as it was opened, by its size and time of modification. What was
+    /// read of a changed file is worth nothing.
+    ///
+    /// # Errors
+    /// If it was written to or cut short; the message says which.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.map.check_unchanged(&self.path)
     }
 
     /// All metadata, in the order of their keys.
@@ -152,13 +150,7 @@ impl Gguf {
     /// Asks the system for the pages of a range, which it hands out several times faster at once than one fault after
     /// the other; reads them from the disk where they are not in its cache. Where it cannot, nothing happens.
     pub fn prefault(&self, range: Range<usize>) {
-        #[cfg(target_os = "linux")]
-        // Refused by kernels before 5.14; then each page comes with its first read.
-        let _ = self
-            .map
-            .advise_range(memmap2::Advice::PopulateRead, range.start, range.len());
-        #[cfg(not(target_os = "linux"))]
-        let _ = range;
+        self.map.prefault(range);
     }
 
     /// Copies bytes of the file from `start` on, around the map: a read of the map would bring 64 KB of neighbours into the
@@ -166,21 +158,8 @@ impl Gguf {
     ///
     /// # Errors
     /// If the file cannot be read or has been cut short.
-    #[cfg(unix)]
     pub fn copy(&self, start: usize, out: &mut [u8]) -> Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.file, out, start as u64)
-            .map_err(|source| io_error(&self.path, "cannot read", source))
-    }
-
-    /// Copies bytes of the file from `start` on.
-    ///
-    /// # Errors
-    /// If the file has no such bytes.
-    #[cfg(not(unix))]
-    pub fn copy(&self, start: usize, out: &mut [u8]) -> Result<()> {
-        let mut rest = self.map.get(start..).unwrap_or_default();
-        io::Read::read_exact(&mut rest, out)
-            .map_err(|source| io_error(&self.path, "cannot read", source))
+        self.map.copy(&self.path, start, out)
     }
 
     /// The strings of an array, not decoded; `None` if it holds something else.
@@ -311,7 +290,7 @@ impl Gguf {
     }
 }
 
-fn file_error(
+pub(super) fn file_error(
     path: &Path,
     field: impl Into<String>,
     problem: impl Into<String>,
@@ -323,46 +302,6 @@ fn file_error(
         problem: problem.into(),
         remedy: remedy.into(),
     }
-}
-
-fn io_error(path: &Path, action: &'static str, source: io::Error) -> Error {
-    Error::Io {
-        path: path.to_path_buf(),
-        action,
-        remedy: match source.kind() {
-            io::ErrorKind::NotFound => "check the path, or fetch the model first".into(),
-            io::ErrorKind::PermissionDenied => "check who may read it".into(),
-            _ => "check the path and the disk".into(),
-        },
-        source,
-    }
-}
-
-/// Opens and maps a regular file that is not empty.
-fn map(path: &Path) -> Result<(File, Mmap)> {
-    let io_error = |action| move |source| io_error(path, action, source);
-    // Asked before opening: opening a pipe without a writer would wait for ever.
-    let kind = fs::metadata(path).map_err(io_error("cannot open"))?;
-    if kind.is_dir() {
-        let remedy = "give the path of a .gguf file, such as one in that folder";
-        return Err(file_error(path, "file", "is a folder", remedy));
-    }
-    if !kind.is_file() {
-        let problem = "is a device or a pipe, which cannot be mapped";
-        return Err(file_error(path, "file", problem, NOT_A_MODEL));
-    }
-    if kind.len() == 0 {
-        return Err(file_error(path, "file", "is empty", FETCH_AGAIN));
-    }
-    let file = File::open(path).map_err(io_error("cannot open"))?;
-    // SAFETY: the map is read-only and only ever seen as bytes, for which every pattern is valid. If
-    // another process overwrites the file while it is mapped, later reads see other bytes: what was
-    // checked at opening is kept outside the map as numbers, and walks over strings check each length
-    // again, so vectors may be wrong but no access leaves the map. If the file is cut short, reading
-    // beyond its new end stops the process with SIGBUS. Neither can be prevented; models are not
-    // written in place.
-    let map = unsafe { Mmap::map(&file) }.map_err(io_error("cannot map"))?;
-    Ok((file, map))
 }
 
 /// Reads magic and version.

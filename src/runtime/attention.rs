@@ -9,9 +9,11 @@ use crate::runtime::batch::{Batch, MEAN_TERMS, QueryTile};
 use crate::runtime::phases::Phase;
 use crate::runtime::pool::Pool;
 use crate::runtime::product::{Worker, panel_stride};
+use crate::runtime::reserve;
 use crate::runtime::rope::Rope;
 use crate::runtime::split::{chunks, uneven};
 use lanewise_kernels::{ActivationBlock, BLOCK, Kernels, PANEL, Pieces, pack_keys};
+use std::collections::TryReserveError;
 
 /// Queries, keys and values of one layer, quantised and packed.
 #[derive(Default)]
@@ -29,6 +31,17 @@ pub(super) struct Heads {
 }
 
 impl Heads {
+    /// Makes room for [`resize`](Self::resize).
+    pub fn reserve(&mut self, batch: &Batch) -> Result<(), TryReserveError> {
+        let last = |ends: &[usize]| ends.last().copied().unwrap_or(0);
+        reserve(&mut self.queries, last(&batch.query_ends))?;
+        reserve(&mut self.query_scales, last(&batch.query_scale_ends))?;
+        reserve(&mut self.keys, last(&batch.key_ends))?;
+        reserve(&mut self.key_scales, last(&batch.key_scale_ends))?;
+        reserve(&mut self.values, last(&batch.value_ends))?;
+        reserve(&mut self.value_scales, last(&batch.value_scale_ends))
+    }
+
     pub fn resize(&mut self, batch: &Batch) {
         let last = |ends: &[usize]| ends.last().copied().unwrap_or(0);
         self.queries.resize(last(&batch.query_ends), 0);

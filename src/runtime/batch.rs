@@ -1,19 +1,22 @@
 //! The texts of one forward pass, and where their parts lie in the buffers.
 
 use crate::model::Config;
+use crate::runtime::reserve;
 use crate::{Error, Result};
 use lanewise_kernels::PANEL;
+use std::collections::TryReserveError;
 use std::ops::Range;
 
 /// Tokens a chunk of quantised activations holds at most: a multiple of the 6 of a tile, with all its blocks (48 × 960
 /// bytes for 768 columns) small beside the L2 cache, so that products with many panels find it there.
 const CHUNK: usize = 48;
 
-/// Below this many tokens one chunk is worth more than a second thread: half-filled tiles cost more than they share.
-const SHARED: usize = 16;
+/// Fewest rows that are a chunk of their own only to give another thread work: tiles of fewer wait for the latency of their
+/// sums.
+const SHARED: usize = 4;
 
 /// Tokens whose attention is one task: times 3 heads they fill two tiles of 12 rows.
-const QUERY_TOKENS: usize = 8;
+pub(super) const QUERY_TOKENS: usize = 8;
 
 /// Rows of one INT8 term that together hold the mean of a text's values; see [`super::attention`].
 pub(super) const MEAN_TERMS: usize = 2;
@@ -62,13 +65,23 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Takes the texts of the next forward pass.
-    pub fn set(&mut self, texts: &[&[u32]], config: &Config, threads: usize) -> Result<()> {
+    /// Takes the texts of the next forward pass; messages call the first one `number`.
+    pub fn set(
+        &mut self,
+        number: usize,
+        texts: &[&[u32]],
+        config: &Config,
+        threads: usize,
+    ) -> Result<()> {
         self.clear();
         let width = config.heads * config.head_dim;
         let value_panels = config.kv_heads * config.head_dim / PANEL;
+        self.reserve(texts, value_panels)
+            .map_err(|_| Error::Memory {
+                tokens: texts.iter().map(|ids| ids.len()).sum(),
+            })?;
         for (index, ids) in texts.iter().enumerate() {
-            check(index, ids, config)?;
+            check(number + index, ids, config)?;
             let first = self.ids.len();
             self.ids.extend_from_slice(ids);
             self.texts.push(first..self.ids.len());
@@ -107,6 +120,28 @@ impl Batch {
 
     pub fn tokens(&self) -> usize {
         self.ids.len()
+    }
+
+    /// Makes room in every list.
+    fn reserve(&mut self, texts: &[&[u32]], value_panels: usize) -> Result<(), TryReserveError> {
+        let panels = texts.iter().map(|ids| ids.len().div_ceil(PANEL)).sum();
+        let tiles = panels * (PANEL / QUERY_TOKENS);
+        reserve(&mut self.ids, texts.iter().map(|ids| ids.len()).sum())?;
+        reserve(&mut self.texts, texts.len())?;
+        reserve(&mut self.first_panels, texts.len())?;
+        reserve(&mut self.panels, panels)?;
+        reserve(&mut self.tiles, tiles)?;
+        reserve(&mut self.attended_ends, tiles)?;
+        for ends in [
+            &mut self.query_ends,
+            &mut self.query_scale_ends,
+            &mut self.key_ends,
+            &mut self.key_scale_ends,
+        ] {
+            reserve(ends, panels)?;
+        }
+        reserve(&mut self.value_ends, texts.len() * value_panels)?;
+        reserve(&mut self.value_scale_ends, texts.len() * value_panels)
     }
 
     /// The texts that tokens of a range belong to, each with its tokens there.
@@ -149,7 +184,7 @@ impl Batch {
 
 /// How many of `rows` rows a chunk takes, so that chunks are even and as many as threads can share.
 fn chunk(rows: usize, threads: usize) -> usize {
-    let threads = if rows <= SHARED { 1 } else { threads };
+    let threads = threads.min(rows / SHARED).max(1);
     let chunks = rows.div_ceil(CHUNK).next_multiple_of(threads);
     rows.div_ceil(chunks.max(1)).max(1)
 }

@@ -1,16 +1,17 @@
 //! The forward pass of EmbeddingGemma on INT8 products, from ids to vectors.
 
 use crate::Result;
-use crate::model::{Matrix, MatrixType};
-use crate::runtime::Runtime;
+use crate::model::{Matrix, MatrixType, Model};
 use crate::runtime::attention::Heads;
-use crate::runtime::batch::MEAN_TERMS;
+use crate::runtime::batch::{Batch, MEAN_TERMS};
 use crate::runtime::phases::Phase;
 use crate::runtime::product::{Chunked, Source, Stage, panel_stride};
 use crate::runtime::rope::Rope;
 use crate::runtime::split::chunks;
+use crate::runtime::{Runtime, normalize, reserve};
 use half::{bf16, f16};
 use lanewise_kernels::{ActivationBlock, BLOCK, PANEL, Pieces};
+use std::collections::TryReserveError;
 
 /// INT8 terms of the input of the two dense heads, whose error goes into the vector as it is (docs/LOG.md).
 const FINE: usize = 2;
@@ -37,6 +38,43 @@ pub(super) struct State {
     row: Vec<f32>,
 }
 
+impl State {
+    /// Makes room for the pass over a batch.
+    pub fn reserve(&mut self, model: &Model, batch: &Batch) -> Result<(), TryReserveError> {
+        let (config, tokens, texts) = (model.config(), batch.tokens(), batch.texts.len());
+        let (hidden, width) = (config.hidden, config.heads * config.head_dim);
+        let projected = width + 2 * config.kv_heads * config.head_dim;
+        let inner = match &model.weights().dense {
+            Some([dense_2, _]) => texts * dense_2.rows,
+            None => 0,
+        };
+        let rows = tokens + MEAN_TERMS * texts;
+        let quantised = [
+            tokens * hidden,
+            rows * width,
+            FINE * texts * hidden,
+            FINE * inner,
+        ];
+        let inner_rows = inner / texts.max(1);
+        let products = [
+            projected / PANEL * panel_stride(tokens),
+            hidden / PANEL * panel_stride(rows),
+            inner_rows / PANEL * panel_stride(texts),
+        ];
+        let largest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(0);
+        reserve(&mut self.x, tokens * hidden)?;
+        reserve(&mut self.embedding, model.weights().token_embd.row_bytes())?;
+        reserve(&mut self.input, largest(&quantised) / BLOCK)?;
+        reserve(&mut self.gated, tokens * config.feed_forward / BLOCK)?;
+        reserve(&mut self.output, largest(&products))?;
+        reserve(&mut self.attended, tokens * width)?;
+        reserve(&mut self.row, inner)?;
+        self.heads.reserve(batch)?;
+        self.global_rope.reserve(config.head_dim, batch.longest)?;
+        self.local_rope.reserve(config.head_dim, batch.longest)
+    }
+}
+
 impl Runtime {
     /// Runs the batch; row `i` of `out` becomes the vector of text `i`.
     pub(super) fn forward(&mut self, out: &mut [f32]) -> Result<()> {
@@ -51,14 +89,7 @@ impl Runtime {
             self.apply_dense_heads(out);
         }
         for vector in out.chunks_exact_mut(self.model.config().hidden) {
-            let norm = vector
-                .iter()
-                .map(|value| f64::from(*value).powi(2))
-                .sum::<f64>()
-                .sqrt();
-            vector
-                .iter_mut()
-                .for_each(|value| *value = (f64::from(*value) / norm) as f32);
+            normalize(vector);
         }
         self.workers[0].stopwatch.lap(Phase::Dense);
         Ok(())
@@ -80,7 +111,11 @@ impl Runtime {
             }
         }
         self.pool_tokens(out);
-        if finite(out) {
+        let points_somewhere = |x: &[f32]| finite(x) && x.iter().any(|value| *value != 0.0);
+        if out
+            .chunks_exact(self.model.config().hidden)
+            .all(points_somewhere)
+        {
             "dense_2.weight or dense_3.weight"
         } else {
             "output_norm.weight"

@@ -17,6 +17,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::time::{Duration, Instant};
@@ -53,6 +54,10 @@ pub struct CachePadded<T>(pub T);
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    /// The process that started the workers; one forked from it has none.
+    process: u32,
+    /// Whether jobs run on the caller alone.
+    alone: bool,
 }
 
 /// What the caller and the workers share.
@@ -140,6 +145,8 @@ impl Pool {
         let mut pool = Self {
             shared,
             workers: Vec::with_capacity(threads.saturating_sub(1)),
+            process: process::id(),
+            alone: false,
         };
         for (worker, &cpu) in plan.cpus.iter().enumerate().skip(1) {
             let shared = Arc::clone(&pool.shared);
@@ -161,6 +168,17 @@ impl Pool {
         self.workers.len() + 1
     }
 
+    /// False in a process forked from the one that started the workers. They stayed behind there;
+    /// jobs here run on the caller alone.
+    pub fn has_its_workers(&self) -> bool {
+        self.process == process::id()
+    }
+
+    /// From now on jobs run on the caller alone, or on all threads again.
+    pub fn set_alone(&mut self, alone: bool) {
+        self.alone = alone;
+    }
+
     /// Runs `body(task, worker)` once for each task in `0..tasks`, on all threads, and returns
     /// when all have run. `worker` is below [`threads`](Self::threads); 0 is the calling thread.
     /// One task runs on the caller, with nobody woken. Nothing is allocated.
@@ -170,7 +188,7 @@ impl Pool {
     /// With the first panic of `body`, once no thread runs it any more; tasks that were not begun
     /// by then may have been left out. The pool stays usable.
     pub fn for_each<F: Fn(usize, usize) + Sync>(&mut self, tasks: usize, body: F) {
-        if tasks <= 1 || self.workers.is_empty() {
+        if tasks <= 1 || self.workers.is_empty() || self.alone {
             (0..tasks).for_each(|task| body(task, 0));
             return;
         }
@@ -251,6 +269,11 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if !self.has_its_workers() {
+            // There are no threads to join, and the memory of their handles may be others' by now.
+            self.workers.drain(..).for_each(std::mem::forget);
+            return;
+        }
         // No job is open: `for_each` closes it even if it panics.
         self.shared.state.0.fetch_or(STOP, SeqCst);
         for worker in self.workers.drain(..) {

@@ -1,14 +1,17 @@
 //! Matrix products: panels of weights, packed from the mapped file as they are needed, times quantised activations.
 
 use crate::gguf::Gguf;
-use crate::model::{Matrix, MatrixType};
+use crate::model::{Config, Matrix, MatrixType};
+use crate::runtime::batch::{Batch, QUERY_TOKENS};
 use crate::runtime::phases::{Phase, Stopwatch};
 use crate::runtime::pool::{Pool, share};
+use crate::runtime::reserve;
 use crate::runtime::split::chunks;
 use half::{bf16, f16};
 use lanewise_kernels::{
     ActivationBlock, Activations, Ahead, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows, stream,
 };
+use std::collections::TryReserveError;
 use std::ops::Range;
 
 /// Scratch of one thread, on cache lines of its own: its stopwatch is written often.
@@ -32,44 +35,28 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Grows every buffer to the largest of all workers'. Tasks go to whichever thread is free: without this a worker
-    /// could meet its largest one, and allocate, many passes after the first.
-    pub fn level(workers: &mut [Worker]) {
-        let Some((first, others)) = workers.split_first_mut() else {
-            return;
-        };
-        others.iter().for_each(|other| first.grow_to(other));
-        others.iter_mut().for_each(|other| other.grow_to(first));
-    }
-
-    fn grow_to(&mut self, other: &Worker) {
-        fn grow<T>(buffer: &mut Vec<T>, other: &Vec<T>) {
-            buffer.reserve_exact(other.capacity().saturating_sub(buffer.len()));
-        }
-        let Worker {
-            stopwatch: _,
-            asked: _,
-            panel,
-            rows,
-            gate,
-            up,
-            scores,
-            weights,
-            factors,
-            attended,
-            base,
-            keys,
-        } = self;
-        grow(panel, &other.panel);
-        grow(rows, &other.rows);
-        grow(gate, &other.gate);
-        grow(up, &other.up);
-        grow(scores, &other.scores);
-        grow(weights, &other.weights);
-        grow(factors, &other.factors);
-        grow(attended, &other.attended);
-        grow(base, &other.base);
-        grow(keys, &other.keys);
+    /// Makes room for a batch, `lines` being those of the longest panel and `row_bytes` those of the longest row that is
+    /// quantised first. The same for each worker: tasks go to whichever thread is free.
+    pub fn reserve(
+        &mut self,
+        config: &Config,
+        batch: &Batch,
+        lines: usize,
+        row_bytes: usize,
+    ) -> Result<(), TryReserveError> {
+        let dim = config.head_dim;
+        let queries = QUERY_TOKENS * config.heads / config.kv_heads;
+        let keys = queries * batch.longest.next_multiple_of(PANEL);
+        reserve(&mut self.panel, lines)?;
+        reserve(&mut self.rows, PANEL * row_bytes)?;
+        reserve(&mut self.gate, batch.tokens() * PANEL)?;
+        reserve(&mut self.up, batch.chunk * PANEL)?;
+        reserve(&mut self.scores, keys)?;
+        reserve(&mut self.weights, keys)?;
+        reserve(&mut self.factors, queries)?;
+        reserve(&mut self.attended, queries * dim)?;
+        reserve(&mut self.base, config.hidden)?;
+        reserve(&mut self.keys, PANEL * dim)
     }
 }
 
@@ -316,4 +303,34 @@ fn quantise_rows<'a, const SIZE: usize>(
         );
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix(name: &str, panels: usize) -> Matrix {
+        Matrix {
+            name: name.into(),
+            kind: MatrixType::Q8_0,
+            rows: panels * PANEL,
+            columns: BLOCK,
+            range: 0..panels * PANEL * Q8_0_BYTES,
+        }
+    }
+
+    #[test]
+    fn each_thread_asks_for_the_panel_that_it_packs_next() {
+        let (first, second, third) = (matrix("a", 3), matrix("b", 2), matrix("c", 4));
+        let after = |index, following: &[&Matrix]| {
+            let panel = Panel::after(index, &[&first, &second], following, 2)?;
+            Some((panel.matrix.name.clone(), panel.index))
+        };
+        let panel = |name: &str, index| Some((name.to_string(), index));
+        assert_eq!(after(0, &[&third]), panel("a", 1));
+        assert_eq!(after(2, &[&third]), panel("c", 0), "end of the first share");
+        assert_eq!(after(3, &[&third]), panel("b", 1));
+        assert_eq!(after(4, &[&third]), panel("c", 2), "end of the second");
+        assert_eq!(after(4, &[]), None);
+    }
 }

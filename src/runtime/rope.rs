@@ -1,5 +1,7 @@
 //! Rotary position embedding: the angles of each position, as cosines and sines.
 
+use std::collections::TryReserveError;
+
 /// For each position the cosines of `head_dim / 2` angles, then the sines.
 ///
 /// Angle `i` of position `p` is `p * base^(-2 i / head_dim)` (Su et al., RoFormer, 2021), computed in f64.
@@ -10,6 +12,12 @@ pub(super) struct Rope {
 }
 
 impl Rope {
+    /// Makes room for [`extend`](Self::extend).
+    pub fn reserve(&mut self, head_dim: usize, positions: usize) -> Result<(), TryReserveError> {
+        let missing = (positions * head_dim).saturating_sub(self.values.len());
+        self.values.try_reserve_exact(missing)
+    }
+
     /// Makes sure that positions `0..positions` are there.
     pub fn extend(&mut self, base: f32, head_dim: usize, positions: usize) {
         self.head_dim = head_dim;
@@ -17,7 +25,6 @@ impl Rope {
         if known >= positions {
             return;
         }
-        self.values.reserve_exact((positions - known) * head_dim);
         let half = head_dim / 2;
         for position in known..positions {
             let angle = |i: usize| {

@@ -14,7 +14,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::Serialize;
 
-use crate::texts::Random;
+use crate::random::Random;
 use languages::LANGUAGES;
 
 /// The shortest and the longest document in tokens, `<bos>` and `<eos>` included; words are counted, so it is about that.
@@ -78,7 +78,7 @@ fn cannot_write(out: &Path, error: &io::Error) -> String {
 
 /// A document of a log-uniform length: many short ones, few long ones, as in most collections.
 fn document(seed: u64, row: u64) -> Document {
-    let mut random = Random::new(seed ^ row.wrapping_mul(0x2545_f491_4f6c_dd1d));
+    let mut random = Random(seed ^ row.wrapping_mul(0x2545_f491_4f6c_dd1d));
     let language = &LANGUAGES[random.below(LANGUAGES.len())];
     let tokens = SHORTEST * (LONGEST / SHORTEST).powf(random.fraction());
     let words = ((tokens - 2.0) / language.tokens_per_word).max(1.0) as usize;

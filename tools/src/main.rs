@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lanewise_tools::{compare, corpus, hostile, roofline, tiny_model};
+use lanewise_tools::{
+    asmcheck, compare, corpus, endurance, hostile, icount, instructions, neighbour, roofline,
+    tiny_model,
+};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -31,9 +34,22 @@ enum Command {
     /// Run Lanewise and other engines, llama.cpp first of all, in turns on the same file, texts and threads
     #[command(after_help = compare::AFTER_HELP)]
     Compare(compare::Options),
+    /// Embed from several threads for minutes, and watch memory, speed and every vector
+    Endurance(endurance::Options),
+    /// Time a short text while another thread takes a CPU
+    Neighbour(neighbour::Options),
     /// Lanewise as one of the engines of compare
     #[command(name = compare::ENGINE_COMMAND, hide = true)]
     CompareEngine,
+    /// Count the instructions of the AVX-512 kernels by single-stepping them
+    Icount(icount::Options),
+    /// A kernel that icount steps
+    #[command(name = icount::CHILD_COMMAND, hide = true)]
+    IcountChild(icount::ChildOptions),
+    /// Read the compiled code and hold each kernel's loops to what the committed table claims
+    Asmcheck(asmcheck::Options),
+    /// Count the instructions of scalar and AVX2 kernels under valgrind, and compare or accept
+    Instructions(instructions::Options),
 }
 
 fn main() -> ExitCode {
@@ -44,7 +60,15 @@ fn main() -> ExitCode {
         Command::Corpus(options) => corpus::write(&options),
         Command::Roofline(options) => run_roofline(&options),
         Command::Compare(options) => compare::compare(&options).map(|table| print!("{table}")),
+        Command::Endurance(options) => endurance::run(&options, &mut std::io::stdout()),
+        Command::Neighbour(options) => neighbour::measure(&options)
+            .map(|report| print!("{report}"))
+            .map_err(|error| error.to_string()),
         Command::CompareEngine => compare::serve(),
+        Command::Icount(options) => icount::run(options).map(|text| print!("{text}")),
+        Command::IcountChild(options) => icount::run_child(&options),
+        Command::Asmcheck(options) => asmcheck::run(&options).map(|text| print!("{text}")),
+        Command::Instructions(options) => instructions::run(options).map(|text| print!("{text}")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,7 @@
 //! Pseudo-random texts of given lengths, as token ids: the same in every tool and on every machine.
 
+use crate::random::Random;
+
 /// The lengths, in tokens, at which the whole model is measured.
 pub const LENGTHS: [usize; 8] = [4, 16, 64, 128, 256, 512, 1024, 2048];
 
@@ -35,26 +37,4 @@ pub fn texts(count: usize, shortest: usize, longest: usize, vocabulary: usize) -
             )
         })
         .collect()
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A number from 0 to 1, 1 excluded.
-    pub(crate) fn fraction(&mut self) -> f64 {
-        self.below(1 << 53) as f64 / (1_u64 << 53) as f64
-    }
-
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
-    }
 }

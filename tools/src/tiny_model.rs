@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use crate::gguf_writer::{Encoding, File, Value};
+use crate::random::Random;
 
 /// Token types as GGUF numbers them.
 const NORMAL: i32 = 1;
@@ -252,24 +253,5 @@ fn add_tensors(file: &mut File, options: &Options, vocabulary: usize) {
     if !options.no_dense {
         matrix(file, "dense_2.weight", 4 * hidden, hidden);
         matrix(file, "dense_3.weight", hidden, 4 * hidden);
-    }
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014): short, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Evenly spread from -1 to 1.
-    fn symmetric(&mut self) -> f32 {
-        // The upper 24 bits fit an f32 exactly.
-        (self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
     }
 }

@@ -129,8 +129,10 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
             let weights = panel.add(block * PANEL_LINES).cast::<__m256i>();
             let block_of_tokens = activations.wrapping_add(block * stride);
             let mut products = [[_mm256_setzero_si256(); 4]; TOKENS];
-            for term in 0..TERMS {
+            for _ in 0..TERMS {
                 ahead.step::<LINES_MULTIPLYING>();
+            }
+            for term in 0..TERMS {
                 let mut words = [[0i32; BLOCK / 2]; TOKENS];
                 for (token, words) in words.iter_mut().enumerate() {
                     let values = (&raw const (*block_of_tokens.add(token * TERMS + term)).values)

@@ -151,8 +151,11 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
         let mut block_of_tokens = activations;
         for _ in 0..blocks {
             let mut products = [[_mm512_setzero_si512(); 2]; TOKENS];
-            for term in 0..TERMS {
+            // Not in the loop below: a branch there makes the compiler keep sums in memory.
+            for _ in 0..TERMS {
                 ahead.step::<LINES_MULTIPLYING>();
+            }
+            for term in 0..TERMS {
                 for (token, product) in products.iter_mut().enumerate() {
                     let block = block_of_tokens.add(token * TERMS + term);
                     let correction = _mm512_set1_epi32((*block).correction);

@@ -1,7 +1,7 @@
 //! What the kernel tests share: instruction sets, seeded numbers, buffers between unmapped pages.
 
 // Each test file is a crate of its own and uses its part of this module.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, PANEL, Q8_0_BYTES};
 use std::io::Write;

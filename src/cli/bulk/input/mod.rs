@@ -18,6 +18,8 @@ mod thrift;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::row::{Cell, Row};
 use crate::cli::failure::{self, Failure};
 use bytes::Input;
@@ -39,7 +41,7 @@ pub struct ReadOptions {
 }
 
 /// What the cells of a kept column are, nulls apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CellType {
     /// [`Cell::Bool`].
     Bool,

@@ -1,0 +1,126 @@
+//! Instructions of the scalar and AVX2 kernels and of the tokenizer, counted by valgrind (iai-callgrind): exact, so that
+//! a fresh clone fails where one takes more than 0.5 % over the committed count in `instructions.txt`.
+//!
+//! valgrind knows no AVX-512: those kernels are counted by `lanewise-tools icount`.
+#![allow(
+    missing_docs,
+    reason = "the macros of iai-callgrind make public items without documentation"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use iai_callgrind::{
+    Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
+};
+use lanewise_kernels::{Isa, Kernels};
+use lanewise_tools::instructions;
+use lanewise_tools::work::{self, Counted, Prepared};
+
+/// Blocks of 32 values: the most that a head may have.
+const BLOCKS: usize = 16;
+
+/// The committed count as a limit that fails the run.
+fn limited(id: &str) -> LibraryBenchmarkConfig {
+    let mut callgrind = Callgrind::default();
+    callgrind.hard_limits([(EventKind::Ir, instructions::limit(id))]);
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(callgrind);
+    config
+}
+
+/// Says where the limits come from before anything is held against them.
+fn announced() -> LibraryBenchmarkConfig {
+    eprintln!("{}", instructions::notice());
+    LibraryBenchmarkConfig::default()
+}
+
+fn kernel(isa: Isa, name: &str) -> Prepared {
+    let kernels = Kernels::for_isa(isa).expect("a CPU with AVX2");
+    let counted = Counted::named(name).expect("a counted kernel");
+    counted.work(kernels, BLOCKS).prepare()
+}
+
+fn tokenizer(paragraphs: usize) -> Prepared {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-instructions.gguf");
+    let tokenizer = work::tiny_tokenizer(&path).expect("the tiny model can be written and read");
+    work::tokenize(Arc::new(tokenizer), "tiny", paragraphs).prepare()
+}
+
+#[library_benchmark(setup = tokenizer)]
+#[bench::tokenize(args = (4), config = limited("tokenize"))]
+fn tokenizing(mut work: Prepared) -> Prepared {
+    work.run();
+    work
+}
+
+/// One benchmark a kernel; its identifier is its name in the table of limits.
+macro_rules! kernels {
+    ($function:ident, $isa:expr, $($id:ident = $kernel:literal,)*) => {
+        #[library_benchmark(setup = kernel)]
+        $(#[bench::$id(args = ($isa, $kernel), config = limited(stringify!($id)))])*
+        fn $function(mut work: Prepared) -> Prepared {
+            work.run();
+            work
+        }
+    };
+}
+
+kernels! {
+    scalar, Isa::Scalar,
+    scalar_pack_panel = "pack_panel",
+    scalar_gemm_1_token = "gemm_1_token",
+    scalar_gemm_2_tokens = "gemm_2_tokens",
+    scalar_gemm_3_tokens = "gemm_3_tokens",
+    scalar_gemm_4_tokens = "gemm_4_tokens",
+    scalar_gemm_5_tokens = "gemm_5_tokens",
+    scalar_gemm_6_tokens = "gemm_6_tokens",
+    scalar_gemm_2_terms_1_token = "gemm_2_terms_1_token",
+    scalar_gemm_2_terms_6_tokens = "gemm_2_terms_6_tokens",
+    scalar_attention_scores = "attention_scores",
+    scalar_attention_weighted_sum = "attention_weighted_sum",
+    scalar_head_norm_rope = "head_norm_rope",
+    scalar_softmax = "softmax",
+    scalar_pack_values = "pack_values",
+    scalar_add_rms_norm = "add_rms_norm",
+    scalar_rms_norm_quantise = "rms_norm_quantise",
+    scalar_rms_norm = "rms_norm",
+    scalar_gelu_multiply_quantise = "gelu_multiply_quantise",
+    scalar_quantise = "quantise",
+    scalar_quantise_2_terms = "quantise_2_terms",
+    scalar_dequantise_q8_0 = "dequantise_q8_0",
+    scalar_accumulate = "accumulate",
+}
+
+kernels! {
+    avx2, Isa::Avx2,
+    avx2_pack_panel = "pack_panel",
+    avx2_gemm_1_token = "gemm_1_token",
+    avx2_gemm_2_tokens = "gemm_2_tokens",
+    avx2_gemm_3_tokens = "gemm_3_tokens",
+    avx2_gemm_4_tokens = "gemm_4_tokens",
+    avx2_gemm_5_tokens = "gemm_5_tokens",
+    avx2_gemm_6_tokens = "gemm_6_tokens",
+    avx2_gemm_2_terms_1_token = "gemm_2_terms_1_token",
+    avx2_gemm_2_terms_6_tokens = "gemm_2_terms_6_tokens",
+    avx2_attention_scores = "attention_scores",
+    avx2_attention_weighted_sum = "attention_weighted_sum",
+    avx2_head_norm_rope = "head_norm_rope",
+    avx2_softmax = "softmax",
+    avx2_pack_values = "pack_values",
+    avx2_add_rms_norm = "add_rms_norm",
+    avx2_rms_norm_quantise = "rms_norm_quantise",
+    avx2_rms_norm = "rms_norm",
+    avx2_gelu_multiply_quantise = "gelu_multiply_quantise",
+    avx2_quantise = "quantise",
+    avx2_quantise_2_terms = "quantise_2_terms",
+    avx2_dequantise_q8_0 = "dequantise_q8_0",
+    avx2_accumulate = "accumulate",
+}
+
+library_benchmark_group!(
+    name = counted;
+    benchmarks = scalar, avx2, tokenizing
+);
+
+main!(config = announced(); library_benchmark_groups = counted);

@@ -1,0 +1,74 @@
+//! Comma-separated values.
+
+use std::io;
+
+use ::csv::Writer;
+
+use super::{Layout, Sink, Staged};
+use crate::cli::bulk::row::Cell;
+use crate::cli::bulk::spool::{Embedded, Record};
+use crate::cli::bulk::vector::Number;
+
+/// A file with a header line.
+pub struct Csv {
+    out: Writer<Staged>,
+    layout: Layout,
+}
+
+impl Csv {
+    /// Writes the header.
+    pub fn new(file: Staged, layout: Layout) -> io::Result<Self> {
+        let mut out = Writer::from_writer(file);
+        let mut names: Vec<String> = vec!["index".into()];
+        names.extend(layout.has_ids.then(|| "id".into()));
+        names.extend(layout.kept.iter().map(|(name, _)| name.clone()));
+        names.extend(["tokens", "truncated", "windows"].map(String::from));
+        names.extend(layout.space.precision.has_scale().then(|| "scale".into()));
+        let numbers = layout.space.precision.numbers(layout.space.dims);
+        names.extend((0..numbers).map(|number| format!("e{number}")));
+        out.write_record(names)?;
+        Ok(Self { out, layout })
+    }
+
+    fn field(&mut self, value: impl ToString) -> io::Result<()> {
+        Ok(self.out.write_field(value.to_string())?)
+    }
+}
+
+impl Sink for Csv {
+    fn row(&mut self, record: &Record, embedded: &Embedded) -> io::Result<()> {
+        let precision = self.layout.space.precision;
+        self.field(record.index)?;
+        if self.layout.has_ids {
+            self.out
+                .write_field(record.id.as_deref().unwrap_or_default())?;
+        }
+        for cell in &embedded.kept {
+            match cell {
+                Cell::Null => self.out.write_field("")?,
+                Cell::Bool(value) => self.field(value)?,
+                Cell::Integer(value) => self.field(value)?,
+                Cell::Float(value) => self.field(value)?,
+                Cell::Text(value) => self.out.write_field(value)?,
+            }
+        }
+        self.field(embedded.tokens)?;
+        self.field(embedded.truncated)?;
+        self.field(embedded.windows)?;
+        if precision.has_scale() {
+            self.field(embedded.scale)?;
+        }
+        for number in precision.decode(&embedded.vector) {
+            match number {
+                Number::Float(value) => self.field(value)?,
+                Number::Integer(value) => self.field(value)?,
+            }
+        }
+        Ok(self.out.write_record(None::<&[u8]>)?)
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<Vec<Staged>> {
+        let file = self.out.into_inner();
+        Ok(vec![file.map_err(::csv::IntoInnerError::into_error)?])
+    }
+}

@@ -1,0 +1,98 @@
+//! Parquet files.
+
+use std::io;
+
+use ::arrow::array::RecordBatch;
+use ::arrow::datatypes::Field;
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::basic::{Compression, ZstdLevel};
+use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::KeyValue;
+use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use ::parquet::schema::types::ColumnPath;
+
+use super::columns::{Columns, EMBEDDING, io_error};
+use super::{Layout, Sink, Staged};
+use crate::cli::bulk::spool::{Embedded, Record};
+
+/// Rows of a row group, if what is carried along is short: 25 MB of vectors of 768 floats.
+const GROUP_ROWS: usize = 8192;
+/// A row group ends with the record batch that brings it to so many bytes, since the writer holds it in memory.
+const GROUP_BYTES: usize = 32 << 20;
+
+/// A file of row groups.
+pub struct Parquet {
+    out: ArrowWriter<Staged>,
+    columns: Columns,
+    group_bytes: usize,
+}
+
+impl Parquet {
+    /// Begins the file.
+    pub fn new(file: Staged, layout: Layout) -> io::Result<Self> {
+        let columns = Columns::new(&layout).map_err(io_error)?;
+        let schema = columns.schema();
+        // Vectors are as good as random: no dictionary, no compression and no statistics make them smaller.
+        let path = [EMBEDDING, "list", Field::LIST_FIELD_DEFAULT_NAME].map(String::from);
+        let vectors = ColumnPath::new(path.into());
+        let metadata = layout.space.metadata().into_iter();
+        let metadata = metadata
+            .map(|(name, value)| KeyValue::new(name, value))
+            .collect();
+        let level = ZstdLevel::try_new(1).map_err(parquet_error)?;
+        let properties = WriterProperties::builder()
+            .set_created_by(format!("lanewise {}", layout.space.version))
+            .set_key_value_metadata(Some(metadata))
+            .set_compression(Compression::ZSTD(level))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_column_compression(vectors.clone(), Compression::UNCOMPRESSED)
+            .set_column_dictionary_enabled(vectors.clone(), false)
+            .set_column_statistics_enabled(vectors, EnabledStatistics::None)
+            .build();
+        let out = ArrowWriter::try_new(file, schema, Some(properties)).map_err(parquet_error)?;
+        Ok(Self {
+            out,
+            columns,
+            group_bytes: 0,
+        })
+    }
+
+    fn write(&mut self, batch: Option<RecordBatch>) -> Result<(), ParquetError> {
+        let Some(batch) = batch else {
+            return Ok(());
+        };
+        self.group_bytes += batch.get_array_memory_size();
+        self.out.write(&batch)?;
+        if self.group_bytes >= GROUP_BYTES {
+            self.out.flush()?;
+        }
+        if self.out.in_progress_rows() == 0 {
+            self.group_bytes = 0;
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Parquet {
+    fn row(&mut self, record: &Record, embedded: &Embedded) -> io::Result<()> {
+        let batch = self.columns.push(record, embedded).map_err(io_error)?;
+        self.write(batch).map_err(parquet_error)
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<Vec<Staged>> {
+        let batch = self.columns.take().map_err(io_error)?;
+        self.write(batch).map_err(parquet_error)?;
+        Ok(vec![self.out.into_inner().map_err(parquet_error)?])
+    }
+}
+
+/// The error of the file itself, where there is one inside.
+fn parquet_error(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(other) => io::Error::other(other),
+        },
+        other => io::Error::other(other),
+    }
+}

@@ -1,0 +1,218 @@
+//! What a user sees of a run: a bar on a terminal, or lines, or nothing; and a summary at the end.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::batch::Batch;
+use super::memory;
+use super::spool::Tally;
+use crate::cli::failure::report;
+
+/// How often a line is printed.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// The bar's length, which stands for the whole input.
+const PARTS: u64 = 1_000_000;
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressKind {
+    /// A bar if standard error is a terminal, else nothing but the summary
+    Auto,
+    /// A line every ten seconds
+    Plain,
+}
+
+/// The progress of one run.
+pub struct Progress {
+    shown: Shown,
+    start: Instant,
+    total: Option<u64>,
+    /// What earlier runs had done.
+    before: u64,
+    /// How far the input was read when this run began; the share that was passed over takes no time.
+    first: Option<f64>,
+    rows: u64,
+    tokens: u64,
+}
+
+enum Shown {
+    Nothing,
+    Bar(ProgressBar),
+    Lines { next: Instant },
+}
+
+impl Progress {
+    /// A run of `total` rows, if that is known, of which earlier ones did `before`.
+    pub fn new(kind: ProgressKind, quiet: bool, total: Option<u64>, before: u64) -> Self {
+        let shown = match kind {
+            _ if quiet => Shown::Nothing,
+            ProgressKind::Plain => Shown::Lines {
+                next: Instant::now() + LINE_INTERVAL,
+            },
+            ProgressKind::Auto if io::stderr().is_terminal() => Shown::Bar(bar()),
+            ProgressKind::Auto => Shown::Nothing,
+        };
+        Self {
+            shown,
+            start: Instant::now(),
+            total,
+            before,
+            first: None,
+            rows: 0,
+            tokens: 0,
+        }
+    }
+
+    /// A batch has been computed.
+    pub fn batch(&mut self, batch: &Batch) {
+        self.rows += batch.rows.len() as u64;
+        self.tokens += batch
+            .windows
+            .iter()
+            .map(|w| w.usage().tokens as u64)
+            .sum::<u64>();
+        let done = self.done(batch);
+        match &mut self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => {
+                let message = message(
+                    self.before + self.rows,
+                    self.total,
+                    self.tokens,
+                    self.start,
+                    done,
+                );
+                bar.set_position((done.map_or(0.0, |done| done.overall) * PARTS as f64) as u64);
+                bar.set_message(message);
+            }
+            Shown::Lines { next } if Instant::now() >= *next => {
+                *next = Instant::now() + LINE_INTERVAL;
+                let message = message(
+                    self.before + self.rows,
+                    self.total,
+                    self.tokens,
+                    self.start,
+                    done,
+                );
+                report(format_args!("{message}"));
+            }
+            Shown::Lines { .. } => {}
+        }
+    }
+
+    /// How much of the input is done, by rows if their number is known, else by bytes.
+    fn done(&mut self, batch: &Batch) -> Option<Done> {
+        let overall = match self.total {
+            Some(total) => Some((self.before + self.rows) as f64 / total.max(1) as f64),
+            None => batch.progress,
+        }?;
+        let first = *self.first.get_or_insert(match self.total {
+            Some(total) => self.before as f64 / total.max(1) as f64,
+            None if self.before == 0 => 0.0,
+            None => overall,
+        });
+        Some(Done {
+            overall: overall.clamp(0.0, 1.0),
+            of_this_run: (overall - first) / (1.0 - first).max(f64::MIN_POSITIVE),
+        })
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&self) {
+        if let Shown::Bar(bar) = &self.shown {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// The time and rate of this run, for the summary.
+    pub fn rate(&self) -> String {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let memory = memory::resident();
+        let memory = memory.map_or(String::new(), |(_, peak)| {
+            format!(", at most {} MB of memory", peak >> 20)
+        });
+        format!(
+            "{} in this run, {:.0} tokens/s{memory}",
+            duration(seconds),
+            self.tokens as f64 / seconds.max(1e-9)
+        )
+    }
+}
+
+/// Shares of the input, from 0 to 1.
+#[derive(Clone, Copy)]
+struct Done {
+    overall: f64,
+    /// Of what this run has to do.
+    of_this_run: f64,
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}");
+    let bar = ProgressBar::new(PARTS);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn message(
+    rows: u64,
+    total: Option<u64>,
+    tokens: u64,
+    start: Instant,
+    done: Option<Done>,
+) -> String {
+    let seconds = start.elapsed().as_secs_f64();
+    let of = total.map_or(String::new(), |total| format!(" of {total}"));
+    let left = done
+        .filter(|done| done.of_this_run > 0.0)
+        .map(|done| seconds * (1.0 / done.of_this_run - 1.0).max(0.0));
+    let left = left.map_or(String::new(), |left| format!(", {} left", duration(left)));
+    let memory = memory::resident().map_or(String::new(), |(now, _)| format!(", {} MB", now >> 20));
+    let rate = tokens as f64 / seconds.max(1e-9);
+    format!("{rows} rows{of}, {rate:.0} tokens/s{left}{memory}")
+}
+
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// What a whole run came to.
+pub fn summary(tally: &Tally) -> String {
+    let mut summary = format!(
+        "{} vectors, {} tokens",
+        tally.rows.saturating_sub(tally.rejected),
+        tally.tokens
+    );
+    for (count, what) in [
+        (tally.truncated, "of the beginning of a text only"),
+        (tally.split, "averaged from windows"),
+        (tally.rejected, "rows rejected"),
+    ] {
+        if count > 0 {
+            summary += &format!(", {count} {what}");
+        }
+    }
+    summary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(duration(2.51), "2.5 s");
+        assert_eq!(duration(61.0), "1 min 1 s");
+        assert_eq!(duration(7260.0), "2 h 1 min");
+    }
+}

@@ -1,0 +1,194 @@
+//! What became of a row of the input, and its bytes in the spool.
+
+use super::wire::{Decoder, Encoder, Malformed};
+use crate::cli::bulk::row::Cell;
+
+/// What became of one row of the input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its number in the whole input, from 0.
+    pub index: u64,
+    /// Which input file, counted from 0.
+    pub file: u32,
+    /// The line or row in that file, counted from 1.
+    pub line: u64,
+    /// Its id, if ids were asked for and it has one.
+    pub id: Option<String>,
+    /// The vector, or why there is none.
+    pub outcome: Result<Embedded, String>,
+}
+
+/// A vector and what goes with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedded {
+    /// Tokens that the model read, in all windows together.
+    pub tokens: u64,
+    /// Whether the text went on after them.
+    pub truncated: bool,
+    /// How many parts of the text were embedded and averaged; 1 for all of it at once.
+    pub windows: u32,
+    /// What the stored numbers are to be multiplied by.
+    pub scale: f32,
+    /// The vector as it is stored.
+    pub vector: Vec<u8>,
+    /// The columns carried along.
+    pub kept: Vec<Cell>,
+}
+
+const EMBEDDED: u8 = 0;
+const REJECTED: u8 = 1;
+
+impl Record {
+    /// Appends the record to a payload.
+    pub fn encode(&self, payload: &mut Vec<u8>) {
+        let mut out = Encoder(payload);
+        out.u64(self.index);
+        out.u32(self.file);
+        out.u64(self.line);
+        out.u8(self.id.is_some().into());
+        if let Some(id) = &self.id {
+            out.bytes(id.as_bytes());
+        }
+        match &self.outcome {
+            Ok(embedded) => {
+                out.u8(EMBEDDED);
+                out.u64(embedded.tokens);
+                out.u8(embedded.truncated.into());
+                out.u32(embedded.windows);
+                out.f32(embedded.scale);
+                out.0.extend(&embedded.vector);
+                embedded
+                    .kept
+                    .iter()
+                    .for_each(|cell| encode_cell(cell, &mut out));
+            }
+            Err(reason) => {
+                out.u8(REJECTED);
+                out.bytes(reason.as_bytes());
+            }
+        }
+    }
+
+    /// Takes a record with a vector of `vector_bytes` and `kept` columns from a payload.
+    pub fn decode(
+        payload: &mut Decoder<'_>,
+        vector_bytes: usize,
+        kept: usize,
+    ) -> Result<Self, Malformed> {
+        Ok(Self {
+            index: payload.u64()?,
+            file: payload.u32()?,
+            line: payload.u64()?,
+            id: decode_flag(payload)?.then(|| payload.text()).transpose()?,
+            outcome: match payload.u8()? {
+                EMBEDDED => Ok(Embedded {
+                    tokens: payload.u64()?,
+                    truncated: decode_flag(payload)?,
+                    windows: payload.u32()?,
+                    scale: payload.f32()?,
+                    vector: payload.take(vector_bytes)?.into(),
+                    kept: (0..kept)
+                        .map(|_| decode_cell(payload))
+                        .collect::<Result<_, _>>()?,
+                }),
+                REJECTED => Err(payload.text()?),
+                _ => return Err(Malformed),
+            },
+        })
+    }
+}
+
+fn decode_flag(payload: &mut Decoder<'_>) -> Result<bool, Malformed> {
+    match payload.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed),
+    }
+}
+
+fn encode_cell(cell: &Cell, out: &mut Encoder<'_>) {
+    match cell {
+        Cell::Null => out.u8(0),
+        Cell::Bool(value) => {
+            out.u8(1);
+            out.u8((*value).into());
+        }
+        Cell::Integer(value) => {
+            out.u8(2);
+            out.u64(*value as u64);
+        }
+        Cell::Float(value) => {
+            out.u8(3);
+            out.u64(value.to_bits());
+        }
+        Cell::Text(value) => {
+            out.u8(4);
+            out.bytes(value.as_bytes());
+        }
+    }
+}
+
+fn decode_cell(payload: &mut Decoder<'_>) -> Result<Cell, Malformed> {
+    Ok(match payload.u8()? {
+        0 => Cell::Null,
+        1 => Cell::Bool(decode_flag(payload)?),
+        2 => Cell::Integer(payload.u64()? as i64),
+        3 => Cell::Float(f64::from_bits(payload.u64()?)),
+        4 => Cell::Text(payload.text()?),
+        _ => return Err(Malformed),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn embedded(index: u64) -> Record {
+        Record {
+            index,
+            file: 1,
+            line: index + 1,
+            id: Some(format!("id {index}")),
+            outcome: Ok(Embedded {
+                tokens: 7,
+                truncated: true,
+                windows: 1,
+                scale: 0.5,
+                vector: vec![index as u8, 2, 3],
+                kept: vec![
+                    Cell::Null,
+                    Cell::Bool(true),
+                    Cell::Integer(-5),
+                    Cell::Float(0.1),
+                    Cell::Text("ä".into()),
+                ],
+            }),
+        }
+    }
+
+    fn rejected(index: u64) -> Record {
+        Record {
+            id: None,
+            outcome: Err("no text".into()),
+            ..embedded(index)
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_and_a_cut_one_is_refused() {
+        for record in [embedded(3), rejected(4)] {
+            let mut payload = Vec::new();
+            record.encode(&mut payload);
+            let mut decoder = Decoder(&payload);
+            assert_eq!(Record::decode(&mut decoder, 3, 5).as_ref(), Ok(&record));
+            assert!(decoder.0.is_empty());
+            for end in 0..payload.len() {
+                assert_eq!(
+                    Record::decode(&mut Decoder(&payload[..end]), 3, 5),
+                    Err(Malformed),
+                    "{end}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The file as it lies in memory, and what happens if it changes there.
+//!
+//! The pages of a map are the file's own: whoever writes into the file changes them, and whoever
+//! cuts it short takes them away. A file renamed over the path, or the path removed, changes
+//! nothing, because the map keeps the file that was opened. So vectors are given out only if size
+//! and time of modification are still those of opening.
+
+use std::fs::{self, File};
+use std::io;
+use std::ops::{Deref, Range};
+use std::path::Path;
+use std::time::SystemTime;
+
+use memmap2::Mmap;
+
+use super::cursor::FETCH_AGAIN;
+use super::file::file_error;
+use crate::{Error, Result};
+
+const NOT_A_MODEL: &str = "give a model in GGUF format";
+const OPEN_AGAIN: &str =
+    "open it again, and replace a model by renaming the new file over it, not by writing into it";
+
+/// The bytes of a file that is not empty.
+#[derive(Debug)]
+pub(super) struct Map {
+    bytes: Mmap,
+    file: File,
+    opened: State,
+}
+
+/// What tells that a file was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    length: u64,
+    /// `None` where the system keeps no such time.
+    modified: Option<SystemTime>,
+}
+
+impl State {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            length: metadata.len(),
+            modified: metadata.modified().ok(),
+        })
+    }
+}
+
+impl Map {
+    /// Maps a regular file read-only.
+    pub fn open(path: &Path) -> Result<Self> {
+        // Asked before opening: opening a pipe without a writer would wait for ever.
+        let kind = fs::metadata(path).map_err(io_error(path, "cannot open"))?;
+        if kind.is_dir() {
+            let remedy = "give the path of a .gguf file, such as one in that folder";
+            return Err(file_error(path, "file", "is a folder", remedy));
+        }
+        if !kind.is_file() {
+            let problem = "is a device or a pipe, which cannot be mapped";
+            return Err(file_error(path, "file", problem, NOT_A_MODEL));
+        }
+        let file = File::open(path).map_err(io_error(path, "cannot open"))?;
+        let opened = State::of(&file).map_err(io_error(path, "cannot open"))?;
+        if opened.length == 0 {
+            return Err(file_error(path, "file", "is empty", FETCH_AGAIN));
+        }
+        // SAFETY: the map is read-only and only ever seen as bytes, for which every pattern is
+        // valid. If another process writes into the file, later reads see other bytes: what was
+        // checked at opening is kept outside the map as numbers, and walks over strings check each
+        // length again, so no access leaves the map, and `check_unchanged` refuses what came of it.
+        // If the file is cut short, reading beyond its new end raises SIGBUS: the process stops.
+        let bytes = unsafe { Mmap::map(&file) }.map_err(io_error(path, "cannot map"))?;
+        Ok(Self {
+            bytes,
+            file,
+            opened,
+        })
+    }
+
+    /// Asks the system for the pages of a range; where it cannot, nothing happens.
+    pub fn prefault(&self, range: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        // Refused by kernels before 5.14; then each page comes with its first read.
+        let _ = self
+            .bytes
+            .advise_range(memmap2::Advice::PopulateRead, range.start, range.len());
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
+    }
+
+    /// Copies bytes of the file from `start` on, around the map.
+    pub fn copy(&self, path: &Path, start: usize, out: &mut [u8]) -> Result<()> {
+        #[cfg(unix)]
+        let read = std::os::unix::fs::FileExt::read_exact_at(&self.file, out, start as u64);
+        #[cfg(not(unix))]
+        let read = io::Read::read_exact(&mut self.bytes.get(start..).unwrap_or_default(), out);
+        read.map_err(io_error(path, "cannot read"))
+    }
+
+    /// An error if the file was written to since it was opened.
+    pub fn check_unchanged(&self, path: &Path) -> Result<()> {
+        let now = State::of(&self.file).map_err(io_error(path, "cannot look at"))?;
+        if now == self.opened {
+            return Ok(());
+        }
+        let problem = if now.length < self.opened.length {
+            let (before, after) = (self.opened.length, now.length);
+            format!("was cut short from {before} to {after} bytes while it was in use")
+        } else {
+            "was written to while it was in use".into()
+        };
+        Err(file_error(path, "file", problem, OPEN_AGAIN))
+    }
+}
+
+impl Deref for Map {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Io {
+        path: path.to_path_buf(),
+        action,
+        remedy: match source.kind() {
+            io::ErrorKind::NotFound => "check the path, or fetch the model first".into(),
+            io::ErrorKind::PermissionDenied => "check who may read it".into(),
+            _ => "check the path and the disk".into(),
+        },
+        source,
+    }
+}

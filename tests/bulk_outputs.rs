@@ -1,0 +1,401 @@
+//! `lanewise embed --input … --output …`: what the output holds.
+#![cfg(feature = "bulk")]
+
+mod bulk_support;
+mod cli_support;
+
+use std::fs::File;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float16Type, Float32Type, Int8Type, Int64Type, UInt8Type, UInt64Type};
+use arrow::ipc::reader::FileReader;
+use bulk_support::{Folder, embedding};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+const ROWS: usize = 100;
+
+fn parquet(
+    folder: &Folder,
+    name: &str,
+) -> (Vec<RecordBatch>, std::collections::HashMap<String, String>) {
+    let file = File::open(folder.path(name)).unwrap();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let metadata = builder
+        .metadata()
+        .file_metadata()
+        .key_value_metadata()
+        .unwrap();
+    let metadata = metadata
+        .iter()
+        .map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default()));
+    let metadata = metadata.collect();
+    (
+        builder.build().unwrap().map(Result::unwrap).collect(),
+        metadata,
+    )
+}
+
+fn vectors(batches: &[RecordBatch]) -> Vec<Vec<f32>> {
+    let mut vectors = Vec::new();
+    for batch in batches {
+        let lists = batch
+            .column_by_name("embedding")
+            .unwrap()
+            .as_fixed_size_list();
+        for row in 0..lists.len() {
+            vectors.push(
+                lists
+                    .value(row)
+                    .as_primitive::<Float32Type>()
+                    .values()
+                    .to_vec(),
+            );
+        }
+    }
+    vectors
+}
+
+#[test]
+fn every_format_holds_the_vectors_that_single_texts_get() {
+    let folder = Folder::with_corpus(ROWS);
+    for name in ["v.jsonl", "v.csv", "v.npy", "v.parquet", "v.arrow"] {
+        folder.embed(&format!("--output {name} --prompt query"));
+    }
+    let objects = folder.objects("v.jsonl");
+    let expected: Vec<Vec<f32>> = objects.iter().map(embedding).collect();
+    assert_eq!(expected.len(), ROWS);
+
+    let texts: Vec<String> = folder
+        .objects("corpus.jsonl")
+        .iter()
+        .map(|row| row["text"].as_str().unwrap().to_owned())
+        .collect();
+    let lines = folder.run_with("embed --prompt query", texts.join("\n").as_bytes());
+    let alone: Vec<Vec<f32>> = lines.out.lines().map(cli_support::numbers).collect();
+    assert!(expected == alone, "the same bits as one by one");
+
+    let csv = String::from_utf8(folder.read("v.csv")).unwrap();
+    let csv: Vec<Vec<f32>> = csv
+        .lines()
+        .skip(1)
+        .map(|line| {
+            line.split(',')
+                .skip(4)
+                .map(|number| number.parse().unwrap())
+                .collect()
+        })
+        .collect();
+    assert!(csv == expected);
+
+    let npy = folder.read("v.npy");
+    assert!(npy.starts_with(b"\x93NUMPY\x01\x00"));
+    let numbers: Vec<u8> = expected
+        .iter()
+        .flatten()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
+    assert!(npy.ends_with(&numbers));
+    assert_eq!(folder.objects("v.npy.ids.jsonl").len(), ROWS);
+
+    assert!(vectors(&parquet(&folder, "v.parquet").0) == expected);
+    let stored = folder.read("v.parquet");
+    let stored = stored
+        .windows(expected[7].len() * 4)
+        .any(|bytes| bytes == &numbers[7 * bytes.len()..][..bytes.len()]);
+    assert!(
+        stored,
+        "vectors are not compressed, which would take time for nothing"
+    );
+    let reader = FileReader::try_new(File::open(folder.path("v.arrow")).unwrap(), None).unwrap();
+    let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+    assert!(vectors(&batches) == expected);
+    assert!(
+        !folder
+            .names()
+            .iter()
+            .any(|name| name.contains("partial") || name.contains("writing"))
+    );
+}
+
+#[test]
+fn ids_and_kept_columns_are_carried_along_with_their_types() {
+    let folder = Folder::with_corpus(ROWS);
+    let columns = "--id-field id --keep number,meta.language,meta";
+    folder.embed(&format!("--output v.parquet {columns}"));
+    folder.embed(&format!("--output v.jsonl {columns}"));
+    let (batches, _) = parquet(&folder, "v.parquet");
+    let batch = &batches[0];
+    assert_eq!(
+        batch
+            .column_by_name("index")
+            .unwrap()
+            .as_primitive::<UInt64Type>()
+            .value(5),
+        5
+    );
+    assert_eq!(
+        batch
+            .column_by_name("id")
+            .unwrap()
+            .as_string::<i32>()
+            .value(5),
+        "d5"
+    );
+    assert_eq!(
+        batch
+            .column_by_name("number")
+            .unwrap()
+            .as_primitive::<Int64Type>()
+            .value(5),
+        5
+    );
+    let languages = batch
+        .column_by_name("meta.language")
+        .unwrap()
+        .as_string::<i32>();
+    assert_eq!((languages.is_null(3), languages.value(4)), (true, "xx"));
+    let objects = folder.objects("v.jsonl");
+    assert_eq!(objects[5]["id"], "d5");
+    assert_eq!(objects[5]["number"], 5);
+    assert_eq!(objects[3]["meta.language"], serde_json::Value::Null);
+    assert_eq!(objects[4]["meta"], r#"{"language":"xx"}"#);
+}
+
+#[test]
+fn the_file_says_which_space_its_vectors_are_of() {
+    let folder = Folder::with_corpus(5);
+    let settings = "--prompt document --title Moons --dims 32 --precision f16 --no-dense-head --overflow error";
+    folder.embed(&format!("--output v.parquet {settings}"));
+    folder.embed(&format!("--output v.npy {settings}"));
+    let (_, metadata) = parquet(&folder, "v.parquet");
+    for (name, value) in [
+        ("prompt", "document"),
+        ("prompt_text", "title: Moons | text: "),
+        ("dims", "32"),
+        ("precision", "f16"),
+        ("dense_heads", "false"),
+        ("overflow", "error"),
+        ("version", env!("CARGO_PKG_VERSION")),
+    ] {
+        assert_eq!(metadata[&format!("lanewise.{name}")], value, "{name}");
+    }
+    assert_eq!(metadata["lanewise.model_sha256"].len(), 64);
+    let beside: serde_json::Value =
+        serde_json::from_slice(&folder.read("v.npy.meta.json")).unwrap();
+    for (name, value) in beside.as_object().unwrap() {
+        assert_eq!(Some(metadata[name].as_str()), value.as_str(), "{name}");
+    }
+}
+
+#[test]
+fn smaller_precisions_are_close_to_the_values() {
+    let folder = Folder::with_corpus(ROWS);
+    folder.embed("--output v.jsonl");
+    let exact: Vec<Vec<f32>> = folder.objects("v.jsonl").iter().map(embedding).collect();
+    for precision in ["f16", "i8", "binary"] {
+        folder.embed(&format!(
+            "--output {precision}.parquet --precision {precision}"
+        ));
+        folder.embed(&format!(
+            "--output {precision}.jsonl --precision {precision}"
+        ));
+        let (batches, _) = parquet(&folder, &format!("{precision}.parquet"));
+        let batch = &batches[0];
+        let lists = batch
+            .column_by_name("embedding")
+            .unwrap()
+            .as_fixed_size_list();
+        let objects = folder.objects(&format!("{precision}.jsonl"));
+        for (row, exact) in exact.iter().enumerate() {
+            let list = lists.value(row);
+            let numbers: Vec<f32> = match precision {
+                "f16" => list
+                    .as_primitive::<Float16Type>()
+                    .values()
+                    .iter()
+                    .map(|x| x.to_f32())
+                    .collect(),
+                "i8" => list
+                    .as_primitive::<Int8Type>()
+                    .values()
+                    .iter()
+                    .map(|&x| x.into())
+                    .collect(),
+                _ => list
+                    .as_primitive::<UInt8Type>()
+                    .values()
+                    .iter()
+                    .map(|&x| x.into())
+                    .collect(),
+            };
+            assert_eq!(numbers, embedding(&objects[row]));
+            if precision == "binary" {
+                let signs: Vec<bool> = (0..exact.len())
+                    .map(|i| (numbers[i / 8] as u8) << (i % 8) & 128 != 0)
+                    .collect();
+                assert_eq!(signs, exact.iter().map(|&x| x > 0.0).collect::<Vec<_>>());
+                continue;
+            }
+            let scale = objects[row]["scale"].as_f64().unwrap_or(1.0) as f32;
+            let step = if precision == "i8" { scale } else { 1e-3 };
+            for (number, exact) in numbers.iter().zip(exact) {
+                assert!((number * scale - exact).abs() <= 0.51 * step, "{precision}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_embedded_are_listed_and_the_others_are_done() {
+    let folder = Folder::new();
+    let long = "word ".repeat(400);
+    let rows = format!(
+        "{{\"text\":\"a\",\"id\":1}}\n{{\"id\":\"x\"}}\nnot json\n{{\"text\":\"{long}\",\"id\":4}}\n{{\"text\":\"b\",\"id\":5}}\n"
+    );
+    folder.write("corpus.jsonl", rows.as_bytes());
+    let run =
+        folder.run("embed --input corpus.jsonl --output v.jsonl --id-field id --overflow error");
+    assert_eq!(run.code, 1, "{}", run.err);
+    assert!(run.err.contains("v.jsonl.rejects.jsonl"), "{}", run.err);
+    let indices = |name: &str| -> Vec<u64> {
+        folder
+            .objects(name)
+            .iter()
+            .map(|row| row["index"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!(indices("v.jsonl"), [0, 4]);
+    assert_eq!(indices("v.jsonl.rejects.jsonl"), [1, 2, 3]);
+    let rejects = folder.objects("v.jsonl.rejects.jsonl");
+    assert_eq!(
+        (&rejects[0]["line"], &rejects[0]["id"], &rejects[0]["file"]),
+        (&2.into(), &"x".into(), &"corpus.jsonl".into())
+    );
+    assert!(
+        rejects[2]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("256 tokens"),
+        "{}",
+        rejects[2]
+    );
+    assert_eq!(rejects[2]["id"], "4");
+
+    // A second run without rejects leaves none of the first one.
+    folder.write("corpus.jsonl", b"{\"text\":\"a\"}\n");
+    folder.embed("--output v.jsonl --force");
+    assert!(!folder.path("v.jsonl.rejects.jsonl").exists());
+}
+
+#[test]
+fn invalid_utf8_is_rejected_by_its_line() {
+    let folder = Folder::new();
+    folder.write("corpus.txt", b"one\n\xff\xfe\nthree");
+    let run = folder.run("embed --input corpus.txt --output v.csv");
+    assert_eq!(run.code, 1);
+    let rejects = folder.objects("v.csv.rejects.jsonl");
+    assert_eq!((rejects.len(), &rejects[0]["line"]), (1, &2.into()));
+    assert!(rejects[0]["reason"].as_str().unwrap().contains("UTF-8"));
+}
+
+#[test]
+fn long_texts_are_cut_or_averaged_from_windows_and_marked() {
+    let folder = Folder::new();
+    let long: Vec<String> = (0..600).map(|word| format!("word{}", word % 37)).collect();
+    let long = long.join(" ");
+    let rows = [long.as_str(), "short"]
+        .map(|text| serde_json::json!({ "text": text }).to_string())
+        .join("\n");
+    folder.write("corpus.jsonl", rows.as_bytes());
+    folder.embed("--output cut.jsonl --prompt query");
+    folder.embed("--output split.jsonl --prompt query --overflow split");
+    let cut = folder.objects("cut.jsonl");
+    let split = folder.objects("split.jsonl");
+    assert_eq!(
+        (&cut[0]["truncated"], &cut[0]["windows"], &cut[0]["tokens"]),
+        (&true.into(), &1.into(), &256.into())
+    );
+    assert_eq!(split[0]["truncated"], false);
+    assert!(split[0]["windows"].as_u64().unwrap() > 2);
+    cli_support::assert_unit_length(&embedding(&split[0]));
+    assert_ne!(embedding(&split[0]), embedding(&cut[0]));
+    assert_eq!(split[1], cut[1], "a short text is none of its business");
+    // Every word is read once: the windows' own tokens are what the whole text has.
+    let whole = folder.run_with("tokenize --format jsonl", long.as_bytes());
+    let whole: serde_json::Value = serde_json::from_str(&whole.out).unwrap();
+    let whole = whole["ids"].as_array().unwrap().len() as f64;
+    let prompt = folder.run_with("tokenize --format jsonl", b"task: search result | query: ");
+    let prompt: serde_json::Value = serde_json::from_str(&prompt.out).unwrap();
+    let around = 2.0 + prompt["ids"].as_array().unwrap().len() as f64;
+    let read =
+        split[0]["tokens"].as_f64().unwrap() - around * split[0]["windows"].as_f64().unwrap();
+    assert!(
+        (read - whole).abs() <= 2.0 * split[0]["windows"].as_f64().unwrap(),
+        "{read} of {whole}"
+    );
+}
+
+#[test]
+fn standard_input_and_an_empty_file_work() {
+    let folder = Folder::new();
+    let run = folder.run_with(
+        "embed --input - --input-format lines --output v.npy",
+        b"one\ntwo\n",
+    );
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert_eq!(folder.objects("v.npy.ids.jsonl").len(), 2);
+    for name in ["e.jsonl", "e.csv", "e.npy", "e.parquet", "e.arrow"] {
+        let run = folder.run_with(
+            &format!("embed --input - --input-format lines --output {name}"),
+            b"",
+        );
+        assert_eq!(run.code, 0, "{}", run.err);
+        assert!(folder.path(name).exists());
+    }
+}
+
+#[test]
+fn what_would_be_lost_or_cannot_be_written_is_refused_before_the_work() {
+    let folder = Folder::with_corpus(3);
+    let cases = [
+        ("corpus.jsonl", "is an input as well", 1),
+        ("nowhere/v.jsonl", "create the folder", 1),
+        (".", "does not tell the format", 2),
+        ("v.xyz", "does not tell the format", 2),
+        ("v.jsonl --keep tokens", "rename it", 2),
+        ("v.jsonl --keep a,a", "twice", 2),
+        ("v.jsonl --max-memory 1M", "too little", 2),
+        ("v.jsonl --shard 3/2", "i/n", 2),
+        ("v.jsonl --dims 1000", "dims", 2),
+        ("v.jsonl --dims 30 --precision binary", "multiple of 8", 2),
+    ];
+    for (output, message, code) in cases {
+        let run = folder.run(&format!("embed --input corpus.jsonl --output {output}"));
+        assert_eq!(run.code, code, "{output}: {}", run.err);
+        assert!(run.err.contains(message), "{output}: {}", run.err);
+        assert_eq!(folder.names(), ["corpus.jsonl"], "{output}");
+    }
+    let run = folder.run("embed --input corpus.jsonl --output corpus.jsonl --force");
+    assert!(run.err.contains("is an input as well"), "{}", run.err);
+    folder.embed("--output v.jsonl");
+    let before = folder.read("v.jsonl");
+    let run = folder.run("embed --input corpus.jsonl --output v.jsonl --prompt query");
+    assert_eq!(run.code, 1);
+    assert!(run.err.contains("--force"), "{}", run.err);
+    assert_eq!(folder.read("v.jsonl"), before);
+    folder.embed("--output v.jsonl --prompt query --force");
+    assert_ne!(folder.read("v.jsonl"), before);
+}
+
+#[test]
+fn quiet_says_nothing_and_plain_progress_is_lines() {
+    let folder = Folder::with_corpus(3);
+    assert_eq!(folder.embed("--output a.jsonl --quiet").err, "");
+    let run = folder.embed("--output b.jsonl --progress plain");
+    assert!(
+        run.err.contains("3 vectors") && run.err.contains("tokens/s"),
+        "{}",
+        run.err
+    );
+    assert!(!run.err.contains('\r') && !run.err.contains('\u{1b}'));
+}

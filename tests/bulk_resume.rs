@@ -1,0 +1,263 @@
+//! Runs that are killed, interrupted, or out of disk space, and what `--resume` makes of them.
+#![cfg(feature = "bulk")]
+
+mod bulk_support;
+mod cli_support;
+
+use std::fs;
+use std::io::Write;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use bulk_support::{Folder, Random};
+use cli_support::Run;
+
+const FORMATS: [&str; 5] = ["v.jsonl", "v.csv", "v.npy", "v.parquet", "v.arrow"];
+const SETTINGS: &str = "--id-field id --keep number,meta --prompt query --precision f16";
+
+/// So little that batches are small, and a kill finds some written and some not.
+const SMALL: &str = "--max-memory 300M";
+
+/// How many times the run is killed; `LANEWISE_KILLS=50` for what the README states.
+fn kills() -> usize {
+    std::env::var("LANEWISE_KILLS").map_or(10, |kills| kills.parse().unwrap())
+}
+
+#[test]
+fn a_run_killed_at_random_and_resumed_gives_the_same_bytes() {
+    let folder = Folder::with_corpus(1500);
+    let start = Instant::now();
+    folder.embed(&format!("--output whole.parquet {SETTINGS} {SMALL}"));
+    let whole_run = start.elapsed();
+    let expected = folder.read("whole.parquet");
+
+    let seed = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap()
+        .as_nanos() as u64
+        | 1;
+    let mut random = Random(seed);
+    println!("seed {seed}");
+    let mut killed = 0;
+    while killed < kills() {
+        let mut run = folder.command();
+        let arguments =
+            format!("embed --input corpus.jsonl --output v.parquet --resume {SETTINGS} {SMALL}");
+        let mut child = run.args(arguments.split_whitespace()).spawn().unwrap();
+        // Most kills come early, so that a run is killed many times before it ends.
+        sleep(Duration::from_micros(
+            random.below(whole_run.as_micros() as u64 / 2),
+        ));
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            killed += 1;
+        }
+        child.wait().unwrap();
+        if folder.path("v.parquet").exists() && !folder.path("v.parquet.partial").exists() {
+            assert!(folder.read("v.parquet") == expected, "after {killed} kills");
+            fs::remove_file(folder.path("v.parquet")).unwrap();
+        }
+    }
+    folder.embed(&format!("--output v.parquet --resume {SETTINGS} {SMALL}"));
+    assert!(folder.read("v.parquet") == expected);
+    let names = ["corpus.jsonl", "v.parquet", "whole.parquet"];
+    assert_eq!(folder.names(), names, "nothing is left behind");
+}
+
+/// A kill leaves the spool cut at any byte: here at some of them.
+#[test]
+fn a_spool_cut_anywhere_is_continued_to_the_same_bytes() {
+    let folder = Folder::with_corpus(60);
+    // The spool of the only shard of two has all that a whole one has.
+    folder.embed(&format!("--output s.jsonl --shard 1/2 {SETTINGS}"));
+    let complete = folder.read("s.jsonl.shard-1-of-2");
+    let mut random = Random(7);
+    let cuts = [
+        0,
+        1,
+        16,
+        20,
+        complete.len() as u64 - 1,
+        complete.len() as u64,
+    ];
+    let cuts = cuts
+        .into_iter()
+        .chain((0..14).map(|_| random.below(complete.len() as u64)));
+    for cut in cuts {
+        fs::remove_file(folder.path("s.jsonl.shard-1-of-2")).unwrap();
+        folder.write("s.jsonl.shard-1-of-2.partial", &complete[..cut as usize]);
+        folder.embed(&format!("--output s.jsonl --shard 1/2 --resume {SETTINGS}"));
+        assert!(
+            folder.read("s.jsonl.shard-1-of-2") == complete,
+            "cut at {cut}"
+        );
+    }
+}
+
+#[test]
+fn every_format_is_the_same_in_every_run() {
+    let folder = Folder::with_corpus(300);
+    for name in FORMATS {
+        folder.embed(&format!("--output {name} {SETTINGS}"));
+        let first = folder.read(name);
+        folder.embed(&format!("--output {name} --force {SETTINGS} {SMALL}"));
+        assert!(folder.read(name) == first, "{name}");
+    }
+}
+
+#[test]
+fn a_damaged_byte_in_the_spool_costs_rows_and_not_the_result() {
+    let folder = Folder::with_corpus(60);
+    folder.embed("--output v.npy");
+    let expected = folder.read("v.npy");
+    folder.embed("--output v.npy --shard 1/1 --force");
+    folder.embed("--output s.npy --shard 1/2");
+    let complete = folder.read("s.npy.shard-1-of-2");
+    let mut damaged = complete.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::remove_file(folder.path("s.npy.shard-1-of-2")).unwrap();
+    folder.write("s.npy.shard-1-of-2.partial", &damaged);
+    folder.embed("--output s.npy --shard 1/2 --resume");
+    assert!(folder.read("s.npy.shard-1-of-2") == complete);
+    assert!(folder.read("v.npy") == expected);
+}
+
+#[test]
+fn resuming_with_other_settings_or_input_is_refused() {
+    let folder = Folder::with_corpus(20);
+    folder.embed("--output v.jsonl --shard 1/2");
+    let spool = folder.read("v.jsonl.shard-1-of-2");
+    fs::remove_file(folder.path("v.jsonl.shard-1-of-2")).unwrap();
+    folder.write("v.jsonl.shard-1-of-2.partial", &spool[..spool.len() - 20]);
+    let resume = |more: &str| {
+        folder.run(&format!(
+            "embed --input corpus.jsonl --output v.jsonl --shard 1/2 {more}"
+        ))
+    };
+    for (more, message) in [
+        ("", "--resume"),
+        (
+            "--resume --prompt query",
+            "prompt is raw there and query here",
+        ),
+        ("--resume --dims 32", "dims is 64 there and 32 here"),
+        (
+            "--resume --precision i8",
+            "precision is f32 there and i8 here",
+        ),
+        ("--resume --keep number", "--keep"),
+        ("--resume --no-dense-head", "dense_heads"),
+    ] {
+        let run = resume(more);
+        assert_eq!(run.code, 1, "{more}: {}", run.err);
+        assert!(run.err.contains(message), "{more}: {}", run.err);
+    }
+    folder.write("corpus.jsonl", b"{\"text\":\"another\"}\n");
+    let run = resume("--resume");
+    assert!(run.err.contains("the input is"), "{}", run.err);
+}
+
+#[test]
+fn resuming_what_is_complete_does_nothing_and_says_so() {
+    let folder = Folder::with_corpus(5);
+    folder.embed("--output v.jsonl");
+    let run = folder.embed("--output v.jsonl --resume");
+    assert!(run.err.contains("is complete"), "{}", run.err);
+    // With nothing to resume it begins.
+    folder.embed("--output w.jsonl --resume");
+    assert!(folder.read("w.jsonl") == folder.read("v.jsonl"));
+}
+
+#[test]
+fn two_runs_do_not_write_one_output() {
+    let folder = Folder::new();
+    let mut first = folder.command();
+    let mut first = first
+        .args("embed --input - --input-format lines --output v.jsonl".split(' '))
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = first.stdin.take().unwrap();
+    input
+        .write_all(b"enough to tell that this is no other format\n")
+        .unwrap();
+    while !folder.path("v.jsonl.partial").exists() {
+        sleep(Duration::from_millis(5));
+    }
+    sleep(Duration::from_millis(50));
+    for more in ["--resume", "--force"] {
+        let run = folder.run_with(
+            &format!("embed --input - --input-format lines --output v.jsonl {more}"),
+            b"x",
+        );
+        assert_eq!(run.code, 1);
+        assert!(run.err.contains("another run"), "{}", run.err);
+    }
+    drop(input);
+    assert!(first.wait().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_cleanly_with_the_command_that_resumes() {
+    let folder = Folder::with_corpus(4000);
+    folder.embed("--output whole.jsonl");
+    let mut run = folder.command();
+    let child = run
+        .args(["embed", "--input", "corpus.jsonl", "--output", "v.jsonl"])
+        .spawn()
+        .unwrap();
+    let spool = folder.path("v.jsonl.partial");
+    while fs::metadata(&spool).map_or(0, |spool| spool.len()) < 2000 {
+        sleep(Duration::from_millis(2));
+    }
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let run: Run = child.wait_with_output().unwrap().into();
+    assert_eq!(run.code, 130, "{}", run.err);
+    let command = run.err.lines().last().unwrap().trim();
+    assert!(
+        command.ends_with("embed --input corpus.jsonl --output v.jsonl --resume"),
+        "{}",
+        run.err
+    );
+    assert!(!folder.path("v.jsonl").exists());
+    let arguments = &command[command.find("embed").unwrap()..];
+    let run = folder.run(arguments);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(folder.read("v.jsonl") == folder.read("whole.jsonl"));
+}
+
+/// A limit on the size of files stands for a full disk: the error is another, the moment the same.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_a_clear_error_and_the_run_can_be_resumed() {
+    let folder = Folder::with_corpus(600);
+    folder.embed("--output whole.csv");
+    let limited = folder.command();
+    let program = limited.get_program().to_str().unwrap();
+    // In blocks of 512 bytes or 1 KB. Without the trap the signal would end the process, as a full disk does not.
+    let arguments = "embed --input corpus.jsonl --output v.csv";
+    let script = format!("trap '' XFSZ; ulimit -f 40; exec '{program}' {arguments}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(folder.path("."));
+    for (name, value) in limited.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let run: Run = shell.output().unwrap().into();
+    assert_eq!(run.code, 1, "{}", run.err);
+    assert!(
+        run.err.contains("v.csv.partial: cannot write") && run.err.contains("--resume"),
+        "{}",
+        run.err
+    );
+    folder.embed("--output v.csv --resume");
+    assert!(folder.read("v.csv") == folder.read("whole.csv"));
+}

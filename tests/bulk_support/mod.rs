@@ -1,0 +1,133 @@
+//! A folder with a small corpus, and runs of the command in it.
+#![allow(dead_code, reason = "each test program compiles this and uses a part")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::cli_support::{Run, TINY, command, feed};
+
+/// A folder that is removed at the end.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+    }
+
+    /// A folder with `corpus.jsonl` of so many rows with id, text, number and nested language.
+    pub fn with_corpus(rows: usize) -> Self {
+        let folder = Self::new();
+        let lines: String = (0..rows).map(|row| line(row) + "\n").collect();
+        folder.write("corpus.jsonl", lines.as_bytes());
+        folder
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    #[track_caller]
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The objects of a file of JSON lines.
+    #[track_caller]
+    pub fn objects(&self, name: &str) -> Vec<Value> {
+        let text = String::from_utf8(self.read(name)).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// The names of all files, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The command in this folder with the tiny model and one thread, all that a test needs.
+    pub fn command(&self) -> Command {
+        let mut command = command();
+        command
+            .current_dir(self.0.path())
+            .env("LANEWISE_MODEL", TINY.as_path())
+            .env("LANEWISE_THREADS", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `lanewise` with arguments that spaces separate.
+    pub fn run(&self, arguments: &str) -> Run {
+        let mut command = self.command();
+        command.args(arguments.split_whitespace());
+        command.output().unwrap().into()
+    }
+
+    /// The same with something on standard input.
+    pub fn run_with(&self, arguments: &str, input: &[u8]) -> Run {
+        let mut command = self.command();
+        command.args(arguments.split_whitespace());
+        feed(command, input)
+    }
+
+    /// Embeds the corpus and expects that it works.
+    #[track_caller]
+    pub fn embed(&self, arguments: &str) -> Run {
+        let run = self.run(&format!("embed --input corpus.jsonl {arguments}"));
+        assert_eq!((run.code, run.out.as_str()), (0, ""), "{}", run.err);
+        run
+    }
+}
+
+/// A row of the corpus, of 1 to 40 words.
+fn line(row: usize) -> String {
+    let words = [
+        "river", "Mond", "жить", "東京", "la", "vie", "é", "🙂", "code",
+    ];
+    let text: Vec<&str> = (0..1 + row * 7 % 40)
+        .map(|word| words[(row + word * word) % words.len()])
+        .collect();
+    serde_json::json!({
+        "id": format!("d{row}"),
+        "text": text.join(" "),
+        "number": row,
+        "meta": {"language": if row.is_multiple_of(3) { None } else { Some("xx") }},
+    })
+    .to_string()
+}
+
+/// The vector in an object.
+#[track_caller]
+pub fn embedding(object: &Value) -> Vec<f32> {
+    let numbers = object["embedding"].as_array().unwrap().iter();
+    numbers
+        .map(|number| number.as_f64().unwrap() as f32)
+        .collect()
+}
+
+/// Numbers that look random and are the same in every run.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, bound: u64) -> u64 {
+        // Xorshift (Marsaglia 2003).
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound.max(1)
+    }
+}

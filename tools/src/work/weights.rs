@@ -1,0 +1,65 @@
+//! Weights as they lie in the file, in the cache or out of it.
+
+use std::fmt;
+use std::fs;
+
+use crate::random::Random;
+
+/// Whether the weights of a call are in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Temperature {
+    /// Each call reads other bytes, all of which were evicted since they were read last.
+    Cold,
+    /// Each call reads the same bytes.
+    Warm,
+}
+
+impl fmt::Display for Temperature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Temperature::Cold => "cold",
+            Temperature::Warm => "warm",
+        })
+    }
+}
+
+/// A matrix of Q8_0, once or as often as it takes to be evicted by its own copies.
+pub struct Weights {
+    bytes: Vec<u8>,
+    size: usize,
+    next: usize,
+}
+
+impl Weights {
+    /// Pseudo-random weights.
+    pub fn new(rows: usize, columns: usize, temperature: Temperature) -> Self {
+        let matrix = Random(1).q8_0(rows, columns);
+        let copies = match temperature {
+            Temperature::Cold => evicting_bytes().div_ceil(matrix.len()),
+            Temperature::Warm => 1,
+        };
+        Weights {
+            bytes: matrix.repeat(copies),
+            size: matrix.len(),
+            next: 0,
+        }
+    }
+
+    /// The next copy.
+    pub fn next(&mut self) -> &[u8] {
+        let copy = &self.bytes[self.next..][..self.size];
+        self.next = (self.next + self.size) % self.bytes.len();
+        copy
+    }
+}
+
+/// Bytes that leave nothing in the caches of what was there before: twice the last cache, or where the system does not
+/// tell its size, more than most have.
+fn evicting_bytes() -> usize {
+    const AT_LEAST: usize = 128 << 20;
+    let size = fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size");
+    let kilobytes = size
+        .ok()
+        .and_then(|size| size.trim().strip_suffix('K')?.parse::<usize>().ok());
+    (2 * 1024 * kilobytes.unwrap_or_default()).max(AT_LEAST)
+}
