@@ -90,15 +90,19 @@ unsafe fn quantise_piece_twice<V: Vector>(low: V, high: V, out: *mut ActivationB
         let (first_low, first_high) = (low.round(), high.round());
         let scale = largest / 127.0 * (1.0 / 256.0);
         store_block::<V>(first_low, first_high, scale, out);
-        // The remainder is at most 1/2, so 256 × it is at most 128, one more than fits.
-        let (unit, most) = (V::splat(256.0), V::splat(127.0));
-        let rest = |value: V, first| value.sub(V::from_int(first)).mul(unit).min(most).round();
-        store_block::<V>(
-            rest(low, first_low),
-            rest(high, first_high),
-            scale,
-            out.add(1),
-        );
+        let (second_low, second_high) = (remainder(low, first_low), remainder(high, first_high));
+        store_block::<V>(second_low, second_high, scale, out.add(1));
+    }
+}
+
+/// What rounding to `first` left of `value`, in 1/256.
+#[inline(always)]
+unsafe fn remainder<V: Vector>(value: V, first: V::Int) -> V::Int {
+    // At most 1/2, so 256 × it is at most 128, one more than fits.
+    // SAFETY: see the module.
+    unsafe {
+        let remainder = value.sub(V::from_int(first)).mul(V::splat(256.0));
+        remainder.min(V::splat(127.0)).round()
     }
 }
 

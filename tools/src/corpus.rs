@@ -17,9 +17,8 @@ use serde::Serialize;
 use crate::random::Random;
 use languages::LANGUAGES;
 
-/// The shortest and the longest document in tokens, `<bos>` and `<eos>` included; words are counted, so it is about that.
-const SHORTEST: f64 = 8.0;
-const LONGEST: f64 = 256.0;
+/// The shortest document in tokens, `<bos>` and `<eos>` included; words are counted, so it is about that.
+const SHORTEST: u32 = 8;
 const SENTENCE_WORDS: usize = 12;
 /// Rows of a Parquet row group.
 const GROUP_ROWS: usize = 10_000;
@@ -34,6 +33,9 @@ pub struct Options {
     rows: u64,
     #[arg(long, value_enum)]
     format: Format,
+    /// About how many tokens the longest documents have, the shortest having 8
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(i64::from(SHORTEST)..))]
+    longest: u32,
     /// Another seed gives other documents
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -60,7 +62,7 @@ struct Document {
 /// Writes the corpus.
 pub fn write(options: &Options) -> Result<(), String> {
     let result = File::create(&options.out).and_then(|file| {
-        let documents = (0..options.rows).map(|row| document(options.seed, row));
+        let documents = (0..options.rows).map(|row| document(options.seed, row, options.longest));
         let writer = BufWriter::new(file);
         match options.format {
             Format::Parquet => write_parquet(writer, documents),
@@ -77,10 +79,11 @@ fn cannot_write(out: &Path, error: &io::Error) -> String {
 }
 
 /// A document of a log-uniform length: many short ones, few long ones, as in most collections.
-fn document(seed: u64, row: u64) -> Document {
+fn document(seed: u64, row: u64, longest: u32) -> Document {
     let mut random = Random(seed ^ row.wrapping_mul(0x2545_f491_4f6c_dd1d));
     let language = &LANGUAGES[random.below(LANGUAGES.len())];
-    let tokens = SHORTEST * (LONGEST / SHORTEST).powf(random.fraction());
+    let (shortest, longest) = (f64::from(SHORTEST), f64::from(longest));
+    let tokens = shortest * (longest / shortest).powf(random.fraction());
     let words = ((tokens - 2.0) / language.tokens_per_word).max(1.0) as usize;
     let mut text = String::new();
     let mut sentence = 0;
@@ -171,14 +174,14 @@ mod tests {
 
     #[test]
     fn a_document_depends_on_seed_and_row_only() {
-        assert_eq!(document(7, 3), document(7, 3));
-        assert_ne!(document(7, 3).text, document(8, 3).text);
-        assert_ne!(document(7, 3).text, document(7, 4).text);
+        assert_eq!(document(7, 3, 256), document(7, 3, 256));
+        assert_ne!(document(7, 3, 256).text, document(8, 3, 256).text);
+        assert_ne!(document(7, 3, 256).text, document(7, 4, 256).text);
     }
 
     #[test]
     fn every_language_and_length_occurs() {
-        let documents: Vec<Document> = (0..1000).map(|row| document(0, row)).collect();
+        let documents: Vec<Document> = (0..1000).map(|row| document(0, row, 256)).collect();
         for language in &LANGUAGES {
             assert!(
                 documents
