@@ -2,7 +2,7 @@
 //!
 //! The idle worker threads of one engine would slow the next, so each runs in a process of its own that ends before
 //! the next one starts; and they run in turns, so that a slow minute of the machine meets all of them. How to add an
-//! engine is said at [`engine::ENGINES`].
+//! engine is said at `ENGINES` in `compare/engine.rs`.
 
 mod engine;
 mod golden;

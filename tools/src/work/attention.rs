@@ -111,8 +111,15 @@ pub fn attention_weighted_sum(kernels: Kernels, rows: usize, keys: usize) -> Wor
             let mut scales = vec![0.0; 2 * PANEL];
             scalar().pack_values(&random.floats(keys * PANEL, 2.0), &mut packed, &mut scales);
             Prepared::new(vec![0.0; rows * PANEL], move |out| {
-                kernels
-                    .attention_weighted_sum(&weights, keys, &factors, &packed, &scales, out, PANEL);
+                kernels.attention_weighted_sum(
+                    &weights,
+                    keys,
+                    &factors,
+                    &packed,
+                    &scales[..PANEL],
+                    out,
+                    PANEL,
+                );
             })
         },
     )

@@ -37,6 +37,8 @@ pub struct Parquet {
     columns: Columns,
     row_group: usize,
     reader: Option<ParquetRecordBatchReader>,
+    /// The rows that the reader gives before the next one that is wanted.
+    rows_to_drop: u64,
     batch: Option<Batch>,
     /// The next row in the batch, in the row group and in the file.
     next_in_batch: usize,
@@ -84,6 +86,7 @@ impl Parquet {
             columns,
             row_group: 0,
             reader: None,
+            rows_to_drop: 0,
             batch: None,
             next_in_batch: 0,
             next_in_group: 0,
@@ -108,14 +111,27 @@ impl Parquet {
         (BATCH_BYTES / row_bytes.max(1)).clamp(1, MOST_BATCH_ROWS)
     }
 
-    /// A reader of the row group from its `next_in_group` row on.
-    fn group_reader(&self, group_rows: u64) -> ParquetResult<ParquetRecordBatchReader> {
+    /// Whether a column that is read has lists in it.
+    fn repeats(&self) -> bool {
+        let leaves = self.metadata.parquet_schema().columns().iter();
+        let mut leaves = leaves.enumerate();
+        leaves.any(|(index, leaf)| self.mask.leaf_included(index) && leaf.max_rep_level() > 0)
+    }
+
+    /// A reader of the row group from its `next_in_group` row on, once `rows_to_drop` are dropped.
+    fn group_reader(&mut self, group_rows: u64) -> ParquetResult<ParquetRecordBatchReader> {
         let file = PagedFile::new(self.file.try_clone()?)?;
+        // In a page with fewer repetition levels than it says, the parquet crate skips without end; reading them fails.
+        self.rows_to_drop = if self.repeats() {
+            self.next_in_group
+        } else {
+            0
+        };
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![self.row_group])
             .with_projection(self.mask.clone())
             .with_batch_size(self.batch_rows(group_rows) as usize)
-            .with_offset(self.next_in_group as usize)
+            .with_offset((self.next_in_group - self.rows_to_drop) as usize)
             .build()
     }
 
@@ -137,7 +153,16 @@ impl Parquet {
                     Some(reader) => reader,
                     None => self.group_reader(group_rows).map_err(|e| e.to_string())?,
                 };
-                let batch = reader.next().transpose().map_err(|e| e.to_string())?;
+                let batch = loop {
+                    let batch = reader.next().transpose().map_err(|e| e.to_string())?;
+                    let Some(batch) = batch else { break None };
+                    let rows = batch.num_rows();
+                    if self.rows_to_drop < rows as u64 {
+                        let start = std::mem::take(&mut self.rows_to_drop) as usize;
+                        break Some(batch.slice(start, rows - start));
+                    }
+                    self.rows_to_drop -= rows as u64;
+                };
                 self.reader = Some(reader);
                 batch.map(|batch| self.columns.batch(&batch)).transpose()
             })?;

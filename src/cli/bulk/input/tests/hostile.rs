@@ -176,3 +176,17 @@ fn a_line_that_decompresses_without_end_costs_no_more_than_the_limit() {
         "{error}"
     );
 }
+
+/// Found by fuzzing: a page whose repetition levels end early.
+#[test]
+fn rows_of_damaged_lists_are_skipped_to_an_end() {
+    let folder = Folder::new();
+    let file = folder.file("a.parquet", include_bytes!("short_levels.parquet"));
+    for skipped in 0..3 {
+        let options = with_columns("text", "id", &["list", "nested.part"]);
+        let mut rows = open(std::slice::from_ref(&file), options).unwrap();
+        assert_eq!(rows.skip_rows(skipped).unwrap(), skipped);
+        let failure = rows.find_map(Result::err);
+        assert!(failure.is_some(), "skipped {skipped}");
+    }
+}
