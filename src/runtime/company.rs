@@ -108,14 +108,8 @@ impl Watch {
 fn cpu_time() -> Option<Duration> {
     #[cfg(target_os = "linux")]
     {
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: `time` is valid, and the call fills it or leaves it.
-        let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-        let known = result == 0;
-        known.then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+        use rustix::time::{ClockId, clock_gettime};
+        Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).ok()
     }
     #[cfg(not(target_os = "linux"))]
     None
