@@ -148,6 +148,7 @@ fn gemm(values: &mut Values) {
     let (blocks, tokens, terms) = (values.size(24), values.size(30), values.size(2));
     let start = values.size(tokens as u8) - 1;
     let end = start + values.size((tokens - start) as u8);
+    let cut = values.size(blocks as u8);
     let row_bytes = blocks * Q8_0_BYTES;
     let activations = values.blocks(blocks * tokens * terms);
     let rows = values.bytes(PANEL * row_bytes);
@@ -159,16 +160,34 @@ fn gemm(values: &mut Values) {
             bytes: &bytes,
             row_bytes,
         };
-        let mut ahead = Ahead::new(&bytes);
-        kernels.pack_panel(rows, &mut panel, &mut ahead);
-        let blocks = Guarded::new(place, &activations);
+        let mut ahead = Ahead::new(&bytes, 5);
+        kernels.pack_panel(rows, 0..cut, &mut panel, &mut ahead);
+        let values = Guarded::new(place, &activations);
         let mut out = Guarded::new(place, &vec![0.0; (end - start) * PANEL]);
         let activations = Activations {
-            blocks: &blocks,
+            blocks: &values,
             tokens,
             terms,
         };
-        kernels.gemm(&panel, activations, start..end, &mut out, &mut ahead);
+        kernels.gemm(
+            &panel,
+            activations,
+            0..cut,
+            start..end,
+            &mut out,
+            &mut ahead,
+        );
+        if cut < blocks {
+            kernels.pack_panel(rows, cut..blocks, &mut panel, &mut ahead);
+            kernels.gemm(
+                &panel,
+                activations,
+                cut..blocks,
+                start..end,
+                &mut out,
+                &mut ahead,
+            );
+        }
         out.to_vec()
     });
 }

@@ -8,24 +8,24 @@
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Lines to ask for in each block of 32 columns while a panel is packed: little more than misses of its own can be under
-/// way beside them.
-pub(crate) const LINES_PACKING: usize = 4;
-
-/// Lines to ask for in each block of a tile of a product.
-pub(crate) const LINES_MULTIPLYING: usize = 6;
-
 /// Bytes that the calling thread reads next, asked for a few lines at a time while a kernel computes.
 #[derive(Debug, Default)]
 pub struct Ahead<'a> {
     bytes: &'a [u8],
     asked: usize,
+    /// Lines a step.
+    lines: usize,
 }
 
 impl<'a> Ahead<'a> {
-    /// Nothing asked for yet.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Ahead { bytes, asked: 0 }
+    /// Nothing asked for yet. A step, in which `lines` are, is a block of 32 columns of packing, or of a tile of tokens of a
+    /// product.
+    pub fn new(bytes: &'a [u8], lines: usize) -> Self {
+        Ahead {
+            bytes,
+            asked: 0,
+            lines,
+        }
     }
 
     /// The first bytes, those that have been asked for.
@@ -33,17 +33,17 @@ impl<'a> Ahead<'a> {
         &self.bytes[..self.asked]
     }
 
-    /// Asks for the next `LINES` lines.
+    /// Asks for the next lines.
     #[inline(always)]
-    pub(crate) fn step<const LINES: usize>(&mut self) {
+    pub(crate) fn step(&mut self) {
         if self.asked == self.bytes.len() {
             return;
         }
         let next = self.bytes.as_ptr().wrapping_add(self.asked);
-        for line in 0..LINES {
+        for line in 0..self.lines {
             prefetch(next.wrapping_add(line * LINE));
         }
-        self.asked = (self.asked + LINES * LINE).min(self.bytes.len());
+        self.asked = (self.asked + self.lines * LINE).min(self.bytes.len());
     }
 }
 
@@ -72,12 +72,12 @@ mod tests {
     #[test]
     fn steps_ask_for_all_bytes_once_and_stop_at_the_end() {
         let bytes = [0; 2 * 3 * LINE + 1];
-        let mut ahead = Ahead::new(&bytes);
+        let mut ahead = Ahead::new(&bytes, 3);
         assert_eq!(ahead.asked().len(), 0);
-        ahead.step::<3>();
+        ahead.step();
         assert_eq!(ahead.asked().len(), 3 * LINE);
         for _ in 0..3 {
-            ahead.step::<3>();
+            ahead.step();
         }
         assert_eq!(ahead.asked(), bytes);
     }

@@ -8,8 +8,16 @@ use crate::layout::{
 use crate::vector::LANES;
 use std::ops::Range;
 
-type Gemm =
-    unsafe fn(*const Line, usize, *const ActivationBlock, usize, usize, *mut f32, &mut Ahead<'_>);
+type Gemm = unsafe fn(
+    *const Line,
+    usize,
+    *const ActivationBlock,
+    usize,
+    usize,
+    bool,
+    *mut f32,
+    &mut Ahead<'_>,
+);
 
 type Attention =
     unsafe fn(*const i16, usize, *const f32, usize, *const i32, *const f32, usize, *mut f32, usize);
@@ -149,27 +157,34 @@ impl Kernels {
         pieces_of(columns) * self.0.panel_lines
     }
 
-    /// Packs 32 rows of Q8_0 weights for [`Kernels::gemm`], asking for what is `ahead` on the way.
+    /// Packs `blocks` of 32 columns of 32 rows of Q8_0 weights for [`Kernels::gemm`], asking for what is `ahead` on the way.
     ///
     /// The rows are read side by side: have them in the cache, see [`crate::stream`].
     ///
     /// # Panics
     ///
-    /// If `rows` is not 32 whole rows of whole blocks, or `panel` is shorter than [`Kernels::panel_lines`].
-    pub fn pack_panel(&self, rows: Q8Rows<'_>, panel: &mut [Line], ahead: &mut Ahead<'_>) {
-        let blocks = rows.row_bytes / Q8_0_BYTES;
+    /// If `rows` is not 32 whole rows of whole blocks with `blocks` among them, or `panel` is shorter than
+    /// [`Kernels::panel_lines`] of their columns.
+    pub fn pack_panel(
+        &self,
+        rows: Q8Rows<'_>,
+        blocks: Range<usize>,
+        panel: &mut [Line],
+        ahead: &mut Ahead<'_>,
+    ) {
         assert_eq!(rows.row_bytes % Q8_0_BYTES, 0, "a row is whole blocks");
+        assert!(blocks.start <= blocks.end && blocks.end <= rows.row_bytes / Q8_0_BYTES);
         assert_eq!(
             Some(rows.bytes.len()),
             rows.row_bytes.checked_mul(PANEL),
             "a panel is {PANEL} rows"
         );
-        assert!(panel.len() >= blocks * self.0.panel_lines);
+        assert!(panel.len() >= blocks.len() * self.0.panel_lines);
         unsafe {
             (self.0.pack_panel)(
-                rows.bytes.as_ptr(),
+                rows.bytes.as_ptr().add(blocks.start * Q8_0_BYTES),
                 rows.row_bytes,
-                blocks,
+                blocks.len(),
                 panel.as_mut_ptr(),
                 ahead,
             )
@@ -182,6 +197,9 @@ impl Kernels {
     /// `out[t][r] = Σ_b f32(Σ_k w[r][b][k] a[t][b][k]) × (weight scale × activation scale)`: integer sums within a block
     /// of 32, then one fused multiply-add a block, blocks in order. Two terms make the integer `256 × first + second`.
     ///
+    /// `panel` holds `blocks` of each row. A row may be multiplied in several calls, its blocks in order: all but the first
+    /// add to what `out` has, with the bits of one call.
+    ///
     /// # Panics
     ///
     /// If the panel, the activations and `out` do not fit each other.
@@ -189,27 +207,38 @@ impl Kernels {
         &self,
         panel: &[Line],
         activations: Activations<'_>,
+        blocks: Range<usize>,
         tokens: Range<usize>,
         out: &mut [f32],
         ahead: &mut Ahead<'_>,
     ) {
-        let (blocks, terms) = (activations.row_blocks(), activations.terms);
+        let (row_blocks, terms) = (activations.row_blocks(), activations.terms);
         assert!((1..=2).contains(&terms), "one or two terms");
         assert!(tokens.start <= tokens.end && tokens.end <= activations.tokens);
-        assert!(panel.len() >= blocks * self.0.panel_lines);
+        assert!(blocks.start <= blocks.end && blocks.end <= row_blocks);
+        assert!(panel.len() >= blocks.len() * self.0.panel_lines);
         assert_eq!(out.len(), tokens.len() * PANEL);
         if tokens.is_empty() {
             return;
         }
         // With a block a row there are as many blocks as tokens and terms say, whatever the numbers.
-        assert!(blocks > 0, "{} blocks are no row", activations.blocks.len());
+        assert!(
+            !blocks.is_empty(),
+            "no blocks of {} to multiply",
+            activations.blocks.len()
+        );
+        let stride = activations.tokens * terms;
         unsafe {
             (self.0.gemm[terms - 1])(
                 panel.as_ptr(),
-                blocks,
-                activations.blocks.as_ptr().add(tokens.start * terms),
-                activations.tokens * terms,
+                blocks.len(),
+                activations
+                    .blocks
+                    .as_ptr()
+                    .add(blocks.start * stride + tokens.start * terms),
+                stride,
                 tokens.len(),
+                blocks.start > 0,
                 out.as_mut_ptr(),
                 ahead,
             )

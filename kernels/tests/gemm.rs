@@ -13,7 +13,40 @@ use support::*;
 /// Written to whatever a kernel must fill.
 const UNSET: f32 = -7777.0;
 
-/// Packs and multiplies in buffers that end, or start, at unmapped pages.
+/// Packs and multiplies, up to `cut` blocks at a time, in buffers that end, or start, at unmapped pages.
+fn product_cut(
+    kernels: Kernels,
+    place: Place,
+    rows: &[u8],
+    activations: Activations<'_>,
+    tokens: Range<usize>,
+    cut: usize,
+) -> Vec<f32> {
+    let row_bytes = rows.len() / PANEL;
+    let row_blocks = row_bytes / Q8_0_BYTES;
+    let rows = Guarded::new(place, rows);
+    let bytes = &*rows;
+    // Nothing lies beyond these bytes: asking must do no harm.
+    let mut ahead = Ahead::new(bytes, 5);
+    let blocks = Guarded::new(place, activations.blocks);
+    let mut out = Guarded::new(place, &vec![UNSET; tokens.len() * PANEL]);
+    let activations = Activations {
+        blocks: &blocks,
+        ..activations
+    };
+    for first in (0..row_blocks).step_by(cut) {
+        let blocks = first..(first + cut).min(row_blocks);
+        let lines = kernels.panel_lines(blocks.len() * BLOCK);
+        let mut panel = Guarded::new(place, &vec![Line([0xa5; 64]); lines]);
+        let rows = Q8Rows { bytes, row_bytes };
+        kernels.pack_panel(rows, blocks.clone(), &mut panel, &mut ahead);
+        let tokens = tokens.clone();
+        kernels.gemm(&panel, activations, blocks, tokens, &mut out, &mut ahead);
+    }
+    out.to_vec()
+}
+
+/// Packs and multiplies whole rows.
 fn product(
     kernels: Kernels,
     place: Place,
@@ -21,22 +54,7 @@ fn product(
     activations: Activations<'_>,
     tokens: Range<usize>,
 ) -> Vec<f32> {
-    let row_bytes = rows.len() / PANEL;
-    let rows = Guarded::new(place, rows);
-    let lines = kernels.panel_lines(row_bytes / Q8_0_BYTES * BLOCK);
-    let mut panel = Guarded::new(place, &vec![Line([0xa5; 64]); lines]);
-    let bytes = &*rows;
-    // Nothing lies beyond these bytes: asking must do no harm.
-    let mut ahead = Ahead::new(bytes);
-    kernels.pack_panel(Q8Rows { bytes, row_bytes }, &mut panel, &mut ahead);
-    let blocks = Guarded::new(place, activations.blocks);
-    let mut out = Guarded::new(place, &vec![UNSET; tokens.len() * PANEL]);
-    let activations = Activations {
-        blocks: &blocks,
-        ..activations
-    };
-    kernels.gemm(&panel, activations, tokens, &mut out, &mut ahead);
-    out.to_vec()
+    product_cut(kernels, place, rows, activations, tokens, usize::MAX)
 }
 
 /// Every supported set against scalar, at both places.
@@ -94,6 +112,35 @@ fn gemm_has_the_bits_of_scalar_for_every_small_shape() {
                 let end = start + random.bits() as usize % (tokens - start + 1);
                 check(&rows, activations, start..end, "sub-range");
             }
+        }
+    }
+}
+
+#[test]
+fn a_product_in_pieces_has_the_bits_of_the_whole() {
+    let (mut random, mut scales) = (Random(10), Random(11));
+    for (blocks, tokens) in [(1, 1), (2, 6), (7, 3), (24, 13), (36, 8)] {
+        let rows = q8_rows(
+            blocks,
+            || ordinary_scale(&mut scales),
+            || random.bits() as i8,
+        );
+        for terms in 1..=2 {
+            let values = random_activations(&mut random, blocks * tokens * terms);
+            let activations = Activations {
+                blocks: &values,
+                tokens,
+                terms,
+            };
+            let whole = product(scalar(), Place::End, &rows, activations, 0..tokens);
+            on_each_isa(|kernels| {
+                for (place, cut) in [(Place::Start, 1), (Place::End, 5), (Place::End, 8)] {
+                    let pieces = product_cut(kernels, place, &rows, activations, 0..tokens, cut);
+                    assert_same_bits(&pieces, &whole, || {
+                        format!("{}: {blocks} blocks, {cut} at a time", kernels.isa())
+                    });
+                }
+            });
         }
     }
 }
@@ -169,6 +216,7 @@ fn rows_may_start_at_odd_addresses() {
             let mut panel = vec![Line::ZERO; kernels.panel_lines(3 * BLOCK)];
             kernels.pack_panel(
                 Q8Rows { bytes, row_bytes },
+                0..3,
                 &mut panel,
                 &mut Ahead::default(),
             );
@@ -246,5 +294,5 @@ fn a_panel_of_another_height_is_refused() {
         bytes: &[0; Q8_0_BYTES],
         row_bytes: Q8_0_BYTES,
     };
-    Kernels::detect().pack_panel(rows, &mut [Line::ZERO; 64], &mut Ahead::default());
+    Kernels::detect().pack_panel(rows, 0..1, &mut [Line::ZERO; 64], &mut Ahead::default());
 }

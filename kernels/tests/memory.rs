@@ -25,8 +25,8 @@ fn products_touch_their_panel_activations_and_outputs_only() {
                 bytes: &bytes,
                 row_bytes,
             };
-            let mut ahead = Ahead::new(&bytes);
-            kernels.pack_panel(rows, &mut panel, &mut ahead);
+            let mut ahead = Ahead::new(&bytes, 5);
+            kernels.pack_panel(rows, 0..2, &mut panel, &mut ahead);
             let tokens = 3;
             let blocks = vec![activation(0.5, || 3); 2 * tokens * terms];
             let blocks = Guarded::new(place, &blocks);
@@ -36,7 +36,7 @@ fn products_touch_their_panel_activations_and_outputs_only() {
                 tokens,
                 terms,
             };
-            kernels.gemm(&panel, activations, 1..3, &mut out, &mut ahead);
+            kernels.gemm(&panel, activations, 0..2, 1..3, &mut out, &mut ahead);
             assert!(out.iter().all(|value| value.is_finite()));
         }
     });
@@ -131,7 +131,7 @@ fn sizes_whose_product_overflows_are_refused_like_others_that_do_not_fit() {
                 bytes: &[],
                 row_bytes: 34 << 59,
             };
-            kernels.pack_panel(rows, &mut [], &mut Ahead::default());
+            kernels.pack_panel(rows, 0..1, &mut [], &mut Ahead::default());
         });
         refused(&|| {
             let activations = Activations {
@@ -143,6 +143,7 @@ fn sizes_whose_product_overflows_are_refused_like_others_that_do_not_fit() {
             kernels.gemm(
                 &[Line::ZERO; 64],
                 activations,
+                0..1,
                 last,
                 &mut out,
                 &mut Ahead::default(),

@@ -14,16 +14,23 @@ use lanewise_kernels::{
 use std::collections::TryReserveError;
 use std::ops::Range;
 
+/// Tokens up to which a product waits for memory. A panel of it is packed and multiplied [`SHORT_BLOCKS`] at a time, which
+/// stay in the L1 cache beside the weights that come in, and packing asks for weights as well. With more tokens it is the
+/// product that takes the time: whole rows spare it sums to load and store.
+const SHORT: usize = 16;
+
+/// Blocks of a row that are packed at a time for a short product: 9 KB.
+const SHORT_BLOCKS: usize = 8;
+
+/// Tokens that a product reads a packed block for once, so that there is one step less to ask for weights in.
+const ONE_TILE: usize = 6;
+
 /// Scratch of one thread, on cache lines of its own: its stopwatch is written often.
 #[derive(Default)]
 #[repr(align(128))]
 pub(super) struct Worker {
     pub stopwatch: Stopwatch,
-    panel: Vec<Line>,
-    /// Q8_0 rows of a panel whose file holds another type.
-    rows: Vec<u8>,
-    /// Addresses of the weights that were asked for while the panel before was used.
-    asked: Range<usize>,
+    packing: Packing,
     gate: Vec<f32>,
     up: Vec<f32>,
     pub scores: Vec<f32>,
@@ -32,6 +39,17 @@ pub(super) struct Worker {
     pub attended: Vec<f32>,
     pub base: Vec<f32>,
     pub keys: Vec<i16>,
+}
+
+/// What packing writes.
+#[derive(Default)]
+struct Packing {
+    /// A panel, or some blocks of it.
+    panel: Vec<Line>,
+    /// Q8_0 rows of a panel whose file holds another type.
+    quantised: Vec<u8>,
+    /// Addresses of the weights that were asked for while the panel before was used.
+    asked: Range<usize>,
 }
 
 impl Worker {
@@ -47,10 +65,10 @@ impl Worker {
         let dim = config.head_dim;
         let queries = QUERY_TOKENS * config.heads / config.kv_heads;
         let keys = queries * batch.longest.next_multiple_of(PANEL);
-        reserve(&mut self.panel, lines)?;
-        reserve(&mut self.rows, PANEL * row_bytes)?;
+        reserve(&mut self.packing.panel, lines)?;
+        reserve(&mut self.packing.quantised, PANEL * row_bytes)?;
         reserve(&mut self.gate, batch.tokens() * PANEL)?;
-        reserve(&mut self.up, batch.chunk * PANEL)?;
+        reserve(&mut self.up, batch.tokens() * PANEL)?;
         reserve(&mut self.scores, keys)?;
         reserve(&mut self.weights, keys)?;
         reserve(&mut self.factors, queries)?;
@@ -68,6 +86,16 @@ pub(super) struct Stage<'a> {
     pub matrices: &'a [&'a Matrix],
     /// The matrices of the product after it, none if that is another pass's.
     pub following: &'a [&'a Matrix],
+}
+
+/// The product of one panel.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    phase: Phase,
+    panel: Panel<'a>,
+    /// What the thread packs after it, if that is known.
+    next: Option<Panel<'a>>,
+    activations: Chunked<'a>,
 }
 
 /// What every product needs: the kernels and the file.
@@ -123,17 +151,13 @@ impl Source<'_> {
             let Some(panel) = Panel::of(stage.matrices, index) else {
                 return;
             };
-            let mut ahead = self.ahead(Panel::after(
-                index,
-                stage.matrices,
-                stage.following,
-                threads,
-            ));
-            self.pack(panel, worker, &mut ahead);
-            worker.stopwatch.lap(Phase::Pack);
-            self.multiply(&worker.panel, activations, out, &mut ahead);
-            worker.asked = addresses(ahead.asked());
-            worker.stopwatch.lap(phase);
+            let task = Task {
+                phase,
+                panel,
+                next: Panel::after(index, stage.matrices, stage.following, threads),
+                activations,
+            };
+            self.multiply(task, out, &mut worker.packing, &mut worker.stopwatch);
         });
     }
 
@@ -149,83 +173,72 @@ impl Source<'_> {
     ) {
         let threads = pool.threads();
         let parts = chunks(out, activations.tokens);
-        // One panel packed at a time: two of them would not stay in the L1 cache.
-        pool.for_each_part(parts, workers, |index, mut out, worker| {
+        pool.for_each_part(parts, workers, |index, out, worker| {
             worker.stopwatch.lap(Phase::Wait);
             let [gate_panel, up_panel] = [gate, up].map(|matrix| Panel { matrix, index });
-            let mut ahead = self.ahead(Some(up_panel));
-            self.pack(gate_panel, worker, &mut ahead);
-            worker.stopwatch.lap(Phase::Pack);
-            worker.gate.resize(activations.tokens * PANEL, 0.0);
-            self.multiply(&worker.panel, activations, &mut worker.gate, &mut ahead);
-            worker.asked = addresses(ahead.asked());
-            worker.stopwatch.lap(Phase::FfnInput);
-
-            let mut ahead = self.ahead(Panel::after(index, &[gate], following, threads));
-            self.pack(up_panel, worker, &mut ahead);
-            worker.stopwatch.lap(Phase::Pack);
-            let mut gate = &worker.gate[..];
-            for chunk in activations.iter() {
-                worker.up.resize(chunk.tokens * PANEL, 0.0);
-                let (packed, up) = (&worker.panel, &mut worker.up);
-                self.kernels
-                    .gemm(packed, chunk, 0..chunk.tokens, up, &mut ahead);
-                worker.stopwatch.lap(Phase::FfnInput);
-                let (gate_of_chunk, gate_after) = gate.split_at(up.len());
-                let (out_of_chunk, out_after) = out.split_at_mut(chunk.tokens);
-                self.kernels
-                    .gelu_multiply_quantise(gate_of_chunk, up, out_of_chunk);
-                worker.stopwatch.lap(Phase::Gelu);
-                (gate, out) = (gate_after, out_after);
+            let after = Panel::after(index, &[gate], following, threads);
+            for (panel, next, out) in [
+                (gate_panel, Some(up_panel), &mut worker.gate),
+                (up_panel, after, &mut worker.up),
+            ] {
+                let task = Task {
+                    phase: Phase::FfnInput,
+                    panel,
+                    next,
+                    activations,
+                };
+                out.resize(activations.tokens * PANEL, 0.0);
+                self.multiply(task, out, &mut worker.packing, &mut worker.stopwatch);
             }
-            worker.asked = addresses(ahead.asked());
+            self.kernels
+                .gelu_multiply_quantise(&worker.gate, &worker.up, out);
+            worker.stopwatch.lap(Phase::Gelu);
         });
     }
 
-    /// The product of one packed panel, chunk after chunk.
+    /// `out[token][32]`: the product of one panel.
     fn multiply(
         self,
-        packed: &[Line],
-        activations: Chunked<'_>,
-        mut out: &mut [f32],
-        ahead: &mut Ahead<'_>,
+        task: Task<'_>,
+        out: &mut [f32],
+        packing: &mut Packing,
+        stopwatch: &mut Stopwatch,
     ) {
-        for chunk in activations.iter() {
-            let (out_of_chunk, after) = out.split_at_mut(chunk.tokens * PANEL);
-            self.kernels
-                .gemm(packed, chunk, 0..chunk.tokens, out_of_chunk, ahead);
-            out = after;
-        }
-    }
-
-    /// Packs one panel.
-    fn pack(self, panel: Panel<'_>, worker: &mut Worker, ahead: &mut Ahead<'_>) {
-        let (matrix, data) = (panel.matrix, panel.bytes(self.gguf));
-        let row_bytes = matrix.columns / BLOCK * Q8_0_BYTES;
-        let rows = &mut worker.rows;
-        let bytes = match matrix.kind {
-            MatrixType::Q8_0 => {
-                let expected = worker.asked.start == addresses(data).start;
-                let asked = if expected { worker.asked.len() } else { 0 };
-                stream(data.get(asked..).unwrap_or_default());
-                data
-            }
-            MatrixType::F32 => quantise_rows(data, rows, |&b: &[u8; 4]| f32::from_le_bytes(b)),
-            MatrixType::F16 => {
-                quantise_rows(data, rows, |&b: &[u8; 2]| f16::from_le_bytes(b).to_f32())
-            }
-            MatrixType::Bf16 => {
-                quantise_rows(data, rows, |&b: &[u8; 2]| bf16::from_le_bytes(b).to_f32())
-            }
+        let Packing {
+            panel: packed,
+            quantised,
+            asked,
+        } = packing;
+        let (matrix, activations) = (task.panel.matrix, task.activations);
+        let row_blocks = matrix.columns / BLOCK;
+        let rows = Q8Rows {
+            bytes: q8_0_rows(task.panel.bytes(self.gguf), matrix.kind, quantised, asked),
+            row_bytes: row_blocks * Q8_0_BYTES,
         };
-        let lines = self.kernels.panel_lines(matrix.columns);
-        worker.panel.resize(lines, Line::ZERO);
-        self.kernels
-            .pack_panel(Q8Rows { bytes, row_bytes }, &mut worker.panel, ahead);
-    }
-
-    fn ahead<'a>(&'a self, panel: Option<Panel<'a>>) -> Ahead<'a> {
-        Ahead::new(panel.map_or(&[], |panel| panel.bytes(self.gguf)))
+        let next = task.next.map_or(&[][..], |next| next.bytes(self.gguf));
+        let lines_a_step = if activations.tokens <= ONE_TILE { 9 } else { 6 };
+        let (mut ahead, mut nothing) = (Ahead::new(next, lines_a_step), Ahead::default());
+        let short = activations.tokens <= SHORT;
+        let at_a_time = if short { SHORT_BLOCKS } else { row_blocks };
+        let lines = self.kernels.panel_lines(at_a_time * BLOCK);
+        packed.resize(packed.len().max(lines), Line::ZERO);
+        for first in (0..row_blocks).step_by(at_a_time) {
+            let blocks = first..(first + at_a_time).min(row_blocks);
+            let asking = if short { &mut ahead } else { &mut nothing };
+            self.kernels
+                .pack_panel(rows, blocks.clone(), packed, asking);
+            stopwatch.lap(Phase::Pack);
+            let mut out = &mut *out;
+            for chunk in activations.iter() {
+                let (out_of_chunk, after) = out.split_at_mut(chunk.tokens * PANEL);
+                let (blocks, tokens) = (blocks.clone(), 0..chunk.tokens);
+                self.kernels
+                    .gemm(packed, chunk, blocks, tokens, out_of_chunk, &mut ahead);
+                out = after;
+            }
+            stopwatch.lap(task.phase);
+        }
+        *asked = addresses(ahead.asked());
     }
 }
 
@@ -280,6 +293,30 @@ impl<'a> Panel<'a> {
 fn addresses(bytes: &[u8]) -> Range<usize> {
     let start = bytes.as_ptr().addr();
     start..start + bytes.len()
+}
+
+/// The rows of a panel as Q8_0, all in the cache: those of the file, or what is made of them in `quantised`.
+fn q8_0_rows<'a>(
+    data: &'a [u8],
+    kind: MatrixType,
+    quantised: &'a mut Vec<u8>,
+    asked: &Range<usize>,
+) -> &'a [u8] {
+    match kind {
+        MatrixType::Q8_0 => {
+            let expected = asked.start == addresses(data).start;
+            let asked = if expected { asked.len() } else { 0 };
+            stream(data.get(asked..).unwrap_or_default());
+            data
+        }
+        MatrixType::F32 => quantise_rows(data, quantised, |&b: &[u8; 4]| f32::from_le_bytes(b)),
+        MatrixType::F16 => quantise_rows(data, quantised, |&b: &[u8; 2]| {
+            f16::from_le_bytes(b).to_f32()
+        }),
+        MatrixType::Bf16 => quantise_rows(data, quantised, |&b: &[u8; 2]| {
+            bf16::from_le_bytes(b).to_f32()
+        }),
+    }
 }
 
 /// Rows of floats as Q8_0, by the rule of ggml: the scale is the largest magnitude / 127 as f16, rounding is half away from

@@ -3,7 +3,7 @@
 //! `vpmaddubsw` would saturate at 128 × 127 × 2, so weights are widened to 16 bits while packing and activations a tile at
 //! a time: `vpmaddwd` on those is exact for every byte.
 
-use crate::ahead::{Ahead, LINES_MULTIPLYING, LINES_PACKING};
+use crate::ahead::Ahead;
 use crate::layout::{ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES};
 use std::arch::x86_64::*;
 
@@ -30,7 +30,7 @@ pub unsafe fn pack_panel(
     // SAFETY: reads 34 bytes of each row a block and writes 34 lines, as the caller vouches for.
     unsafe {
         for block in 0..blocks {
-            ahead.step::<LINES_PACKING>();
+            ahead.step();
             let from = rows.add(block * Q8_0_BYTES);
             let to = panel.add(block * PANEL_LINES).cast::<i32>();
             for first in (0..PANEL).step_by(8) {
@@ -89,6 +89,7 @@ unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
 /// # Safety
 ///
 /// As for the scalar one; AVX2 and FMA.
+#[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub unsafe fn gemm<const TERMS: usize>(
     panel: *const Line,
@@ -96,6 +97,7 @@ pub unsafe fn gemm<const TERMS: usize>(
     activations: *const ActivationBlock,
     stride: usize,
     tokens: usize,
+    add: bool,
     out: *mut f32,
     ahead: &mut Ahead<'_>,
 ) {
@@ -105,8 +107,8 @@ pub unsafe fn gemm<const TERMS: usize>(
             let activations = activations.add(token * TERMS);
             let out = out.add(token * PANEL);
             match tokens - token {
-                1 => tile::<1, TERMS>(panel, blocks, activations, stride, out, ahead),
-                _ => tile::<TILE, TERMS>(panel, blocks, activations, stride, out, ahead),
+                1 => tile::<1, TERMS>(panel, blocks, activations, stride, add, out, ahead),
+                _ => tile::<TILE, TERMS>(panel, blocks, activations, stride, add, out, ahead),
             }
         }
     }
@@ -119,18 +121,26 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
     blocks: usize,
     activations: *const ActivationBlock,
     stride: usize,
+    add: bool,
     out: *mut f32,
     ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the offsets stay inside what the caller of `gemm` vouches for.
     unsafe {
         let mut sums = [[_mm256_setzero_ps(); 4]; TOKENS];
+        if add {
+            for (token, sum) in sums.iter_mut().enumerate() {
+                for (quarter, sum) in sum.iter_mut().enumerate() {
+                    *sum = _mm256_loadu_ps(out.add(token * PANEL + 8 * quarter));
+                }
+            }
+        }
         for block in 0..blocks {
             let weights = panel.add(block * PANEL_LINES).cast::<__m256i>();
             let block_of_tokens = activations.wrapping_add(block * stride);
             let mut products = [[_mm256_setzero_si256(); 4]; TOKENS];
             for _ in 0..TERMS {
-                ahead.step::<LINES_MULTIPLYING>();
+                ahead.step();
             }
             for term in 0..TERMS {
                 let mut words = [[0i32; BLOCK / 2]; TOKENS];

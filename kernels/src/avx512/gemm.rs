@@ -4,7 +4,7 @@
 //! makes them the unsigned operand; the activation's `correction` starts each sum and takes the 128 back, so the loop
 //! itself has no instruction for it.
 
-use crate::ahead::{Ahead, LINES_MULTIPLYING, LINES_PACKING};
+use crate::ahead::Ahead;
 use crate::layout::{ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES};
 use std::arch::x86_64::*;
 
@@ -32,68 +32,67 @@ pub unsafe fn pack_panel(
     // SAFETY: reads 34 bytes of each row a block and writes 18 lines, as the caller vouches for.
     unsafe {
         for block in 0..blocks {
-            ahead.step::<LINES_PACKING>();
-            let from = rows.add(block * Q8_0_BYTES);
-            let to = panel.add(block * PANEL_LINES);
-            for half in 0..2 {
-                transpose_16_rows(
-                    from.add(half * 16 * row_bytes + 2),
-                    row_bytes,
-                    to.cast::<__m512i>().add(half),
-                );
-            }
-            // Halves of 16 bits go through general registers: the shuffle ports are busy with the transpose.
-            let mut scales = [0u16; PANEL];
-            for (row, scale) in scales.iter_mut().enumerate() {
-                *scale = from.add(row * row_bytes).cast::<u16>().read_unaligned();
-            }
-            for half in 0..2 {
-                let halves = _mm256_loadu_si256(scales.as_ptr().add(16 * half).cast());
-                _mm512_store_ps(to.add(16 + half).cast(), _mm512_cvtph_ps(halves));
+            ahead.step();
+            for rows_before in (0..PANEL).step_by(8) {
+                let from = rows.add(rows_before * row_bytes + block * Q8_0_BYTES);
+                let to = panel
+                    .add(block * PANEL_LINES)
+                    .cast::<i32>()
+                    .add(rows_before);
+                transpose_8_rows(from.add(2), row_bytes, to);
+                let scales = scales_of_8_rows(from, row_bytes);
+                _mm256_store_ps(to.add(BLOCK / 4 * PANEL).cast(), scales);
             }
         }
     }
 }
 
-/// 16 rows of 32 bytes as 8 registers of 4 bytes a row, every second line of `to`, with +128 on each byte.
+/// Eight rows of 32 bytes as eight steps of 4 bytes a row, [`PANEL`] dwords apart at `to`, with +128 on each byte.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
-unsafe fn transpose_16_rows(from: *const u8, row_bytes: usize, to: *mut __m512i) {
-    // SAFETY: sixteen rows of 32 readable bytes, eight lines 128 bytes apart to write.
+unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
+    // SAFETY: eight rows of 32 readable bytes, eight aligned halves of a line to write.
     unsafe {
-        // Register j of group g holds rows 8g + j and 8g + j + 4, so that the last shuffle leaves rows in order.
-        let pair = |group: usize, j: usize| {
-            let row = |row: usize| _mm256_loadu_si256(from.add(row * row_bytes).cast());
-            _mm512_inserti64x4::<1>(
-                _mm512_castsi256_si512(row(8 * group + j)),
-                row(8 * group + j + 4),
-            )
-        };
-        // Per 128-bit lane: dword k of four rows, for k = 0..4 (and k + 4 in the odd lanes).
-        let quad = |group: usize| {
-            let (a, b, c, d) = (
-                pair(group, 0),
-                pair(group, 1),
-                pair(group, 2),
-                pair(group, 3),
-            );
-            let (low_ab, high_ab) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-            let (low_cd, high_cd) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-            [
-                _mm512_unpacklo_epi64(low_ab, low_cd),
-                _mm512_unpackhi_epi64(low_ab, low_cd),
-                _mm512_unpacklo_epi64(high_ab, high_cd),
-                _mm512_unpackhi_epi64(high_ab, high_cd),
-            ]
-        };
-        let (first, second) = (quad(0), quad(1));
+        let row = |row: usize| _mm256_loadu_si256(from.add(row * row_bytes).cast());
         let sign = _mm512_set1_epi8(-128);
-        for k in 0..4 {
-            let low = _mm512_shuffle_i32x4::<0b10_00_10_00>(first[k], second[k]);
-            let high = _mm512_shuffle_i32x4::<0b11_01_11_01>(first[k], second[k]);
-            _mm512_store_si512(to.add(2 * k), _mm512_xor_si512(low, sign));
-            _mm512_store_si512(to.add(2 * (k + 4)), _mm512_xor_si512(high, sign));
+        // Rows j and j + 4 share a register: the quads of four rows below then hold those of the other four as well.
+        let pair = |j: usize| {
+            let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(row(j)), row(j + 4));
+            _mm512_xor_si512(both, sign)
+        };
+        let (a, b, c, d) = (pair(0), pair(1), pair(2), pair(3));
+        let (low_ab, high_ab) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let (low_cd, high_cd) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+        // Quarters of each: step k of rows 0 to 3, step k + 4 of them, and both of rows 4 to 7.
+        let quads = [
+            _mm512_unpacklo_epi64(low_ab, low_cd),
+            _mm512_unpackhi_epi64(low_ab, low_cd),
+            _mm512_unpacklo_epi64(high_ab, high_cd),
+            _mm512_unpackhi_epi64(high_ab, high_cd),
+        ];
+        for (k, quad) in quads.into_iter().enumerate() {
+            let steps = _mm512_shuffle_i64x2::<0b11_01_10_00>(quad, quad);
+            let (step, later) = (to.add(k * PANEL), to.add((k + 4) * PANEL));
+            _mm256_store_si256(step.cast(), _mm512_castsi512_si256(steps));
+            _mm256_store_si256(later.cast(), _mm512_extracti64x4_epi64::<1>(steps));
         }
+    }
+}
+
+/// The scales of eight rows. They are collected in general registers: the shuffle ports are busy with the transpose.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn scales_of_8_rows(from: *const u8, row_bytes: usize) -> __m256 {
+    // SAFETY: eight rows of two readable bytes.
+    unsafe {
+        let scale = |row: usize| {
+            let scale = from.add(row * row_bytes).cast::<u16>();
+            i64::from(scale.read_unaligned())
+        };
+        let four = |first: usize| {
+            scale(first) | scale(first + 1) << 16 | scale(first + 2) << 32 | scale(first + 3) << 48
+        };
+        _mm256_cvtph_ps(_mm_set_epi64x(four(4), four(0)))
     }
 }
 
@@ -102,6 +101,7 @@ unsafe fn transpose_16_rows(from: *const u8, row_bytes: usize, to: *mut __m512i)
 /// # Safety
 ///
 /// As for the scalar one; AVX-512 F and VNNI.
+#[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub unsafe fn gemm<const TERMS: usize>(
     panel: *const Line,
@@ -109,6 +109,7 @@ pub unsafe fn gemm<const TERMS: usize>(
     activations: *const ActivationBlock,
     stride: usize,
     tokens: usize,
+    add: bool,
     out: *mut f32,
     ahead: &mut Ahead<'_>,
 ) {
@@ -122,12 +123,12 @@ pub unsafe fn gemm<const TERMS: usize>(
             let activations = activations.add(token * TERMS);
             let out = out.add(token * PANEL);
             match size {
-                1 => tile::<1, TERMS>(panel, blocks, activations, stride, out, ahead),
-                2 => tile::<2, TERMS>(panel, blocks, activations, stride, out, ahead),
-                3 => tile::<3, TERMS>(panel, blocks, activations, stride, out, ahead),
-                4 => tile::<4, TERMS>(panel, blocks, activations, stride, out, ahead),
-                5 => tile::<5, TERMS>(panel, blocks, activations, stride, out, ahead),
-                _ => tile::<6, TERMS>(panel, blocks, activations, stride, out, ahead),
+                1 => tile::<1, TERMS>(panel, blocks, activations, stride, add, out, ahead),
+                2 => tile::<2, TERMS>(panel, blocks, activations, stride, add, out, ahead),
+                3 => tile::<3, TERMS>(panel, blocks, activations, stride, add, out, ahead),
+                4 => tile::<4, TERMS>(panel, blocks, activations, stride, add, out, ahead),
+                5 => tile::<5, TERMS>(panel, blocks, activations, stride, add, out, ahead),
+                _ => tile::<6, TERMS>(panel, blocks, activations, stride, add, out, ahead),
             }
         }
         token += size;
@@ -141,19 +142,26 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
     blocks: usize,
     activations: *const ActivationBlock,
     stride: usize,
+    add: bool,
     out: *mut f32,
     ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the offsets stay inside what the caller of `gemm` vouches for; lines are aligned.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); 2]; TOKENS];
+        if add {
+            for (token, sum) in sums.iter_mut().enumerate() {
+                sum[0] = _mm512_loadu_ps(out.add(token * PANEL));
+                sum[1] = _mm512_loadu_ps(out.add(token * PANEL + 16));
+            }
+        }
         let mut weights = panel;
         let mut block_of_tokens = activations;
         for _ in 0..blocks {
             let mut products = [[_mm512_setzero_si512(); 2]; TOKENS];
             // Not in the loop below: a branch there makes the compiler keep sums in memory.
             for _ in 0..TERMS {
-                ahead.step::<LINES_MULTIPLYING>();
+                ahead.step();
             }
             for term in 0..TERMS {
                 for (token, product) in products.iter_mut().enumerate() {

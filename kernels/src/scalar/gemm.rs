@@ -40,20 +40,27 @@ pub unsafe fn pack_panel(
 /// # Safety
 ///
 /// `panel` holds `blocks * PANEL_LINES` lines; block `b` of token `t` is at `activations + b * stride + t * TERMS`;
-/// `out` has `tokens * 32` values.
+/// `out` has `tokens * 32` values, with sums of earlier blocks to be added to if `add`.
+#[allow(clippy::too_many_arguments)]
 pub unsafe fn gemm<const TERMS: usize>(
     panel: *const Line,
     blocks: usize,
     activations: *const ActivationBlock,
     stride: usize,
     tokens: usize,
+    add: bool,
     out: *mut f32,
     _ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the offsets stay inside what the caller vouches for.
     unsafe {
         for token in 0..tokens {
-            let mut sums = [0.0f32; PANEL];
+            let out = out.add(token * PANEL).cast::<[f32; PANEL]>();
+            let mut sums = if add {
+                out.read_unaligned()
+            } else {
+                [0.0; PANEL]
+            };
             for block in 0..blocks {
                 let weights = panel.add(block * PANEL_LINES).cast::<u8>();
                 let scales = weights.add(PANEL * BLOCK).cast::<f32>();
@@ -71,9 +78,7 @@ pub unsafe fn gemm<const TERMS: usize>(
                     *sum = (product as f32).mul_add(*scales.add(row) * (*terms).scale, *sum);
                 }
             }
-            out.add(token * PANEL)
-                .cast::<[f32; PANEL]>()
-                .write_unaligned(sums);
+            out.write_unaligned(sums);
         }
     }
 }

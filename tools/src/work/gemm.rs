@@ -68,6 +68,7 @@ pub fn pack_panel(kernels: Kernels, shape: Shape, temperature: Temperature) -> W
                     let row_bytes = shape.row_bytes();
                     kernels.pack_panel(
                         Q8Rows { bytes, row_bytes },
+                        0..shape.columns / BLOCK,
                         &mut packed.panel,
                         &mut Ahead::default(),
                     );
@@ -106,7 +107,8 @@ pub fn gemm(kernels: Kernels, shape: Shape, tokens: usize) -> Work {
             let row_bytes = shape.row_bytes();
             let rows = weights.next().chunks_exact(PANEL * row_bytes);
             for (bytes, panel) in rows.zip(panels.chunks_exact_mut(lines)) {
-                kernels.pack_panel(Q8Rows { bytes, row_bytes }, panel, &mut Ahead::default());
+                let (rows, blocks) = (Q8Rows { bytes, row_bytes }, 0..shape.columns / BLOCK);
+                kernels.pack_panel(rows, blocks, panel, &mut Ahead::default());
             }
             Prepared::new(vec![0.0; shape.rows * tokens], move |out| {
                 let outs = out.chunks_exact_mut(PANEL * tokens);
@@ -118,7 +120,7 @@ pub fn gemm(kernels: Kernels, shape: Shape, tokens: usize) -> Work {
     )
 }
 
-/// Packs each panel and multiplies it, as the forward pass does.
+/// Packs each panel and multiplies it.
 pub fn pack_gemm(kernels: Kernels, shape: Shape, tokens: usize, temperature: Temperature) -> Work {
     Work::new(
         name("pack_gemm", shape, tokens),
@@ -133,6 +135,7 @@ pub fn pack_gemm(kernels: Kernels, shape: Shape, tokens: usize, temperature: Tem
                 for (bytes, out) in rows.zip(out.chunks_exact_mut(PANEL * tokens)) {
                     kernels.pack_panel(
                         Q8Rows { bytes, row_bytes },
+                        0..shape.columns / BLOCK,
                         &mut panel,
                         &mut Ahead::default(),
                     );
@@ -193,7 +196,15 @@ impl Inputs {
                 tokens: *tokens,
                 terms: self.terms,
             };
-            kernels.gemm(panel, activations, 0..*tokens, out, &mut Ahead::default());
+            let blocks = 0..activations.row_blocks();
+            kernels.gemm(
+                panel,
+                activations,
+                blocks,
+                0..*tokens,
+                out,
+                &mut Ahead::default(),
+            );
         }
     }
 }
