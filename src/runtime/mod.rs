@@ -197,6 +197,9 @@ impl Runtime {
         let tokens = self.batch.tokens();
         let alone = self.company.shuns(tokens, self.pool.threads());
         self.pool.set_alone(alone);
+        if !alone {
+            self.plan.leave_cpus_of_workers();
+        }
         let watch = Watch::start();
         self.forward(out)?;
         if !alone {

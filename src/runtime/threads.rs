@@ -17,7 +17,7 @@ pub struct ThreadPlan {
     /// The CPU that each thread is pinned to, `None` where the scheduler decides.
     ///
     /// Thread 0 is the calling one. It belongs to the user of the library and is never pinned: its
-    /// entry only keeps that CPU free of workers.
+    /// entry keeps that CPU free of workers, and is where it goes if it is on a worker's.
     pub cpus: Vec<Option<CoreId>>,
     /// True when there are more threads than CPUs to run them, so that spinning would take time
     /// from the thread that is waited for.
@@ -40,6 +40,34 @@ impl ThreadPlan {
         let parallelism = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self::from_machine(requested, allowed, parallelism, thread_siblings)
     }
+
+    /// Moves the calling thread to its own CPU if it runs on that of a worker and may leave it;
+    /// where it may run afterwards is not changed.
+    ///
+    /// The scheduler may have put it there while the worker slept. Then the two would take turns of
+    /// milliseconds: the worker is pinned, and a thread that runs is moved late.
+    #[cfg(target_os = "linux")]
+    pub(super) fn leave_cpus_of_workers(&self) {
+        use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
+        let [Some(own), workers @ ..] = &self.cpus[..] else {
+            return;
+        };
+        let here = Some(CoreId { id: sched_getcpu() });
+        if !workers.contains(&here) {
+            return;
+        }
+        if let Ok(allowed) = sched_getaffinity(None)
+            && allowed.is_set(own.id)
+            && core_affinity::set_for_current(*own)
+        {
+            // What was allowed a moment ago; if it is refused now, the CPU it is on is a good one.
+            let _ = sched_setaffinity(None, &allowed);
+        }
+    }
+
+    /// Elsewhere the scheduler is left alone.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn leave_cpus_of_workers(&self) {}
 
     /// [`choose`](Self::choose) for a machine given by the CPUs of the mask (empty if unknown),
     /// what mask and quota allow together, and the siblings of a CPU, as any string they share.
@@ -169,6 +197,26 @@ mod tests {
     #[test]
     fn an_unknown_mask_leaves_threads_unpinned() {
         assert_eq!(ids(&plan(None, 0, 3)), [None; 3]);
+    }
+
+    /// On the CPU of a worker, then called: it is on its own CPU, and may be where it might before.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_caller_leaves_the_cpu_of_a_worker_and_is_not_pinned() {
+        use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
+        let plan = ThreadPlan::choose(None).unwrap();
+        let [Some(own), Some(worker), ..] = plan.cpus[..] else {
+            println!("skipped: one CPU");
+            return;
+        };
+        let allowed = sched_getaffinity(None).unwrap();
+        assert!(core_affinity::set_for_current(worker));
+        plan.leave_cpus_of_workers();
+        assert_eq!(sched_getcpu(), worker.id, "a pinned thread stays");
+        sched_setaffinity(None, &allowed).unwrap();
+        plan.leave_cpus_of_workers();
+        assert!(sched_getaffinity(None).unwrap() == allowed);
+        assert!(sched_getcpu() == own.id || plan.cpus.len() > 2);
     }
 
     #[test]
