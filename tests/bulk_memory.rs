@@ -107,9 +107,10 @@ fn memory_does_not_grow_with_the_number_of_rows() {
                     &format!("--input {name}.{input} --output v.{output} --max-memory {LEAST}M"),
                 )
             };
+            // Ten million rows make a footer of Parquet of some 10 MB.
             let (few, many) = (run("few"), run("many"));
             assert!(
-                many <= few + 16,
+                many <= few + 32,
                 "{input} to {output}: {few} MB, then {many} MB"
             );
         }

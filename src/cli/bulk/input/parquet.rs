@@ -186,7 +186,9 @@ impl Parquet {
 
     fn next_group(&mut self) {
         self.reader = None;
+        self.rows_to_drop = 0;
         self.batch = None;
+        self.next_in_batch = 0;
         self.row_group += 1;
         self.next_in_group = 0;
     }
@@ -213,15 +215,23 @@ impl Source for Parquet {
         while left > 0
             && let Some(group_rows) = self.group_rows()
         {
-            let here = left.min(group_rows.saturating_sub(self.next_in_group));
+            let in_batch = self.batch.as_ref().map_or(0, Batch::rows);
+            let in_batch = in_batch.saturating_sub(self.next_in_batch);
+            let in_group = group_rows.saturating_sub(self.next_in_group);
+            let here = match in_batch as u64 {
+                0 => left.min(in_group),
+                in_batch => left.min(in_batch),
+            };
             left -= here;
             self.next_in_file += here;
             self.next_in_group += here;
-            // The next batch begins where the skipped rows end.
-            self.batch = None;
-            self.reader = None;
-            if self.next_in_group >= group_rows {
+            if in_batch > 0 {
+                self.next_in_batch += here as usize;
+            } else if self.next_in_group >= group_rows {
                 self.next_group();
+            } else if self.reader.is_some() {
+                // A new reader would begin with the first page again, for every row of a shard.
+                self.rows_to_drop += here;
             }
         }
         Ok(count - left)
