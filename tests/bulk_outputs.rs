@@ -362,6 +362,8 @@ fn what_would_be_lost_or_cannot_be_written_is_refused_before_the_work() {
         ("nowhere/v.jsonl", "create the folder", 1),
         (".", "does not tell the format", 2),
         ("v.xyz", "does not tell the format", 2),
+        ("- --output-format jsonl", "needs a file", 1),
+        ("/dev/null --output-format jsonl --force", "needs a file", 1),
         ("v.jsonl --keep tokens", "rename it", 2),
         ("v.jsonl --keep a,a", "twice", 2),
         ("v.jsonl --max-memory 1M", "too little", 2),

@@ -17,7 +17,7 @@ const FORMATS: [&str; 5] = ["v.jsonl", "v.csv", "v.npy", "v.parquet", "v.arrow"]
 const SETTINGS: &str = "--id-field id --keep number,meta --prompt query --precision f16";
 
 /// So little that batches are small, and a kill finds some written and some not.
-const SMALL: &str = "--max-memory 300M";
+const SMALL: &str = "--max-memory 345M";
 
 /// How many times the run is killed; `LANEWISE_KILLS=50` for what the README states.
 fn kills() -> usize {

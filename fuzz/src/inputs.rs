@@ -14,7 +14,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use crate::cli::bulk::input::{InputFormat, ReadOptions, open};
+use crate::cli::bulk::input::{InputFormat, ReadOptions, Share, open};
 use crate::cli::failure::Failure;
 use crate::{byte, damage, pick, with_file};
 
@@ -58,6 +58,10 @@ pub fn run(data: &[u8]) {
         id_field: Some("id".into()),
         keep: vec!["list".into(), "nested.part".into()],
         max_row_bytes: 4096,
+        share: Share {
+            bytes: 1 << 30,
+            beside: 0,
+        },
     };
     let skipped = u64::from(byte(&mut input) % 4);
     let kind = usize::from(byte(&mut input));

@@ -22,9 +22,10 @@ const AFTER_HELP_BULK: &str = "
   printf '{\"id\":1,\"text\":\"one text\"}\\n{\"id\":2,\"text\":\"another\"}\\n' >corpus.jsonl
   lanewise embed --prompt document --input corpus.jsonl --id-field id --output vectors.parquet
 
-Beside OUTPUT there may be OUTPUT.rejects.jsonl (rows without a vector, and why), OUTPUT.ids.jsonl (what goes with
-the rows of .npy) and OUTPUT.meta.json (what the vectors are, for formats that cannot say it themselves). A run that
-was interrupted in any way goes on with the same command and --resume.";
+Beside OUTPUT there may be OUTPUT.rejects.jsonl (rows without a vector, and why), OUTPUT.ids.jsonl \
+(what goes with the rows of .npy) and OUTPUT.meta.json (what the vectors are, for formats that \
+cannot say it themselves). A run that was interrupted in any way goes on with the same command and \
+--resume.";
 
 /// Print the vectors of texts, or embed whole files
 ///

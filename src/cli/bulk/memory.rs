@@ -2,20 +2,34 @@
 
 use std::fs;
 
+use super::input::Share;
 use crate::cli::failure::Failure;
 
-/// What the forward pass needs for a token of a batch: residual stream, queries, keys, values and the products' outputs.
+/// What the forward pass needs for a token: residual stream, queries, keys, values and the products' outputs.
 const BYTES_PER_TOKEN: u64 = 40 << 10;
+/// The engine passes over so many tokens at a time, whatever the batch, or over the longest text.
+const PASS_TOKENS: u64 = 2048;
+/// More tokens in a batch would not be faster.
+const MAX_BATCH_TOKENS: u64 = 8192;
 /// The tokenizer's index, the rows that are read, wait and are written, and the output's buffers.
 const FIXED_BYTES: u64 = 256 << 20;
-/// More tokens at a time would not be faster.
-const MAX_TOKENS: u64 = 8192;
+/// What [`Share`] is at least.
+const LEAST_SHARE: u64 = 64 << 20;
 
-/// The tokens of a batch with which the run stays within `max_memory` bytes, the pages of the mapped model file of
-/// `model_bytes` counted.
-pub fn batch_tokens(max_memory: u64, model_bytes: u64, context: usize) -> Result<usize, Failure> {
+/// What a run does with the memory that it may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Tokens of a batch.
+    pub batch_tokens: usize,
+    /// The rest, for what is read.
+    pub share: Share,
+}
+
+/// Shares out `max_memory` bytes, the pages of the mapped model file of `model_bytes` counted.
+pub fn plan(max_memory: u64, model_bytes: u64, context: usize) -> Result<Plan, Failure> {
     let context = context as u64;
-    let needed = model_bytes + FIXED_BYTES + context * BYTES_PER_TOKEN;
+    let fixed = model_bytes + FIXED_BYTES + LEAST_SHARE;
+    let needed = fixed + context * BYTES_PER_TOKEN;
     if max_memory < needed {
         return Err(Failure::usage(format!(
             "--max-memory: {} MB are too little for this model; give it {}M or more",
@@ -23,8 +37,19 @@ pub fn batch_tokens(max_memory: u64, model_bytes: u64, context: usize) -> Result
             needed.div_ceil(1 << 20)
         )));
     }
-    let tokens = (max_memory - model_bytes - FIXED_BYTES) / BYTES_PER_TOKEN;
-    Ok(tokens.clamp(context.min(MAX_TOKENS), MAX_TOKENS) as usize)
+    let most = context.max(PASS_TOKENS);
+    let pass = ((max_memory - fixed) / BYTES_PER_TOKEN).min(most);
+    let batch_tokens = match pass {
+        ..PASS_TOKENS => pass,
+        _ => MAX_BATCH_TOKENS,
+    };
+    Ok(Plan {
+        batch_tokens: batch_tokens as usize,
+        share: Share {
+            bytes: LEAST_SHARE + (max_memory - fixed - pass * BYTES_PER_TOKEN),
+            beside: fixed - LEAST_SHARE + most * BYTES_PER_TOKEN,
+        },
+    })
 }
 
 /// A number of bytes: `512M`, `2G`, in powers of 1024.
@@ -73,9 +98,11 @@ mod tests {
     #[test]
     fn a_batch_shrinks_with_the_memory_and_holds_the_longest_text() {
         let model = 330 << 20;
-        assert_eq!(batch_tokens(4 << 30, model, 2048).unwrap(), 8192);
-        let small = batch_tokens(700 << 20, model, 2048).unwrap();
-        assert!((2048..8192).contains(&small), "{small}");
-        assert!(batch_tokens(300 << 20, model, 2048).is_err());
+        let large = plan(4 << 30, model, 2048).unwrap();
+        assert_eq!(large.batch_tokens, 8192);
+        assert!(large.share.bytes > 3 << 30);
+        let small = plan(700 << 20, model, 512).unwrap();
+        assert!((512..2048).contains(&small.batch_tokens), "{small:?}");
+        assert!(plan(300 << 20, model, 2048).is_err());
     }
 }

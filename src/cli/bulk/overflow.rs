@@ -4,9 +4,9 @@ use lanewise::{Embedder, Encoded, Input};
 
 use crate::cli::options::OverflowPolicy;
 
-/// No text of so many bytes fits the model: its longest tokens (31 spaces) have 93 bytes, and it reads 2048. The
-/// tokenizer need not see the rest, which keeps its memory small.
-const READ_BYTES: usize = 1 << 20;
+/// No text of so many bytes a token fits the model: its longest tokens (31 spaces) have 93. The tokenizer need not see the
+/// rest, which keeps its memory small, and its time where a window after the other is taken from a long text.
+const READ_BYTES_PER_TOKEN: usize = 128;
 
 /// Tokens that the model reads at once.
 pub struct Window {
@@ -81,7 +81,9 @@ impl Iterator for Windows<'_> {
             return None;
         }
         let text = self.input.text;
-        let head = &text[..text.floor_char_boundary(READ_BYTES)];
+        let context = self.embedder.model().config().context;
+        let read = context.saturating_mul(READ_BYTES_PER_TOKEN);
+        let head = &text[..text.floor_char_boundary(read)];
         let encoded = match self.encode(head) {
             Ok(encoded) => encoded,
             Err(error) => return Some(Err(error)),

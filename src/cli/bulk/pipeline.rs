@@ -20,8 +20,9 @@ use super::spool::{SpoolWriter, Summary};
 use crate::cli::failure::Failure;
 use crate::cli::options::OverflowPolicy;
 
-/// Batches that wait between two threads: enough that none of them waits for a slow moment of another.
-const WAITING: usize = 2;
+/// Batches that wait between two threads. One is enough that neither waits for a slow moment of the other, and rows of
+/// many bytes take memory in each.
+const WAITING: usize = 1;
 /// How soon Ctrl-C is seen while no row comes.
 const TICK: Duration = Duration::from_millis(200);
 

@@ -127,15 +127,11 @@ impl Progress {
         }
     }
 
-    /// The time and rate of this run, for the summary.
+    /// The time and rate of this run.
     pub fn rate(&self) -> String {
         let seconds = self.start.elapsed().as_secs_f64();
-        let memory = memory::resident();
-        let memory = memory.map_or(String::new(), |(_, peak)| {
-            format!(", at most {} MB of memory", peak >> 20)
-        });
         format!(
-            "{} in this run, {:.0} tokens/s{memory}",
+            "{} in this run, {:.0} tokens/s",
             duration(seconds),
             self.tokens as f64 / seconds.max(1e-9)
         )
@@ -186,23 +182,31 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// What a whole run came to.
+/// What a whole run came to, and the memory that this process took.
 pub fn summary(tally: &Tally) -> String {
-    let mut summary = format!(
-        "{} vectors, {} tokens",
-        tally.rows.saturating_sub(tally.rejected),
-        tally.tokens
-    );
+    let vectors = tally.rows.saturating_sub(tally.rejected);
+    let mut summary = [counted(vectors, "vector"), counted(tally.tokens, "token")].join(", ");
     for (count, what) in [
         (tally.truncated, "of the beginning of a text only"),
         (tally.split, "averaged from windows"),
-        (tally.rejected, "rows rejected"),
     ] {
         if count > 0 {
             summary += &format!(", {count} {what}");
         }
     }
+    if tally.rejected > 0 {
+        summary += &format!(", {} rejected", counted(tally.rejected, "row"));
+    }
+    if let Some((_, peak)) = memory::resident() {
+        summary += &format!("; at most {} MB of memory", peak >> 20);
+    }
     summary
+}
+
+/// A number of things.
+fn counted(count: u64, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{ending}")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use lanewise::{Embedder, Input, Overflow, Prompt};
 
 use super::input::{self, ReadOptions, Rows};
 use super::options::BulkOptions;
-use super::output::{OWN_COLUMNS, OutputFormat, rejects_path};
+use super::output::{OWN_COLUMNS, rejects_path};
 use super::pipeline::{self, End, Task};
 use super::progress::{Progress, summary};
 use super::settings::{InputFile, KeptColumn, Settings, Space};
@@ -56,31 +56,30 @@ pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
     if !bulk.force && !bulk.resume {
         target.check_free()?;
     }
-    let rows = input::open(&bulk.input, read_options(bulk))?;
+    let builder = arguments.vector.apply(arguments.run.builder());
+    let embedder = builder
+        .overflow(Overflow::Truncate)
+        .open(arguments.model.path()?)?;
+    let embedder = Arc::new(embedder);
+    let plan = memory::plan(
+        bulk.max_memory,
+        embedder.model().gguf().file_len(),
+        embedder.model().config().context,
+    )?;
+    let task = task(arguments, &embedder, &plan)?;
+    let rows = input::open(&bulk.input, read_options(bulk, &plan))?;
     let (mut spool, found) = match target.spool.exists() {
         true if bulk.force => (SpoolWriter::restart(&target.spool)?, None),
         true => SpoolWriter::resume(&target.spool)?,
         false => (SpoolWriter::create(&target.spool)?, None),
     };
     interrupt::listen();
-    let prepared = prepare(arguments, &rows, &mut spool, found, &target, format);
-    let Prepared {
-        embedder,
-        task,
-        settings,
-        done,
-    } = match prepared {
-        Ok(prepared) => prepared,
-        Err(failure) => {
-            if fs::metadata(&target.spool).is_ok_and(|spool| spool.len() == 0) {
-                finish::remove(&target.spool)?;
-            }
-            return Err(failure);
-        }
-    };
+    let prepared = prepare(arguments, &embedder, &rows, &mut spool, found, &target);
+    let (settings, done) = prepared.inspect_err(|_| discard_spool_of(&target, 0))?;
     if done.total.is_none() {
         let total = rows.total_hint().map(|rows| rows_of_shard(rows, &settings));
         let mut progress = Progress::new(bulk.progress, bulk.quiet, total, done.tally.rows);
+        let begun = fs::metadata(&target.spool).map_or(0, |spool| spool.len());
         let end = pipeline::run(
             &embedder,
             task,
@@ -91,6 +90,11 @@ pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
             &mut progress,
         );
         progress.clear();
+        let end = end.inspect_err(|_| {
+            if done.tally.rows == 0 {
+                discard_spool_of(&target, begun);
+            }
+        });
         if matches!(end?, End::Interrupted) {
             return Err(interrupt::failure(&interrupt::resume_command()));
         }
@@ -100,17 +104,25 @@ pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
     } else {
         drop(spool);
     }
-    complete(bulk, &target, format)
+    complete(bulk, &target)
+}
+
+/// Removes the spool if it has no more than so many bytes, so that a run which failed before its first row leaves nothing.
+fn discard_spool_of(target: &Target, bytes: u64) {
+    if fs::metadata(&target.spool).is_ok_and(|spool| spool.len() <= bytes) {
+        // What it failed by is what has to be told.
+        let _ = finish::remove(&target.spool);
+    }
 }
 
 /// Makes the output of a complete spool.
-fn complete(bulk: &BulkOptions, target: &Target, format: OutputFormat) -> Result<Outcome, Failure> {
+fn complete(bulk: &BulkOptions, target: &Target) -> Result<Outcome, Failure> {
     let mut spool = SpoolReader::open(&target.spool)?;
     let done = spool.scan()?;
     if bulk.shard.is_whole() {
         let settings = spool.settings().clone();
         let records = interrupt::until_asked(spool.records(), interrupt::resume_command());
-        finish::write(format, &target.output, &settings, &done, records)?;
+        finish::write(target.format, &target.output, &settings, &done, records)?;
         finish::remove(&target.spool)?;
     } else {
         fs::rename(&target.spool, &target.output)
@@ -125,38 +137,23 @@ fn complete(bulk: &BulkOptions, target: &Target, format: OutputFormat) -> Result
     if rejected && bulk.shard.is_whole() {
         let rejects = rejects_path(&target.output);
         report(format_args!(
-            "{} rows have no vector; {} says why",
-            done.tally.rejected,
+            "{} says why rows have no vector",
             rejects.display()
         ));
     }
     Ok(outcome(rejected))
 }
 
-/// What a run needs besides its rows and its spool.
-struct Prepared {
-    embedder: Arc<Embedder>,
-    task: Task,
-    settings: Settings,
-    /// What the spool has.
-    done: Summary,
-}
-
-/// Opens the model, and makes sure that the spool is of the same settings; they are written into a new one.
+/// Makes sure that the spool is of the same settings, which are written into a new one; and says what it has.
 fn prepare(
     arguments: &Arguments<'_>,
+    embedder: &Embedder,
     rows: &Rows,
     spool: &mut SpoolWriter,
     found: Option<(Settings, Summary)>,
     target: &Target,
-    format: OutputFormat,
-) -> Result<Prepared, Failure> {
-    let builder = arguments.vector.apply(arguments.run.builder());
-    let embedder = builder
-        .overflow(Overflow::Truncate)
-        .open(arguments.model.path()?)?;
-    let task = task(arguments, &embedder)?;
-    let settings = settings(arguments, &embedder, rows)?;
+) -> Result<(Settings, Summary), Failure> {
+    let settings = settings(arguments, embedder, rows)?;
     let begun = found.is_some();
     let done = match found {
         None => Summary::default(),
@@ -177,17 +174,18 @@ fn prepare(
     };
     if let Some(rows) = rows.total_hint() {
         let rows = rows_of_shard(rows, &settings);
-        disk::check(&target.spool, format, &settings.space, rows, done.end)?;
+        disk::check(
+            &target.spool,
+            target.format,
+            &settings.space,
+            rows,
+            done.end,
+        )?;
     }
     if !begun {
         spool.settings(&settings)?;
     }
-    Ok(Prepared {
-        embedder: Arc::new(embedder),
-        task,
-        settings,
-        done,
-    })
+    Ok((settings, done))
 }
 
 fn settings(
@@ -241,7 +239,11 @@ fn settings(
     })
 }
 
-fn task(arguments: &Arguments<'_>, embedder: &Embedder) -> Result<Task, Failure> {
+fn task(
+    arguments: &Arguments<'_>,
+    embedder: &Embedder,
+    plan: &memory::Plan,
+) -> Result<Task, Failure> {
     let context = embedder.model().config().context;
     if arguments.overflow == OverflowPolicy::Split {
         let prefix = arguments.prompt.prefix(arguments.title);
@@ -255,22 +257,22 @@ fn task(arguments: &Arguments<'_>, embedder: &Embedder) -> Result<Task, Failure>
             ));
         }
     }
-    let model_bytes = embedder.model().gguf().file_len();
     Ok(Task {
         prompt: arguments.prompt,
         title: arguments.title.map(String::from),
         overflow: arguments.overflow,
-        batch_tokens: memory::batch_tokens(arguments.bulk.max_memory, model_bytes, context)?,
+        batch_tokens: plan.batch_tokens,
     })
 }
 
-fn read_options(bulk: &BulkOptions) -> ReadOptions {
+fn read_options(bulk: &BulkOptions, plan: &memory::Plan) -> ReadOptions {
     ReadOptions {
         format: bulk.input_format,
         field: bulk.field.clone(),
         id_field: bulk.id_field.clone(),
         keep: bulk.keep.clone(),
         max_row_bytes: MAX_ROW_BYTES,
+        share: plan.share,
     }
 }
 

@@ -9,6 +9,8 @@ use crate::cli::failure::Failure;
 
 /// The files of an output.
 pub struct Target {
+    /// How the output is written.
+    pub format: OutputFormat,
     /// The file asked for, or the shard in its place.
     pub output: PathBuf,
     /// Where the rows are until it is complete.
@@ -26,6 +28,7 @@ impl Target {
             (with_suffix(output, &suffix), Vec::new())
         };
         Self {
+            format,
             spool: with_suffix(&output, ".partial"),
             output,
             companions,
@@ -53,23 +56,25 @@ impl Target {
 
     /// Makes sure that the output can have its name, and that it is no input's.
     pub fn check_name(&self, inputs: &[PathBuf]) -> Result<(), Failure> {
+        let refuse =
+            |problem: &str, remedy: &str| Err(Failure::file(&self.output, problem, remedy));
         if self.output.is_dir() {
-            return Err(Failure::file(
-                &self.output,
-                "is a folder",
-                "name a file in it",
-            ));
+            return refuse("is a folder", "name a file in it");
+        }
+        // Renaming the complete output to its name would replace a device by a file.
+        let is_special = fs::metadata(&self.output).is_ok_and(|found| !found.is_file());
+        if is_special || self.output.as_os_str() == "-" {
+            return refuse(
+                "a run that can be resumed needs a file to write to",
+                "name one; lines on standard input give vectors on standard output without --input and --output",
+            );
         }
         let Ok(output) = fs::canonicalize(&self.output) else {
             return Ok(());
         };
         let same = |input: &&PathBuf| fs::canonicalize(input).is_ok_and(|input| input == output);
         match inputs.iter().find(same) {
-            Some(_) => Err(Failure::file(
-                &self.output,
-                "is an input as well",
-                "take another output",
-            )),
+            Some(_) => refuse("is an input as well", "take another output"),
             None => Ok(()),
         }
     }

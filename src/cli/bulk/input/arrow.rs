@@ -13,7 +13,7 @@ use arrow::ipc::{Block, Endianness, Message, MessageHeader, root_as_message};
 use super::bytes::{Input, Stream};
 use super::columns::{Batch, Columns, map_types};
 use super::guard::{damaged, guarded};
-use super::{CellType, ReadOptions, Source};
+use super::{CellType, ReadOptions, Share, Source};
 use crate::cli::bulk::row::Row;
 use crate::cli::failure::Failure;
 
@@ -26,9 +26,6 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 const PREFIX_BYTES: usize = 8;
 
 const MOST_METADATA_BYTES: i32 = 1 << 26;
-/// The largest record batch, and the largest buffer in one that is compressed. A batch has to be in memory whole.
-const MOST_BODY_BYTES: i64 = 1 << 32;
-const MOST_BUFFER_BYTES: i64 = 1 << 31;
 
 /// An Arrow file or stream.
 pub struct Arrow {
@@ -43,7 +40,7 @@ pub struct Arrow {
 impl Arrow {
     /// Opens the file and finds the columns in its schema.
     pub fn open(input: &Input, options: Arc<ReadOptions>) -> Result<Self, Failure> {
-        let mut messages = Messages::open(input)?;
+        let mut messages = Messages::open(input, options.share)?;
         let name = input.name();
         let Some(metadata) = messages.next()? else {
             return Err(damaged(name, KIND, "there is no schema"));
@@ -167,6 +164,7 @@ impl Source for Arrow {
 /// skip before the next.
 struct Messages {
     stream: Stream,
+    share: Share,
     /// Of the file format, which does not end without saying so.
     is_file: bool,
     /// Where writers put zeros, to align the first message of a file.
@@ -175,7 +173,7 @@ struct Messages {
 }
 
 impl Messages {
-    fn open(input: &Input) -> Result<Self, Failure> {
+    fn open(input: &Input, share: Share) -> Result<Self, Failure> {
         let mut stream = input.stream()?;
         let is_file = stream.starts_with(FILE_MAGIC);
         if is_file {
@@ -184,6 +182,7 @@ impl Messages {
         }
         Ok(Self {
             stream,
+            share,
             is_file,
             before_first: is_file,
             ended: false,
@@ -229,13 +228,8 @@ impl Messages {
         let length = guarded(self.stream.name(), KIND, || {
             Ok::<_, String>(message(metadata)?.bodyLength())
         })?;
-        if !(0..=MOST_BODY_BYTES).contains(&length) {
-            let problem = format!(
-                "a record batch of {length} bytes, where at most {MOST_BODY_BYTES} are taken"
-            );
-            return Err(self.damaged(&problem));
-        }
-        Ok(length as u64)
+        u64::try_from(length)
+            .map_err(|_| self.damaged(&format!("a record batch of {length} bytes")))
     }
 
     fn skip_body(&mut self, metadata: &[u8]) -> Result<(), Failure> {
@@ -251,6 +245,7 @@ impl Messages {
     /// The whole message, its sizes checked.
     fn read_body(&mut self, metadata: Vec<u8>) -> Result<(Block, Buffer), Failure> {
         let length = self.body_bytes(&metadata)?;
+        self.check_memory(length)?;
         let start = metadata.len();
         let mut bytes = metadata;
         let read = (&mut self.stream).take(length).read_to_end(&mut bytes);
@@ -258,11 +253,17 @@ impl Messages {
         if bytes.len() as u64 != start as u64 + length {
             return Err(self.damaged("it is cut short"));
         }
-        guarded(self.stream.name(), KIND, || {
-            check_compressed(&message(&bytes)?, &bytes[start..])
+        let decompressed = guarded(self.stream.name(), KIND, || {
+            Ok::<_, String>(decompressed_bytes(&message(&bytes)?, &bytes[start..]))
         })?;
+        self.check_memory(length.saturating_add(decompressed))?;
         let block = Block::new(0, start as i32, length as i64);
         Ok((block, Buffer::from_vec(bytes)))
+    }
+
+    fn check_memory(&self, bytes: u64) -> Result<(), Failure> {
+        self.share
+            .check(self.stream.name(), "a record batch", bytes)
     }
 
     /// Up to `count` bytes, fewer only at the end.
@@ -286,27 +287,26 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Refuses compressed buffers that say they become larger than any is; the decoder reserves what they say.
-fn check_compressed(message: &Message<'_>, body: &[u8]) -> Result<(), String> {
+/// What the compressed buffers say they become; the decoder reserves as much.
+fn decompressed_bytes(message: &Message<'_>, body: &[u8]) -> u64 {
     let dictionary = message.header_as_dictionary_batch();
     let batch = match dictionary {
         Some(dictionary) => dictionary.data(),
         None => message.header_as_record_batch(),
     };
-    let Some(batch) = batch.filter(|batch| batch.compression().is_some()) else {
-        return Ok(());
-    };
-    for buffer in batch.buffers().into_iter().flatten() {
+    let batch = batch.filter(|batch| batch.compression().is_some());
+    let buffers = batch.and_then(|batch| batch.buffers());
+    let sizes = buffers.into_iter().flatten().map(|buffer| {
         let start = usize::try_from(buffer.offset()).ok();
-        let length = start.and_then(|start| body.get(start..)?.first_chunk());
-        let length = length.map_or(0, |length| i64::from_le_bytes(*length));
-        if buffer.length() > 0 && length > MOST_BUFFER_BYTES {
-            return Err(format!(
-                "a buffer of {length} bytes, where at most {MOST_BUFFER_BYTES} are taken"
-            ));
+        let size = start.and_then(|start| body.get(start..)?.first_chunk());
+        let size = size.map_or(0, |size| i64::from_le_bytes(*size));
+        match buffer.length() {
+            0 => 0,
+            // -1 stands for a buffer that is not compressed.
+            _ => u64::try_from(size).unwrap_or(0),
         }
-    }
-    Ok(())
+    });
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// The schema with strings as plain bytes of the same layout: one that is not UTF-8 then spoils its row only.

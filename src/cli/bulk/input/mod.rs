@@ -13,6 +13,7 @@ mod jsonl;
 mod lines;
 mod pages;
 mod parquet;
+mod share;
 mod thrift;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use super::row::{Cell, Row};
 use crate::cli::failure::{self, Failure};
 use bytes::Input;
 pub use format::InputFormat;
+pub use share::Share;
 
 /// What to read of each row.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct ReadOptions {
     pub keep: Vec<String>,
     /// A longer row (text formats) or text (Parquet and Arrow) is rejected.
     pub max_row_bytes: usize,
+    /// The memory for what is in one piece in a file.
+    pub share: Share,
 }
 
 /// What the cells of a kept column are, nulls apart.

@@ -11,6 +11,8 @@ use super::thrift::{Thrift, kind};
 
 /// The largest page that is read. Writers aim at 1 MB, but some end a page only after a thousand rows.
 const MOST_PAGE_BYTES: i64 = 1 << 30;
+/// What most page headers fit into.
+const USUAL_HEADER_BYTES: usize = 1 << 10;
 /// The longest page header; they are long by the statistics in them, which writers cut at 4 KB or less.
 const MOST_HEADER_BYTES: usize = 1 << 16;
 /// How deep columns may be nested; reading a schema takes stack for each level.
@@ -51,6 +53,44 @@ impl PagedFile {
         })?;
         let footer = self.get_bytes(start, footer_bytes as usize)?;
         check_footer(&footer).map_err(ParquetError::General)
+    }
+
+    /// The memory that reading a column chunk takes, which lies in `length` bytes from `start` on: a page as it is stored,
+    /// what it becomes, and beside it the page before and the dictionary.
+    pub fn memory_for_chunk(&self, start: u64, length: u64) -> Result<u64> {
+        let end = start.saturating_add(length).min(self.length);
+        let mut position = start;
+        let (mut stored, mut pages, mut dictionary) = (0, [0, 0], 0);
+        while position < end {
+            // What is damaged is told when it is read.
+            let Some((header, header_bytes)) = self.header_at(position)? else {
+                break;
+            };
+            stored = header.compressed_bytes.max(stored);
+            if header.is_dictionary {
+                dictionary = header.uncompressed_bytes.max(dictionary);
+            } else {
+                pages[1] = header.uncompressed_bytes.max(pages[1]);
+                pages.sort_unstable_by(|a, b| b.cmp(a));
+            }
+            position += header_bytes + u64::try_from(header.compressed_bytes).unwrap_or(0);
+        }
+        let bytes = [stored, pages[0], pages[1], dictionary];
+        Ok(bytes.iter().map(|&bytes| bytes.max(0) as u64).sum())
+    }
+
+    /// A page header and its length; `None` if there is no valid one.
+    fn header_at(&self, start: u64) -> Result<Option<(Header, u64)>> {
+        for most in [USUAL_HEADER_BYTES, MOST_HEADER_BYTES] {
+            let mut bytes = Vec::with_capacity(most);
+            self.at(start)?.take(most as u64).read_to_end(&mut bytes)?;
+            let mut header = Header::default();
+            let mut thrift = Thrift::new(&bytes);
+            if read_header(&mut thrift, &mut header).is_some() {
+                return Ok(Some((header, (bytes.len() - thrift.left()) as u64)));
+            }
+        }
+        Ok(None)
     }
 
     fn at(&self, start: u64) -> Result<File> {
@@ -194,12 +234,15 @@ fn check_header(bytes: &[u8]) -> Result<(), String> {
 #[derive(Default)]
 struct Header {
     uncompressed_bytes: i64,
+    compressed_bytes: i64,
     dictionary_values: i64,
+    is_dictionary: bool,
 }
 
 /// Reads a whole `PageHeader` of parquet.thrift; the largest counts of a field that is repeated.
 fn read_header(thrift: &mut Thrift<'_>, header: &mut Header) -> Option<()> {
     const UNCOMPRESSED_PAGE_SIZE: i64 = 2;
+    const COMPRESSED_PAGE_SIZE: i64 = 3;
     const DICTIONARY_PAGE_HEADER: i64 = 7;
     const NUM_VALUES: i64 = 1;
     let mut id = 0;
@@ -208,7 +251,11 @@ fn read_header(thrift: &mut Thrift<'_>, header: &mut Header) -> Option<()> {
             (UNCOMPRESSED_PAGE_SIZE, kind::I32) => {
                 header.uncompressed_bytes = header.uncompressed_bytes.max(thrift.zigzag()?);
             }
+            (COMPRESSED_PAGE_SIZE, kind::I32) => {
+                header.compressed_bytes = header.compressed_bytes.max(thrift.zigzag()?);
+            }
             (DICTIONARY_PAGE_HEADER, kind::STRUCT) => {
+                header.is_dictionary = true;
                 let mut inner_id = 0;
                 while let Some(kind) = thrift.field(&mut inner_id)? {
                     if (inner_id, kind) == (NUM_VALUES, kind::I32) {

@@ -18,7 +18,7 @@ use super::bytes::Input;
 use super::columns::{Batch, Columns, map_types};
 use super::guard::{damaged, guarded};
 use super::pages::PagedFile;
-use super::{CellType, ReadOptions, Source};
+use super::{CellType, ReadOptions, Share, Source};
 use crate::cli::bulk::row::Row;
 use crate::cli::failure::Failure;
 
@@ -59,6 +59,7 @@ impl Parquet {
             PagedFile::new(file.try_clone()?)?.check_footer()?;
             ArrowReaderMetadata::load(&file, reading.clone())
         })?;
+        let share = options.share;
         let columns = Columns::find(&name, written.schema(), options)?;
         let metadata = guarded(&name, KIND, || {
             let schema = without_text_types(written.parquet_schema())?;
@@ -76,7 +77,10 @@ impl Parquet {
             let mut paths = columns.paths();
             paths.any(|path| leaf.path().parts().starts_with(path))
         });
-        let wanted = wanted.map(|(index, _)| index);
+        let wanted: Vec<usize> = wanted.map(|(index, _)| index).collect();
+        let needed = memory_needed(&file, &metadata, &wanted, share);
+        let needed = needed.map_err(|error| damaged(&name, KIND, &error.to_string()))?;
+        share.check(&name, "a row group with the largest pages", needed)?;
         Ok(Self {
             mask: ProjectionMask::leaves(metadata.parquet_schema(), wanted),
             size: file.metadata().map_or(0, |metadata| metadata.len()),
@@ -182,7 +186,9 @@ impl Parquet {
 
     fn next_group(&mut self) {
         self.reader = None;
+        self.rows_to_drop = 0;
         self.batch = None;
+        self.next_in_batch = 0;
         self.row_group += 1;
         self.next_in_group = 0;
     }
@@ -209,15 +215,23 @@ impl Source for Parquet {
         while left > 0
             && let Some(group_rows) = self.group_rows()
         {
-            let here = left.min(group_rows.saturating_sub(self.next_in_group));
+            let in_batch = self.batch.as_ref().map_or(0, Batch::rows);
+            let in_batch = in_batch.saturating_sub(self.next_in_batch);
+            let in_group = group_rows.saturating_sub(self.next_in_group);
+            let here = match in_batch as u64 {
+                0 => left.min(in_group),
+                in_batch => left.min(in_batch),
+            };
             left -= here;
             self.next_in_file += here;
             self.next_in_group += here;
-            // The next batch begins where the skipped rows end.
-            self.batch = None;
-            self.reader = None;
-            if self.next_in_group >= group_rows {
+            if in_batch > 0 {
+                self.next_in_batch += here as usize;
+            } else if self.next_in_group >= group_rows {
                 self.next_group();
+            } else if self.reader.is_some() {
+                // A new reader would begin with the first page again, for every row of a shard.
+                self.rows_to_drop += here;
             }
         }
         Ok(count - left)
@@ -238,6 +252,37 @@ impl Source for Parquet {
         let total = self.total_rows().unwrap_or(0).max(1) as f64;
         (self.size as f64 * (self.next_in_file as f64 / total).min(1.0)) as u64
     }
+}
+
+/// The memory for the pages of the row group that needs most; 0 if all of each would fit into the share.
+fn memory_needed(
+    file: &File,
+    metadata: &ArrowReaderMetadata,
+    leaves: &[usize],
+    share: Share,
+) -> ParquetResult<u64> {
+    let size = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    let file = PagedFile::new(file.try_clone()?)?;
+    let mut needed = 0;
+    for group in metadata.metadata().row_groups() {
+        let chunks = leaves.iter().map(|&leaf| group.column(leaf));
+        let most = chunks.clone().map(|chunk| {
+            size(chunk.compressed_size()).saturating_add(size(chunk.uncompressed_size()))
+        });
+        if most.fold(0, u64::saturating_add) <= share.bytes {
+            continue;
+        }
+        let mut of_group = 0;
+        for chunk in chunks {
+            let first = chunk
+                .dictionary_page_offset()
+                .unwrap_or(chunk.data_page_offset());
+            let start = size(first.min(chunk.data_page_offset()));
+            of_group += file.memory_for_chunk(start, size(chunk.compressed_size()))?;
+        }
+        needed = of_group.max(needed);
+    }
+    Ok(needed)
 }
 
 /// The schema with strings as plain bytes: the parquet crate would give up a whole batch for one that is not UTF-8.

@@ -13,6 +13,11 @@ impl<'a> Thrift<'a> {
         Self { bytes }
     }
 
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The kind of a struct's next field; `Some(None)` at its end. `id` is the last field's, from 0, and becomes this
     /// one's. The field's value has to be read or skipped next.
     pub fn field(&mut self, id: &mut i64) -> Option<Option<u8>> {

@@ -26,12 +26,16 @@ impl Csv {
         names.extend(layout.space.precision.has_scale().then(|| "scale".into()));
         let numbers = layout.space.precision.numbers(layout.space.dims);
         names.extend((0..numbers).map(|number| format!("e{number}")));
-        out.write_record(names)?;
+        out.write_record(names).map_err(csv_error)?;
         Ok(Self { out, layout })
     }
 
+    fn text(&mut self, value: &str) -> io::Result<()> {
+        self.out.write_field(value).map_err(csv_error)
+    }
+
     fn field(&mut self, value: impl ToString) -> io::Result<()> {
-        Ok(self.out.write_field(value.to_string())?)
+        self.text(&value.to_string())
     }
 }
 
@@ -40,16 +44,15 @@ impl Sink for Csv {
         let precision = self.layout.space.precision;
         self.field(record.index)?;
         if self.layout.has_ids {
-            self.out
-                .write_field(record.id.as_deref().unwrap_or_default())?;
+            self.text(record.id.as_deref().unwrap_or_default())?;
         }
         for cell in &embedded.kept {
             match cell {
-                Cell::Null => self.out.write_field("")?,
+                Cell::Null => self.text("")?,
                 Cell::Bool(value) => self.field(value)?,
                 Cell::Integer(value) => self.field(value)?,
                 Cell::Float(value) => self.field(value)?,
-                Cell::Text(value) => self.out.write_field(value)?,
+                Cell::Text(value) => self.text(value)?,
             }
         }
         self.field(embedded.tokens)?;
@@ -64,11 +67,19 @@ impl Sink for Csv {
                 Number::Integer(value) => self.field(value)?,
             }
         }
-        Ok(self.out.write_record(None::<&[u8]>)?)
+        self.out.write_record(None::<&[u8]>).map_err(csv_error)
     }
 
     fn finish(self: Box<Self>) -> io::Result<Vec<Staged>> {
         let file = self.out.into_inner();
         Ok(vec![file.map_err(::csv::IntoInnerError::into_error)?])
+    }
+}
+
+/// The error of the file itself, whose kind says what can be done about it.
+fn csv_error(error: ::csv::Error) -> io::Error {
+    match error.into_kind() {
+        ::csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }

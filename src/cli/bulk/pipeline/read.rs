@@ -14,8 +14,8 @@ use crate::cli::bulk::settings::Shard;
 use crate::cli::failure::{self, Failure};
 use crate::cli::options::OverflowPolicy;
 
-/// A row with more to carry along is rejected, so that a few cannot take all memory.
-const MAX_KEPT_BYTES: usize = 64 << 20;
+/// A row with more to carry along is rejected: five batches of such rows are under way at a time, and in memory.
+const MAX_KEPT_BYTES: usize = 16 << 20;
 
 /// The first thread of the pipeline.
 pub struct Reader {

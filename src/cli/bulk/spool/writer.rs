@@ -115,16 +115,15 @@ impl SpoolWriter {
         self.file
             .write_all(MAGIC)
             .map_err(|error| self.failure(&error))?;
-        self.frame(&payload)?;
+        self.frame(&[&payload])?;
         self.sync()
     }
 
     /// Writes a block of records.
     pub fn rows(&mut self, block: &Block) -> Result<(), Failure> {
-        let mut payload = vec![ROWS];
-        block.head.encode(&mut payload);
-        payload.extend(&block.records);
-        self.frame(&payload)?;
+        let mut head = vec![ROWS];
+        block.head.encode(&mut head);
+        self.frame(&[&head, &block.records])?;
         if self.synced.elapsed() >= SYNC_INTERVAL {
             self.sync()?;
         }
@@ -135,7 +134,7 @@ impl SpoolWriter {
     pub fn end(&mut self, total: u64) -> Result<(), Failure> {
         let mut payload = vec![END];
         Encoder(&mut payload).u64(total);
-        self.frame(&payload)?;
+        self.frame(&[&payload])?;
         self.sync()
     }
 
@@ -145,15 +144,19 @@ impl SpoolWriter {
         self.file.sync_data().map_err(|error| self.failure(&error))
     }
 
-    fn frame(&mut self, payload: &[u8]) -> Result<(), Failure> {
-        let length = u32::try_from(payload.len()).map_err(|_| {
+    /// Writes a frame whose payload comes in parts.
+    fn frame(&mut self, payload: &[&[u8]]) -> Result<(), Failure> {
+        let length = payload.iter().map(|part| part.len()).sum::<usize>();
+        let length = u32::try_from(length).map_err(|_| {
             let problem = "rows of more than 4 GB come together";
             Failure::file(&self.path, problem, "carry less along with --keep")
         })?;
-        let head = [length, crc32fast::hash(payload)].map(u32::to_le_bytes);
-        let write = self.file.write_all(head.as_flattened());
-        write
-            .and_then(|()| self.file.write_all(payload))
+        let mut checksum = crc32fast::Hasher::new();
+        payload.iter().for_each(|part| checksum.update(part));
+        let head = [length, checksum.finalize()].map(u32::to_le_bytes);
+        let mut parts = std::iter::once(head.as_flattened()).chain(payload.iter().copied());
+        parts
+            .try_for_each(|part| self.file.write_all(part))
             .map_err(|error| self.failure(&error))
     }
 

@@ -286,3 +286,23 @@ fn skipping_comes_to_the_same_rows_as_reading() {
         }
     }
 }
+
+#[test]
+fn every_nth_row_is_the_same_whether_read_or_skipped_to() {
+    // Row groups of several batches of at most 1024 rows.
+    let text = (0..6000).map(|row| row.to_string());
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(text));
+    let whole = batch(vec![("text", texts)]);
+    let folder = Folder::new();
+    let path = folder.file("a.parquet", parquet(&whole, Compression::SNAPPY, 2500));
+    for step in [1, 2, 7, 1023, 1024, 1025, 1500, 2500, 2501, 5999, 6000] {
+        let mut rows = open(std::slice::from_ref(&path), options()).unwrap();
+        for expected in (0..6000_u64).step_by(step) {
+            let row = rows.next().unwrap().unwrap();
+            assert_eq!(row.text, Ok(expected.to_string()), "each {step}");
+            assert_eq!(row.line, expected + 1);
+            rows.skip_rows(step as u64 - 1).unwrap();
+        }
+        assert!(rows.next().is_none(), "each {step}");
+    }
+}

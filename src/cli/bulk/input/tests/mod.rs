@@ -15,7 +15,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use super::{Cell, ReadOptions, Row, open};
+use super::{Cell, ReadOptions, Row, Share, open};
 use crate::cli::failure::Failure;
 
 fn options() -> ReadOptions {
@@ -25,6 +25,10 @@ fn options() -> ReadOptions {
         id_field: None,
         keep: Vec::new(),
         max_row_bytes: 1 << 20,
+        share: Share {
+            bytes: 1 << 30,
+            beside: 0,
+        },
     }
 }
 

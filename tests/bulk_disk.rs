@@ -1,0 +1,128 @@
+//! Disks that are full, may not be written to, or are known to be too small: small file systems in memory, which only root
+//! may mount.
+#![cfg(target_os = "linux")]
+#![cfg(feature = "bulk")]
+
+mod bulk_support;
+mod cli_support;
+
+use std::process::Command;
+
+use bulk_support::Folder;
+
+const ROWS: usize = 600;
+/// Enough for anything here.
+const LARGE: &str = "64m";
+
+/// A file system at `disk` in a folder, unmounted at the end.
+struct Disk<'a> {
+    folder: &'a Folder,
+}
+
+impl<'a> Disk<'a> {
+    /// `None`, and a word about it, where mounting is not allowed.
+    fn mount(folder: &'a Folder, options: &str) -> Option<Self> {
+        std::fs::create_dir(folder.path("disk")).unwrap();
+        let mounted = mount(folder, &["-t", "tmpfs", "-o", options, "tmpfs"]);
+        match mounted {
+            Ok(()) => Some(Self { folder }),
+            Err(reason) => {
+                println!("skipped: cannot mount a file system: {reason}");
+                None
+            }
+        }
+    }
+
+    fn grow(&self) {
+        mount(self.folder, &["-o", &format!("remount,size={LARGE}")]).unwrap();
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path("disk")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount")
+            .arg(self.folder.path("disk"))
+            .status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+fn mount(folder: &Folder, arguments: &[&str]) -> Result<(), String> {
+    let mut command = Command::new("mount");
+    let output = command.args(arguments).arg(folder.path("disk")).output();
+    let output = output.map_err(|error| error.to_string())?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+    }
+}
+
+/// Runs out of room, and goes on when there is some.
+fn fill_and_resume(size: &str, output: &str, full: &str, left: &[&str]) {
+    let folder = Folder::with_corpus(ROWS);
+    let Some(disk) = Disk::mount(&folder, &format!("size={size}")) else {
+        return;
+    };
+    folder.embed(&format!("--output {output}"));
+    let run = folder.run(&format!(
+        "embed --input corpus.jsonl --output disk/{output}"
+    ));
+    assert_eq!(run.code, 1, "{}", run.err);
+    let problem = format!("{full}: cannot write: No space left on device");
+    assert!(run.err.contains(&problem), "{}", run.err);
+    let remedy = "make room, then run the same command with --resume";
+    assert!(run.err.contains(remedy), "{}", run.err);
+    assert_eq!(disk.names(), left);
+    disk.grow();
+    folder.embed(&format!("--output disk/{output} --resume"));
+    assert!(folder.read(&format!("disk/{output}")) == folder.read(output));
+}
+
+#[test]
+fn a_disk_that_is_full_while_rows_are_embedded_costs_nothing() {
+    let spool = "disk/v.parquet.partial";
+    fill_and_resume("64k", "v.parquet", spool, &["v.parquet.partial"]);
+}
+
+#[test]
+fn a_disk_that_is_full_while_the_output_is_made_costs_nothing() {
+    for name in ["v.csv", "v.jsonl", "v.npy", "v.parquet", "v.arrow"] {
+        let spool = format!("{name}.partial");
+        fill_and_resume("248k", name, &format!("disk/{name}"), &[&spool]);
+    }
+}
+
+#[test]
+fn a_read_only_disk_is_told_before_the_work() {
+    let folder = Folder::with_corpus(ROWS);
+    let Some(_disk) = Disk::mount(&folder, "ro") else {
+        return;
+    };
+    let run = folder.run("embed --input corpus.jsonl --output disk/v.npy");
+    assert_eq!(run.code, 1, "{}", run.err);
+    let problem = "disk/v.npy.partial: cannot write: Read-only file system";
+    assert!(run.err.contains(problem), "{}", run.err);
+    let remedy = "take a folder that can be written to";
+    assert!(run.err.contains(remedy), "{}", run.err);
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_told_before_the_work_where_the_rows_are_known() {
+    let folder = Folder::with_corpus(ROWS);
+    let Some(disk) = Disk::mount(&folder, "size=248k") else {
+        return;
+    };
+    // An output of Lanewise may be an input.
+    folder.embed("--output corpus.parquet --keep text");
+    let run = folder.run("embed --input corpus.parquet --output disk/v.csv");
+    assert_eq!(run.code, 1, "{}", run.err);
+    let problem = "600 rows need about 1 MB while the run lasts, and the disk has 1 MB left";
+    assert!(run.err.contains(problem), "{}", run.err);
+    assert!(disk.names().is_empty());
+}
