@@ -7,13 +7,16 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use core_affinity::CoreId;
 use lanewise::runtime::pool::Pool;
 use lanewise::runtime::threads::ThreadPlan;
+use lanewise::tokenizer::Tokenizer;
 use lanewise::{Embedder, Error, gguf};
+use lanewise_tools::gguf_writer::Value;
 use lanewise_tools::tiny_model::{self, Options};
 
 /// A model of its own for each test, since some change it.
@@ -256,6 +259,44 @@ fn memory_that_cannot_be_had_is_an_error_and_the_embedder_stays_usable() {
         }
     }
     assert!(refused > 10, "{refused} limits were too low");
+}
+
+#[test]
+fn memory_that_cannot_be_had_for_the_vocabulary_is_an_error() {
+    let test = "memory_that_cannot_be_had_for_the_vocabulary_is_an_error";
+    if let Some(output) = in_a_process_of_its_own(test) {
+        return assert_passed(&output);
+    }
+    const TOKENS: usize = 200_000;
+    let mut file = tiny_model::build(&Options::default());
+    let bytes = (0..=255).map(|byte: u8| (format!("<0x{byte:02X}>"), 6));
+    let others = (256..TOKENS).map(|id| (format!("piece {id}"), [1, 3][id % 2]));
+    let (pieces, types): (Vec<_>, Vec<_>) = bytes.chain(others).unzip();
+    let pieces = pieces.into_iter().map(String::into_bytes).collect();
+    file.set("tokenizer.ggml.tokens", Value::Strings(pieces));
+    file.set("tokenizer.ggml.scores", Value::F32s(vec![0.0; TOKENS]));
+    file.set("tokenizer.ggml.token_type", Value::I32s(types));
+    let path = tiny("vocabulary", &Options::default());
+    file.write(&path).unwrap();
+
+    let gguf = Arc::new(gguf::Gguf::open(&path).unwrap());
+    let needed = Tokenizer::from_gguf(Arc::clone(&gguf)).unwrap().heap_size() as u64;
+    let mut refused = 0;
+    for permille in (0..2000).step_by(50) {
+        limit_memory(Some(needed * permille / 1000));
+        let tokenizer = Tokenizer::from_gguf(Arc::clone(&gguf));
+        limit_memory(None);
+        match tokenizer {
+            Ok(tokenizer) => assert_eq!(tokenizer.vocabulary_len(), TOKENS),
+            Err(error) => {
+                refused += 1;
+                let message = error.to_string();
+                assert!(message.starts_with(&*path.to_string_lossy()), "{message}");
+                assert!(message.contains("no memory for their index"), "{message}");
+            }
+        }
+    }
+    assert!((10..30).contains(&refused), "{refused} limits were too low");
 }
 
 /// Allows this process so many bytes more of memory of its own than it has, or any number.

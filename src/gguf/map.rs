@@ -123,14 +123,19 @@ impl Deref for Map {
 }
 
 fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::Io {
+    move |source| {
+        Error::Io {
         path: path.to_path_buf(),
         action,
         remedy: match source.kind() {
             io::ErrorKind::NotFound => "check the path, or fetch the model first".into(),
             io::ErrorKind::PermissionDenied => "check who may read it".into(),
+            io::ErrorKind::OutOfMemory => {
+                "raise the limit on this process's address space, into which the whole file is mapped".into()
+            }
             _ => "check the path and the disk".into(),
         },
         source,
+    }
     }
 }

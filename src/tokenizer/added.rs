@@ -1,5 +1,7 @@
 //! Tokens that are matched literally.
 
+use std::collections::TryReserveError;
+
 use super::SPACE;
 
 /// No node, or no token.
@@ -33,6 +35,15 @@ impl AddedTokens {
             space_runs: Vec::new(),
             bytes: 0,
         }
+    }
+
+    /// Makes room for a token that is to be inserted.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub(super) fn reserve(&mut self, token: &[u8]) -> Result<(), TryReserveError> {
+        // A space may become a U+2581.
+        self.nodes.try_reserve(SPACE.len_utf8() * token.len())
     }
 
     /// Adds a token. Of equal ones the first stays, and an empty one matches nothing. A run of two

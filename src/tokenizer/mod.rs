@@ -32,7 +32,7 @@ use crate::gguf::{Gguf, Value};
 use crate::{Error, Result};
 use added::AddedTokens;
 use segment::Segment;
-use vocabulary::{TOKENS, TokenType, Vocabulary};
+use vocabulary::{TOKENS, TokenType, Vocabulary, no_memory};
 
 /// What stands for a space in pieces.
 const SPACE: char = '\u{2581}';
@@ -69,8 +69,8 @@ impl Tokenizer {
     ///
     /// # Errors
     /// If a key is missing or of the wrong type; the arrays differ in length; a score is NaN; an added
-    /// token is not UTF-8; a byte has no token; `<bos>` or `<eos>` is outside the vocabulary; or
-    /// the file asks for another kind of tokenizer than this one.
+    /// token is not UTF-8; a byte has no token; `<bos>` or `<eos>` is outside the vocabulary;
+    /// the file asks for another kind of tokenizer than this one; or there is no memory for the index.
     ///
     /// Empty tokens are never produced, nor are normal pieces that are not UTF-8; of equal tokens the
     /// one with the lowest id is used.
@@ -83,7 +83,10 @@ impl Tokenizer {
         let vocabulary = Vocabulary::new(Arc::clone(&gguf), |id, token_type, piece| {
             match token_type {
                 TokenType::Normal => mark_before_space(piece, &mut before_space),
-                TokenType::Added => added.insert(piece, id).map_err(damaged)?,
+                TokenType::Added => {
+                    added.reserve(piece).map_err(|_| no_memory(&gguf))?;
+                    added.insert(piece, id).map_err(damaged)?;
+                }
                 TokenType::Byte => {
                     let byte = byte_of(piece).ok_or_else(|| {
                         let shown = piece.escape_ascii();

@@ -72,7 +72,7 @@ impl Vocabulary {
     ///
     /// # Errors
     /// If an array is missing or of another type or length, a score is NaN, a type unknown, or a
-    /// piece too long; and if `visit` returns one.
+    /// piece too long; if there is no memory for the index; and if `visit` returns one.
     pub(super) fn new(
         gguf: Arc<Gguf>,
         mut visit: impl FnMut(u32, TokenType, &[u8]) -> Result<()>,
@@ -109,13 +109,19 @@ impl Vocabulary {
             strings: tokens.range(),
             scores: scores.range(),
             types: types.range(),
-            offsets: Vec::with_capacity(count),
-            slots: vec![FREE; (2 * count).next_power_of_two()],
+            offsets: Vec::new(),
+            slots: Vec::new(),
             id_bits: usize::BITS - count.leading_zeros(),
             seed: RandomState::new().hash_one(count),
             longest: 0,
             gguf: Arc::clone(&gguf),
         };
+        let slots = (2 * count).next_power_of_two();
+        let reserved = vocabulary.offsets.try_reserve_exact(count);
+        reserved
+            .and_then(|()| vocabulary.slots.try_reserve_exact(slots))
+            .map_err(|_| no_memory(&gguf))?;
+        vocabulary.slots.resize(slots, FREE);
         let mut offset = 0;
         for (id, ((piece, score), number)) in (0..).zip(strings.zip(score_values).zip(type_numbers))
         {
@@ -226,6 +232,12 @@ impl Vocabulary {
     pub(super) fn heap_size(&self) -> usize {
         size_of::<u32>() * (self.offsets.capacity() + self.slots.capacity())
     }
+}
+
+/// The error of a vocabulary whose index does not fit into memory.
+pub(super) fn no_memory(gguf: &Gguf) -> Error {
+    let problem = "there is no memory for their index";
+    gguf.file_error(TOKENS, problem, "raise the limit on this process's memory")
 }
 
 fn wrong_type(gguf: &Gguf, key: &str, array: &Array, expected: &str) -> Error {

@@ -145,7 +145,12 @@ impl<R: Read> Read for HeaderReader<R> {
             self.checked = true;
             check_header(self.inner.fill_buf()?).map_err(io::Error::other)?;
         }
-        self.inner.read(buffer)
+        let count = self.inner.read(buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            // The parquet crate does not notice that what it skips has ended, and would skip a list of any length.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(count)
     }
 }
 
@@ -199,7 +204,7 @@ fn read_footer(thrift: &mut Thrift<'_>, schema: &mut Schema) -> Option<()> {
             let mut inner_id = 0;
             while let Some(kind) = thrift.field(&mut inner_id)? {
                 match (inner_id, kind) {
-                    (NUM_CHILDREN, kind::I32) => children = thrift.zigzag()?,
+                    (NUM_CHILDREN, kind::I32) => children = thrift.int32()?.into(),
                     _ => thrift.skip(kind)?,
                 }
             }
@@ -239,35 +244,59 @@ struct Header {
     is_dictionary: bool,
 }
 
-/// Reads a whole `PageHeader` of parquet.thrift; the largest counts of a field that is repeated.
+/// Reads a whole `PageHeader` of parquet.thrift; the largest counts of a field that is repeated. A known field of
+/// another kind is refused: the parquet crate does not look at the kind, and would read other fields after it than were
+/// checked here.
 fn read_header(thrift: &mut Thrift<'_>, header: &mut Header) -> Option<()> {
     const UNCOMPRESSED_PAGE_SIZE: i64 = 2;
     const COMPRESSED_PAGE_SIZE: i64 = 3;
-    const DICTIONARY_PAGE_HEADER: i64 = 7;
-    const NUM_VALUES: i64 = 1;
+    const LAST_NUMBER: i64 = 4;
+    const LAST_FIELD: i64 = 8;
     let mut id = 0;
     while let Some(kind) = thrift.field(&mut id)? {
         match (id, kind) {
             (UNCOMPRESSED_PAGE_SIZE, kind::I32) => {
-                header.uncompressed_bytes = header.uncompressed_bytes.max(thrift.zigzag()?);
+                header.uncompressed_bytes = header.uncompressed_bytes.max(thrift.int32()?.into());
             }
             (COMPRESSED_PAGE_SIZE, kind::I32) => {
-                header.compressed_bytes = header.compressed_bytes.max(thrift.zigzag()?);
+                header.compressed_bytes = header.compressed_bytes.max(thrift.int32()?.into());
             }
-            (DICTIONARY_PAGE_HEADER, kind::STRUCT) => {
-                header.is_dictionary = true;
-                let mut inner_id = 0;
-                while let Some(kind) = thrift.field(&mut inner_id)? {
-                    if (inner_id, kind) == (NUM_VALUES, kind::I32) {
-                        // The parquet crate takes the number for unsigned.
-                        let values = i64::from(thrift.zigzag()? as u32);
-                        header.dictionary_values = header.dictionary_values.max(values);
-                    } else {
-                        thrift.skip(kind)?;
-                    }
-                }
+            (1..=LAST_NUMBER, kind::I32) => thrift.skip(kind)?,
+            (1..=LAST_FIELD, kind::STRUCT) if id > LAST_NUMBER => {
+                read_inner_header(thrift, id, header)?;
             }
-            (_, kind) => thrift.skip(kind)?,
+            (1..=LAST_FIELD, _) => return None,
+            _ => thrift.skip(kind)?,
+        }
+    }
+    Some(())
+}
+
+/// Reads the header of one type of page, which is field `outer_id` of `PageHeader`.
+fn read_inner_header(thrift: &mut Thrift<'_>, outer_id: i64, header: &mut Header) -> Option<()> {
+    const DATA_PAGE_HEADER: i64 = 5;
+    const DICTIONARY_PAGE_HEADER: i64 = 7;
+    const DATA_PAGE_HEADER_V2: i64 = 8;
+    const NUM_VALUES: i64 = 1;
+    // These come first in each; what follows is skipped or its kind is looked at.
+    let numbers = match outer_id {
+        DATA_PAGE_HEADER => 4,
+        DICTIONARY_PAGE_HEADER => 2,
+        DATA_PAGE_HEADER_V2 => 6,
+        _ => 0,
+    };
+    header.is_dictionary |= outer_id == DICTIONARY_PAGE_HEADER;
+    let mut id = 0;
+    while let Some(kind) = thrift.field(&mut id)? {
+        if (1..=numbers).contains(&id) && kind != kind::I32 {
+            return None;
+        }
+        if (outer_id, id) == (DICTIONARY_PAGE_HEADER, NUM_VALUES) {
+            // The parquet crate takes the number for unsigned.
+            let values = i64::from(thrift.int32()? as u32);
+            header.dictionary_values = header.dictionary_values.max(values);
+        } else {
+            thrift.skip(kind)?;
         }
     }
     Some(())
@@ -305,6 +334,25 @@ mod tests {
         for end in 0..whole.len() {
             assert!(check_header(&whole[..end]).is_err());
         }
+    }
+
+    /// The parquet crate reads a known field as what it should be, so it would take other bytes for the next field.
+    #[test]
+    fn known_fields_of_other_kinds_are_refused() {
+        let start = header(1000, 10);
+        let start = &start[..start.len() - 1];
+        let with = |field: &[u8]| check_header(&[start, field, &[0]].concat());
+        // After field 7: a header of the second version as a struct, an unknown field of any kind.
+        assert_eq!(with(&[0x1c, 0x15, 2, 0]), Ok(()));
+        assert_eq!(with(&[0x25, 2]), Ok(()));
+        // The same as a number, and a number in it as a struct.
+        assert!(with(&[0x15, 2]).is_err());
+        assert!(with(&[0x1c, 0x1c, 0, 0]).is_err());
+        // A size that the parquet crate cuts to 32 bits; an identifier that it cuts to 16.
+        assert!(with(&[0x05, 4, 0xfe, 0xff, 0xff, 0xff, 0x1f]).is_err());
+        assert!(with(&[0x05, 0x84, 0x80, 0x08, 2]).is_err());
+        // A list of truth values, of which the parquet crate skips none.
+        assert!(with(&[0x29, 0x22, 1, 1]).is_err());
     }
 
     /// A footer whose schema's elements have these numbers of children.

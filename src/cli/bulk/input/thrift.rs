@@ -29,6 +29,8 @@ impl<'a> Thrift<'a> {
             0 => self.zigzag()?,
             delta => id.checked_add(delta.into())?,
         };
+        // The parquet crate cuts others to this size.
+        i16::try_from(*id).ok()?;
         Some(Some(byte & 0x0f))
     }
 
@@ -46,6 +48,11 @@ impl<'a> Thrift<'a> {
     pub fn zigzag(&mut self) -> Option<i64> {
         let value = self.varint()?;
         Some((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    /// A whole number that has 32 bits, as it should: the parquet crate cuts others to that.
+    pub fn int32(&mut self) -> Option<i32> {
+        self.zigzag()?.try_into().ok()
     }
 
     /// Passes over a field's value.
@@ -85,7 +92,9 @@ impl<'a> Thrift<'a> {
 
     fn skip_element(&mut self, kind: u8, depth: u32) -> Option<()> {
         match kind {
-            kind::TRUE | kind::FALSE | kind::BYTE => self.take(1),
+            // Truth values in a list take a byte each, but none in the parquet crate; nothing that it reads has them.
+            kind::TRUE | kind::FALSE => None,
+            kind::BYTE => self.take(1),
             kind::I16 | kind::I32 | kind::I64 => self.varint().map(drop),
             kind::DOUBLE => self.take(8),
             kind::BINARY => {

@@ -190,3 +190,12 @@ fn rows_of_damaged_lists_are_skipped_to_an_end() {
         assert!(failure.is_some(), "skipped {skipped}");
     }
 }
+
+/// Found by fuzzing: a number where a page header has a struct, so that a list beyond the end of the file was skipped.
+#[test]
+fn a_list_that_is_longer_than_the_file_is_not_skipped_to_its_end() {
+    let options = with_columns("text", "id", &["list", "nested.part"]);
+    let bytes = include_bytes!("endless_list.parquet");
+    let error = read_bytes("a.parquet", bytes, options).unwrap_err();
+    assert!(error.contains("a page header is damaged"), "{error}");
+}
