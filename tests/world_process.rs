@@ -163,7 +163,12 @@ fn a_fork_between_calls_goes_on_with_threads_of_its_own() {
             let same = (0..10).all(|_| embedder.embed(&*text).unwrap() == expected);
             let with_workers = threads();
             drop(embedder);
-            assert_eq!((alone, with_workers, threads()), (1, 3, 1));
+            // A thread that was joined stays listed for a moment.
+            let ended = (0..1000).any(|_| {
+                std::thread::sleep(Duration::from_millis(1));
+                threads() == 1
+            });
+            assert_eq!((alone, with_workers, ended), (1, 3, true));
             u8::from(!same)
         });
         assert_eq!(code, Some(0));
