@@ -19,7 +19,7 @@ use std::ops::Range;
 /// product that takes the time: whole rows spare it sums to load and store.
 const SHORT: usize = 16;
 
-/// Blocks of a row that are packed at a time for a short product: 9 KB.
+/// Blocks of a row that are packed at a time for a short product: 9 KB on AVX-512, 17 on AVX2.
 const SHORT_BLOCKS: usize = 8;
 
 /// Tokens that a product reads a packed block for once, so that there is one step less to ask for weights in.

@@ -199,24 +199,28 @@ mod tests {
         assert_eq!(ids(&plan(None, 0, 3)), [None; 3]);
     }
 
-    /// On the CPU of a worker, then called: it is on its own CPU, and may be where it might before.
     #[cfg(target_os = "linux")]
     #[test]
     fn the_caller_leaves_the_cpu_of_a_worker_and_is_not_pinned() {
         use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
         let plan = ThreadPlan::choose(None).unwrap();
-        let [Some(own), Some(worker), ..] = plan.cpus[..] else {
+        let [Some(_), Some(worker), ..] = plan.cpus[..] else {
             println!("skipped: one CPU");
             return;
         };
         let allowed = sched_getaffinity(None).unwrap();
-        assert!(core_affinity::set_for_current(worker));
-        plan.leave_cpus_of_workers();
-        assert_eq!(sched_getcpu(), worker.id, "a pinned thread stays");
-        sched_setaffinity(None, &allowed).unwrap();
-        plan.leave_cpus_of_workers();
-        assert!(sched_getaffinity(None).unwrap() == allowed);
-        assert!(sched_getcpu() == own.id || plan.cpus.len() > 2);
+        let left = (0..100).filter(|_| {
+            assert!(core_affinity::set_for_current(worker));
+            plan.leave_cpus_of_workers();
+            assert_eq!(sched_getcpu(), worker.id, "a pinned thread stays");
+            sched_setaffinity(None, &allowed).unwrap();
+            plan.leave_cpus_of_workers();
+            assert!(sched_getaffinity(None).unwrap() == allowed);
+            sched_getcpu() != worker.id
+        });
+        // On a busy machine the scheduler may put it back before it looks.
+        let left = left.count();
+        assert!(left > 50, "{left} of 100");
     }
 
     #[test]
