@@ -177,6 +177,7 @@ impl Source<'_> {
             worker.stopwatch.lap(Phase::Wait);
             let [gate_panel, up_panel] = [gate, up].map(|matrix| Panel { matrix, index });
             let after = Panel::after(index, &[gate], following, threads);
+            // One panel packed at a time: two of them would not stay in the L1 cache.
             for (panel, next, out) in [
                 (gate_panel, Some(up_panel), &mut worker.gate),
                 (up_panel, after, &mut worker.up),
