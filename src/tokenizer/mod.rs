@@ -26,6 +26,7 @@ mod vocabulary;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::gguf::{Gguf, Value};
@@ -75,12 +76,19 @@ impl Tokenizer {
     /// Empty tokens are never produced, nor are normal pieces that are not UTF-8; of equal tokens the
     /// one with the lowest id is used.
     pub fn from_gguf(gguf: Arc<Gguf>) -> Result<Self> {
+        Self::with_seed(gguf, RandomState::new().hash_one(0))
+    }
+
+    /// [`from_gguf`](Self::from_gguf) with a given seed of the index's hash, so that its instructions can be counted:
+    /// the same seed gives the same collisions. It must not be known to those who make files.
+    #[doc(hidden)]
+    pub fn with_seed(gguf: Arc<Gguf>, seed: u64) -> Result<Self> {
         check_kind(&gguf)?;
         let mut added = AddedTokens::new();
         let mut byte_tokens = [None; 256];
         let mut before_space = [false; 256];
         let damaged = |problem| gguf.file_error(TOKENS, problem, "convert the model again");
-        let vocabulary = Vocabulary::new(Arc::clone(&gguf), |id, token_type, piece| {
+        let vocabulary = Vocabulary::new(Arc::clone(&gguf), seed, |id, token_type, piece| {
             match token_type {
                 TokenType::Normal => mark_before_space(piece, &mut before_space),
                 TokenType::Added => {

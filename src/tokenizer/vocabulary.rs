@@ -1,6 +1,5 @@
 //! The pieces of a vocabulary and the index that finds them.
 
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -75,6 +74,7 @@ impl Vocabulary {
     /// piece too long; if there is no memory for the index; and if `visit` returns one.
     pub(super) fn new(
         gguf: Arc<Gguf>,
+        seed: u64,
         mut visit: impl FnMut(u32, TokenType, &[u8]) -> Result<()>,
     ) -> Result<Self> {
         let tokens = gguf.required_array(TOKENS)?;
@@ -112,7 +112,7 @@ impl Vocabulary {
             offsets: Vec::new(),
             slots: Vec::new(),
             id_bits: usize::BITS - count.leading_zeros(),
-            seed: RandomState::new().hash_one(count),
+            seed,
             longest: 0,
             gguf: Arc::clone(&gguf),
         };
