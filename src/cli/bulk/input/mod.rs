@@ -13,6 +13,7 @@ mod jsonl;
 mod lines;
 mod pages;
 mod parquet;
+mod parquet_fields;
 mod share;
 mod thrift;
 

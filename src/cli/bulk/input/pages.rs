@@ -7,7 +7,8 @@ use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::thrift::{Thrift, kind};
+use super::parquet_fields::{self, FILE_METADATA, PAGE_HEADER};
+use super::thrift::Thrift;
 
 /// The largest page that is read. Writers aim at 1 MB, but some end a page only after a thousand rows.
 const MOST_PAGE_BYTES: i64 = 1 << 30;
@@ -154,10 +155,13 @@ impl<R: Read> Read for HeaderReader<R> {
     }
 }
 
-/// Refuses a footer (`FileMetaData` of parquet.thrift) whose schema would take more memory or stack than it has bytes.
+/// Refuses a footer (`FileMetaData` of parquet.thrift) with fields of other kinds than they should have, or whose schema
+/// would take more memory or stack than it has bytes.
 fn check_footer(bytes: &[u8]) -> Result<(), String> {
+    let damaged = "the footer is damaged";
+    parquet_fields::check(&mut Thrift::new(bytes), FILE_METADATA).ok_or(damaged)?;
     let mut schema = Schema::default();
-    read_footer(&mut Thrift::new(bytes), &mut schema).ok_or("the footer is damaged")?;
+    read_footer(&mut Thrift::new(bytes), &mut schema).ok_or(damaged)?;
     let mut open = Vec::new();
     for &children in &schema.children {
         if let Some(last) = open.last_mut() {
@@ -190,21 +194,18 @@ fn read_footer(thrift: &mut Thrift<'_>, schema: &mut Schema) -> Option<()> {
     const NUM_CHILDREN: i64 = 5;
     let mut id = 0;
     while let Some(kind) = thrift.field(&mut id)? {
-        if (id, kind) != (SCHEMA, kind::LIST) {
+        if id != SCHEMA {
             thrift.skip(kind)?;
             continue;
         }
         schema.children.clear();
-        let (kind, count) = thrift.list()?;
+        let (_, count) = thrift.list()?;
         for _ in 0..count {
-            if kind != kind::STRUCT {
-                return None;
-            }
             let mut children = 0;
             let mut inner_id = 0;
             while let Some(kind) = thrift.field(&mut inner_id)? {
-                match (inner_id, kind) {
-                    (NUM_CHILDREN, kind::I32) => children = thrift.int32()?.into(),
+                match inner_id {
+                    NUM_CHILDREN => children = thrift.int32()?.into(),
                     _ => thrift.skip(kind)?,
                 }
             }
@@ -244,54 +245,36 @@ struct Header {
     is_dictionary: bool,
 }
 
-/// Reads a whole `PageHeader` of parquet.thrift; the largest counts of a field that is repeated. A known field of
-/// another kind is refused: the parquet crate does not look at the kind, and would read other fields after it than were
-/// checked here.
+/// Reads a whole `PageHeader` of parquet.thrift; the largest counts of a field that is repeated.
 fn read_header(thrift: &mut Thrift<'_>, header: &mut Header) -> Option<()> {
     const UNCOMPRESSED_PAGE_SIZE: i64 = 2;
     const COMPRESSED_PAGE_SIZE: i64 = 3;
-    const LAST_NUMBER: i64 = 4;
-    const LAST_FIELD: i64 = 8;
+    const DICTIONARY_PAGE_HEADER: i64 = 7;
+    parquet_fields::check(&mut thrift.clone(), PAGE_HEADER)?;
     let mut id = 0;
     while let Some(kind) = thrift.field(&mut id)? {
-        match (id, kind) {
-            (UNCOMPRESSED_PAGE_SIZE, kind::I32) => {
+        match id {
+            UNCOMPRESSED_PAGE_SIZE => {
                 header.uncompressed_bytes = header.uncompressed_bytes.max(thrift.int32()?.into());
             }
-            (COMPRESSED_PAGE_SIZE, kind::I32) => {
+            COMPRESSED_PAGE_SIZE => {
                 header.compressed_bytes = header.compressed_bytes.max(thrift.int32()?.into());
             }
-            (1..=LAST_NUMBER, kind::I32) => thrift.skip(kind)?,
-            (1..=LAST_FIELD, kind::STRUCT) if id > LAST_NUMBER => {
-                read_inner_header(thrift, id, header)?;
+            DICTIONARY_PAGE_HEADER => {
+                header.is_dictionary = true;
+                read_dictionary_header(thrift, header)?;
             }
-            (1..=LAST_FIELD, _) => return None,
             _ => thrift.skip(kind)?,
         }
     }
     Some(())
 }
 
-/// Reads the header of one type of page, which is field `outer_id` of `PageHeader`.
-fn read_inner_header(thrift: &mut Thrift<'_>, outer_id: i64, header: &mut Header) -> Option<()> {
-    const DATA_PAGE_HEADER: i64 = 5;
-    const DICTIONARY_PAGE_HEADER: i64 = 7;
-    const DATA_PAGE_HEADER_V2: i64 = 8;
+fn read_dictionary_header(thrift: &mut Thrift<'_>, header: &mut Header) -> Option<()> {
     const NUM_VALUES: i64 = 1;
-    // These come first in each; what follows is skipped or its kind is looked at.
-    let numbers = match outer_id {
-        DATA_PAGE_HEADER => 4,
-        DICTIONARY_PAGE_HEADER => 2,
-        DATA_PAGE_HEADER_V2 => 6,
-        _ => 0,
-    };
-    header.is_dictionary |= outer_id == DICTIONARY_PAGE_HEADER;
     let mut id = 0;
     while let Some(kind) = thrift.field(&mut id)? {
-        if (1..=numbers).contains(&id) && kind != kind::I32 {
-            return None;
-        }
-        if (outer_id, id) == (DICTIONARY_PAGE_HEADER, NUM_VALUES) {
+        if id == NUM_VALUES {
             // The parquet crate takes the number for unsigned.
             let values = i64::from(thrift.int32()? as u32);
             header.dictionary_values = header.dictionary_values.max(values);
@@ -377,5 +360,24 @@ mod tests {
         let many = check_footer(&footer(&[u32::MAX / 2, 0])).unwrap_err();
         assert!(many.contains("more columns"), "{many}");
         assert!(check_footer(&footer(&[1, 0])[..5]).is_err());
+    }
+
+    #[test]
+    fn a_footer_with_a_field_of_another_kind_is_refused() {
+        let start = footer(&[1, 0]);
+        let start = &start[..start.len() - 1];
+        let with = |field: &[u8]| check_footer(&[start, field, &[0]].concat());
+        // After field 2: a number of rows; no row groups; who made it.
+        assert_eq!(with(&[0x16, 2]), Ok(()));
+        assert_eq!(with(&[0x29, 0x0c]), Ok(()));
+        assert_eq!(with(&[0x48, 1, b'a']), Ok(()));
+        // The number as a binary; row groups as numbers, as one struct; who made it as a list of 2^31 - 1 truth values.
+        assert!(with(&[0x18, 1, 2]).is_err());
+        assert!(with(&[0x29, 0x15, 2]).is_err());
+        assert!(with(&[0x2c, 0]).is_err());
+        assert!(with(&[0x49, 0xf1, 0xff, 0xff, 0xff, 0xff, 7]).is_err());
+        // A row group whose number of rows is a struct, and whose column has statistics of another kind.
+        assert!(with(&[0x29, 0x1c, 0x3c, 0, 0]).is_err());
+        assert!(with(&[0x29, 0x1c, 0x19, 0x1c, 0x3c, 0xc5, 2, 0, 0, 0]).is_err());
     }
 }

@@ -4,6 +4,7 @@
 const MOST_DEPTH: u32 = 16;
 
 /// What is left to read. Every function gives `None` where the bytes cannot be what was asked for.
+#[derive(Clone)]
 pub struct Thrift<'a> {
     bytes: &'a [u8],
 }
