@@ -27,7 +27,7 @@ impl<'a> Disk<'a> {
         match mounted {
             Ok(()) => Some(Self { folder }),
             Err(reason) => {
-                println!("skipped: cannot mount a file system: {reason}");
+                println!("SKIPPED: cannot mount a file system: {reason}");
                 None
             }
         }

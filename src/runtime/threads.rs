@@ -205,7 +205,7 @@ mod tests {
         use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
         let plan = ThreadPlan::choose(None).unwrap();
         let [Some(_), Some(worker), ..] = plan.cpus[..] else {
-            println!("skipped: one CPU");
+            println!("SKIPPED: one CPU");
             return;
         };
         let allowed = sched_getaffinity(None).unwrap();

@@ -17,7 +17,7 @@ pub fn on_each_isa(test: impl FnMut(Kernels)) {
     static NAMED: Once = Once::new();
     NAMED.call_once(|| {
         for isa in Isa::ALL.into_iter().filter(|isa| !isa.is_supported()) {
-            let line = format!("skipped: this CPU cannot run {isa}\n");
+            let line = format!("SKIPPED: this CPU cannot run {isa}\n");
             // Past the capture of `eprintln!`: a skipped set must be seen even where all tests pass.
             std::io::stderr().write_all(line.as_bytes()).unwrap();
         }

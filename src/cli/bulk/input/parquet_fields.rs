@@ -3,6 +3,8 @@
 //! The parquet crate reads a field that it knows as what it should be, whatever kind the file gives it. The bytes of
 //! another kind would then be taken for the fields that follow: other ones than were checked here, among them a list
 //! of 2^31 truth values, which take no bytes and which the crate would count through.
+//!
+//! The tables hold the fields that version 60 of the crate knows; look at its structs again when it is updated.
 
 use super::thrift::{Thrift, kind};
 
