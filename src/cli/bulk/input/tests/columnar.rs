@@ -5,7 +5,8 @@ use arrow::array::{
     Array, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array,
     Float64Array, Int8Array, Int32Array, Int64Array, LargeStringArray, ListArray, StringArray,
     StringViewArray, StructArray, Time32MillisecondArray, Time64MicrosecondArray,
-    Time64NanosecondArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt64Array,
+    Time64NanosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    TimestampNanosecondArray, UInt64Array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field};
@@ -74,6 +75,10 @@ fn a_string_column_of_any_kind_gives_the_texts() {
 #[test]
 fn kept_columns_and_ids_have_the_types_that_the_file_states() {
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None]);
+    let seconds = |zone: Option<&str>| -> ArrayRef {
+        let seconds = TimestampMillisecondArray::from(vec![0, 1_500]);
+        Arc::new(seconds.with_timezone_opt(zone))
+    };
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("id", Arc::new(UInt64Array::from(vec![u64::MAX, 1]))),
         ("text", Arc::new(StringArray::from(vec!["a", "b"]))),
@@ -83,8 +88,14 @@ fn kept_columns_and_ids_have_the_types_that_the_file_states() {
         ("day", Arc::new(Date32Array::from(vec![0, 365]))),
         ("list", Arc::new(list)),
         ("large", Arc::new(UInt64Array::from(vec![u64::MAX, 1]))),
+        ("then", seconds(None)),
+        ("utc", seconds(Some("UTC"))),
+        ("offset", seconds(Some("+02:00"))),
+        ("zone", seconds(Some("Europe/Zurich"))),
     ];
-    let keep = ["integer", "float", "bool", "day", "list", "large"];
+    let keep = [
+        "integer", "float", "bool", "day", "list", "large", "then", "utc", "offset", "zone",
+    ];
     for (name, bytes) in written(&[batch(columns)]) {
         let path = Folder::new();
         let path = (path.file(name, bytes), path);
@@ -97,6 +108,10 @@ fn kept_columns_and_ids_have_the_types_that_the_file_states() {
             CellType::Text,
             CellType::Text,
             CellType::Text,
+            CellType::Text,
+            CellType::Text,
+            CellType::Text,
+            CellType::Text,
         ];
         assert_eq!(rows.kept_types(), types.map(Some));
         let rows = read(&path.0, options).unwrap();
@@ -106,6 +121,15 @@ fn kept_columns_and_ids_have_the_types_that_the_file_states() {
             "{name}"
         );
         let text = |text: &str| Cell::Text(text.into());
+        // Of a zone Parquet says only that there is one.
+        let parquet = name.ends_with(".parquet") || name.ends_with(".pq");
+        let zoned = |there| {
+            text(if parquet {
+                "1970-01-01T00:00:00Z"
+            } else {
+                there
+            })
+        };
         let first = [
             Cell::Integer(-1),
             Cell::Float(0.5),
@@ -113,6 +137,10 @@ fn kept_columns_and_ids_have_the_types_that_the_file_states() {
             text("1970-01-01"),
             text("[1,null]"),
             text("18446744073709551615"),
+            text("1970-01-01T00:00:00"),
+            zoned("1970-01-01T00:00:00Z"),
+            zoned("1970-01-01T02:00:00+02:00"),
+            zoned("1970-01-01T01:00:00+01:00"),
         ];
         assert_eq!(rows[0].kept, first, "{name}");
         assert_eq!(
@@ -331,7 +359,7 @@ fn parquet_files_with_every_kind_of_column_and_statistics_are_read() {
         ("ns", Arc::new(Time64NanosecondArray::from(vec![1, 2]))),
         (
             "at",
-            Arc::new(TimestampMicrosecondArray::from(vec![1, 2]).with_timezone("+00:00")),
+            Arc::new(TimestampMicrosecondArray::from(vec![1, 2]).with_timezone("UTC")),
         ),
         ("then", Arc::new(TimestampNanosecondArray::from(vec![1, 2]))),
     ];
