@@ -11,7 +11,10 @@ use std::ops::{Deref, Range};
 use std::path::Path;
 use std::time::SystemTime;
 
-use memmap2::Mmap;
+#[cfg(not(miri))]
+use memmap2::Mmap as Bytes;
+#[cfg(miri)]
+use memmap2::MmapMut as Bytes;
 
 use super::cursor::FETCH_AGAIN;
 use super::file::file_error;
@@ -24,7 +27,7 @@ const OPEN_AGAIN: &str =
 /// The bytes of a file that is not empty.
 #[derive(Debug)]
 pub(super) struct Map {
-    bytes: Mmap,
+    bytes: Bytes,
     file: File,
     opened: State,
 }
@@ -65,12 +68,7 @@ impl Map {
         if opened.length == 0 {
             return Err(file_error(path, "file", "is empty", FETCH_AGAIN));
         }
-        // SAFETY: the map is read-only and only ever seen as bytes, for which every pattern is
-        // valid. If another process writes into the file, later reads see other bytes: what was
-        // checked at opening is kept outside the map as numbers, and walks over strings check each
-        // length again, so no access leaves the map, and `check_unchanged` refuses what came of it.
-        // If the file is cut short, reading beyond its new end raises SIGBUS: the process stops.
-        let bytes = unsafe { Mmap::map(&file) }.map_err(io_error(path, "cannot map"))?;
+        let bytes = map(&file).map_err(io_error(path, "cannot map"))?;
         Ok(Self {
             bytes,
             file,
@@ -80,12 +78,12 @@ impl Map {
 
     /// Asks the system for the pages of a range; where it cannot, nothing happens.
     pub fn prefault(&self, range: Range<usize>) {
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(miri)))]
         // Refused by kernels before 5.14; then each page comes with its first read.
         let _ = self
             .bytes
             .advise_range(memmap2::Advice::PopulateRead, range.start, range.len());
-        #[cfg(not(target_os = "linux"))]
+        #[cfg(any(not(target_os = "linux"), miri))]
         let _ = range;
     }
 
@@ -112,6 +110,24 @@ impl Map {
         };
         Err(file_error(path, "file", problem, OPEN_AGAIN))
     }
+}
+
+#[cfg(not(miri))]
+fn map(file: &File) -> io::Result<Bytes> {
+    // SAFETY: the map is read-only and only ever seen as bytes, for which every pattern is
+    // valid. If another process writes into the file, later reads see other bytes: what was
+    // checked at opening is kept outside the map as numbers, and walks over strings check each
+    // length again, so no access leaves the map, and `check_unchanged` refuses what came of it.
+    // If the file is cut short, reading beyond its new end raises SIGBUS: the process stops.
+    unsafe { Bytes::map(file) }
+}
+
+/// Miri maps no files: there the file is read into memory that is mapped like it, so that what reads the map is seen.
+#[cfg(miri)]
+fn map(mut file: &File) -> io::Result<Bytes> {
+    let mut bytes = Bytes::map_anon(file.metadata()?.len() as usize)?;
+    io::Read::read_exact(&mut file, &mut bytes)?;
+    Ok(bytes)
 }
 
 impl Deref for Map {
