@@ -98,7 +98,10 @@ impl Watch {
     /// tell.
     pub fn off_cpu(&self) -> Duration {
         match (self.cpu, cpu_time()) {
-            (Some(start), Some(now)) => self.wall.elapsed().saturating_sub(now - start),
+            (Some(start), Some(now)) => self
+                .wall
+                .elapsed()
+                .saturating_sub(now.saturating_sub(start)),
             _ => Duration::ZERO,
         }
     }
@@ -108,8 +111,10 @@ impl Watch {
 fn cpu_time() -> Option<Duration> {
     #[cfg(target_os = "linux")]
     {
-        use rustix::time::{ClockId, clock_gettime};
-        Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).ok()
+        use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
+        // `clock_gettime` panics where this clock is refused, as in some sandboxes.
+        let time = clock_gettime_dynamic(DynamicClockId::Known(ClockId::ThreadCPUTime)).ok()?;
+        Duration::try_from(time).ok()
     }
     #[cfg(not(target_os = "linux"))]
     None
