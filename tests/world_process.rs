@@ -360,3 +360,65 @@ fn a_mask_with_holes_is_kept_to_and_any_number_of_threads_fits_it() {
         assert_eq!(embedder.embed(&*text).unwrap(), expected);
     }
 }
+
+#[test]
+fn a_sandbox_that_refuses_what_is_not_needed_changes_no_vector() {
+    let test = "a_sandbox_that_refuses_what_is_not_needed_changes_no_vector";
+    if let Some(output) = in_a_process_of_its_own(test) {
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        return assert_passed(&output);
+    }
+    let path = tiny("sandbox", &Options::default());
+    let embed = |threads| {
+        let embedder = Embedder::builder().threads(threads).open(&path).unwrap();
+        embedder.embed("a text of some words").unwrap()
+    };
+    let expected = embed(2);
+    if !refuse_what_is_not_needed() {
+        return println!("SKIPPED: no seccomp filter can be set here");
+    }
+    for threads in [1, 2, 3] {
+        assert_eq!(embed(threads), expected);
+    }
+}
+
+/// From now on the system refuses this thread and its children the clocks of threads, all about
+/// affinity, and advice on memory; `false` if it has no such filters.
+fn refuse_what_is_not_needed() -> bool {
+    use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
+    let step = |code: u32, k: u32, jt: u8| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf: 0,
+        k,
+    };
+    let load = |offset: usize| step(BPF_LD | BPF_W | BPF_ABS, offset as u32, 0);
+    // Skips so many steps on equality, and none otherwise.
+    let jump_if = |value: u32, steps| step(BPF_JMP | BPF_JEQ | BPF_K, value, steps);
+    let give = |what| step(BPF_RET | BPF_K, what, 0);
+    let filter = [
+        load(std::mem::offset_of!(libc::seccomp_data, nr)),
+        jump_if(libc::SYS_sched_setaffinity as u32, 7),
+        jump_if(libc::SYS_sched_getaffinity as u32, 6),
+        jump_if(libc::SYS_madvise as u32, 5),
+        jump_if(libc::SYS_clock_gettime as u32, 1),
+        give(libc::SECCOMP_RET_ALLOW),
+        load(std::mem::offset_of!(libc::seccomp_data, args)),
+        jump_if(libc::CLOCK_THREAD_CPUTIME_ID as u32, 1),
+        give(libc::SECCOMP_RET_ALLOW),
+        give(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    // SAFETY: plain calls; the system copies the program.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const program,
+            ) == 0
+    }
+}
