@@ -2,6 +2,7 @@
 
 pub mod asmcheck;
 pub mod compare;
+#[cfg(feature = "corpus")]
 pub mod corpus;
 pub mod counts;
 pub mod endurance;
