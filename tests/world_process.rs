@@ -412,7 +412,7 @@ fn refuse_what_is_not_needed() -> bool {
         len: filter.len() as u16,
         filter: filter.as_ptr().cast_mut(),
     };
-    // SAFETY: plain calls; the system copies the program.
+    // SAFETY: plain calls. `program` and the `filter` it points to outlive them; the system copies both.
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
             && libc::prctl(

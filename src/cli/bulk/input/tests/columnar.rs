@@ -75,9 +75,9 @@ fn a_string_column_of_any_kind_gives_the_texts() {
 #[test]
 fn kept_columns_and_ids_have_the_types_that_the_file_states() {
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None]);
-    let seconds = |zone: Option<&str>| -> ArrayRef {
-        let seconds = TimestampMillisecondArray::from(vec![0, 1_500]);
-        Arc::new(seconds.with_timezone_opt(zone))
+    let times = |zone: Option<&str>| -> ArrayRef {
+        let times = TimestampMillisecondArray::from(vec![0, 1_500]);
+        Arc::new(times.with_timezone_opt(zone))
     };
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("id", Arc::new(UInt64Array::from(vec![u64::MAX, 1]))),
@@ -88,10 +88,10 @@ fn kept_columns_and_ids_have_the_types_that_the_file_states() {
         ("day", Arc::new(Date32Array::from(vec![0, 365]))),
         ("list", Arc::new(list)),
         ("large", Arc::new(UInt64Array::from(vec![u64::MAX, 1]))),
-        ("then", seconds(None)),
-        ("utc", seconds(Some("UTC"))),
-        ("offset", seconds(Some("+02:00"))),
-        ("zone", seconds(Some("Europe/Zurich"))),
+        ("then", times(None)),
+        ("utc", times(Some("UTC"))),
+        ("offset", times(Some("+02:00"))),
+        ("zone", times(Some("Europe/Zurich"))),
     ];
     let keep = [
         "integer", "float", "bool", "day", "list", "large", "then", "utc", "offset", "zone",
