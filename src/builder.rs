@@ -12,13 +12,11 @@ use crate::tokenizer::Tokenizer;
 use crate::turns::Turns;
 use crate::{Embedder, Error, Overflow, Result};
 use lanewise_kernels::Isa;
+use lanewise_pool::MAX_THREADS;
 
 /// The width of EmbeddingGemma, and the shorter lengths that it was trained to be cut to.
 const TRAINED_WIDTH: usize = 768;
 const TRAINED_DIMS: [usize; 4] = [TRAINED_WIDTH, 512, 256, 128];
-
-/// Far more than any machine this runs on; a larger number is a slip.
-const MAX_THREADS: usize = 1024;
 
 /// How long the parts of [`EmbedderBuilder::open`] took.
 #[derive(Debug, Clone, Copy)]

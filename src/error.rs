@@ -53,5 +53,16 @@ pub enum Error {
     },
 }
 
+/// Keeps the message of the pool's error.
+impl From<lanewise_pool::Error> for Error {
+    fn from(error: lanewise_pool::Error) -> Self {
+        Self::Argument {
+            name: lanewise_pool::Error::ARGUMENT.into(),
+            problem: error.problem(),
+            remedy: error.remedy(),
+        }
+    }
+}
+
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -8,10 +8,11 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use lanewise_kernels::{Isa, peak};
+use lanewise_pool::Pool;
 
 use crate::Result;
 use crate::model::{Config, Layer, Matrix, Model};
-use crate::runtime::{Runtime, pool::Pool};
+use crate::runtime::Runtime;
 
 /// The measured limits of the machine, on as many threads as run the forward pass.
 #[derive(Clone, Copy, Debug)]

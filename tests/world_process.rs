@@ -12,10 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use core_affinity::CoreId;
-use lanewise::runtime::pool::Pool;
-use lanewise::runtime::threads::ThreadPlan;
 use lanewise::tokenizer::Tokenizer;
 use lanewise::{Embedder, Error, gguf};
+use lanewise_pool::{Pool, ThreadPlan};
 use lanewise_tools::gguf_writer::Value;
 use lanewise_tools::tiny_model::{self, Options};
 

@@ -7,12 +7,12 @@
 use crate::model::{Config, Layer};
 use crate::runtime::batch::{Batch, MEAN_TERMS, QueryTile};
 use crate::runtime::phases::Phase;
-use crate::runtime::pool::Pool;
 use crate::runtime::product::{Worker, panel_stride};
 use crate::runtime::reserve;
 use crate::runtime::rope::Rope;
-use crate::runtime::split::{chunks, uneven};
 use lanewise_kernels::{ActivationBlock, BLOCK, Kernels, PANEL, Pieces, pack_keys};
+use lanewise_pool::Pool;
+use lanewise_pool::partition::{chunks, uneven};
 use std::collections::TryReserveError;
 
 /// Queries, keys and values of one layer, quantised and packed.

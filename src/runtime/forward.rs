@@ -7,10 +7,10 @@ use crate::runtime::batch::{Batch, MEAN_TERMS};
 use crate::runtime::phases::Phase;
 use crate::runtime::product::{Chunked, Source, Stage, panel_stride};
 use crate::runtime::rope::Rope;
-use crate::runtime::split::chunks;
 use crate::runtime::{Runtime, normalize, reserve};
 use half::{bf16, f16};
 use lanewise_kernels::{ActivationBlock, BLOCK, PANEL, Pieces};
+use lanewise_pool::partition::chunks;
 use std::collections::TryReserveError;
 
 /// INT8 terms of the input of the two dense heads, whose error goes into the vector as it is (docs/LOG.md).

@@ -5,12 +5,8 @@ mod batch;
 mod company;
 mod forward;
 pub mod phases;
-pub mod pool;
 mod product;
 mod rope;
-pub mod split;
-mod sync;
-pub mod threads;
 
 use crate::model::{MatrixType, Model};
 use crate::{Error, Result};
@@ -18,13 +14,12 @@ use batch::Batch;
 use company::{Company, Watch};
 use forward::State;
 use lanewise_kernels::{BLOCK, Isa, Kernels, MAX_HEAD_DIM, MAX_KEYS, Q8_0_BYTES};
+use lanewise_pool::{Pool, ThreadPlan};
 use phases::PhaseTimes;
-use pool::Pool;
 use product::Worker;
 use std::collections::TryReserveError;
 use std::sync::Arc;
 use std::time::Instant;
-use threads::ThreadPlan;
 
 /// Tokens of one pass at most, but always at least one text: a batch of short texts so takes no more scratch than one text
 /// of full length. 33,000 tokens in one pass ran at four fifths of the speed of 8,000, for want of cache.
@@ -196,7 +191,7 @@ impl Runtime {
     fn forward_in_company(&mut self, out: &mut [f32]) -> Result<()> {
         let tokens = self.batch.tokens();
         let alone = self.company.shuns(tokens, self.pool.threads());
-        self.pool.set_alone(alone);
+        self.pool.set_single_threaded(alone);
         if !alone {
             self.plan.leave_cpus_of_workers();
         }

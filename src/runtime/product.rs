@@ -4,13 +4,13 @@ use crate::gguf::Gguf;
 use crate::model::{Config, Matrix, MatrixType};
 use crate::runtime::batch::{Batch, QUERY_TOKENS};
 use crate::runtime::phases::{Phase, Stopwatch};
-use crate::runtime::pool::{Pool, share};
 use crate::runtime::reserve;
-use crate::runtime::split::chunks;
 use half::{bf16, f16};
 use lanewise_kernels::{
     ActivationBlock, Activations, Ahead, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows, stream,
 };
+use lanewise_pool::partition::chunks;
+use lanewise_pool::{Pool, initial_tasks};
 use std::collections::TryReserveError;
 use std::ops::Range;
 
@@ -275,11 +275,12 @@ impl<'a> Panel<'a> {
             let rows: usize = matrices.iter().map(|matrix| matrix.rows).sum();
             rows / PANEL
         };
-        let last_of = |thread: &usize| share(panels(matrices), threads, *thread).end == index + 1;
+        let last_of =
+            |thread: &usize| initial_tasks(panels(matrices), threads, *thread).end == index + 1;
         match (0..threads).find(last_of) {
             None => Panel::of(matrices, index + 1),
             Some(thread) => {
-                let first = share(panels(following), threads, thread).start;
+                let first = initial_tasks(panels(following), threads, thread).start;
                 Panel::of(following, first)
             }
         }

@@ -12,8 +12,9 @@ mod setup;
 
 use std::path::PathBuf;
 
+use ::lanewise::find_model;
 use ::lanewise::model::Model;
-use ::lanewise::{find_model, runtime::threads::ThreadPlan};
+use lanewise_pool::ThreadPlan;
 
 use crate::texts::{text, texts};
 use engine::{ENGINES, Engine, Job, Peers};

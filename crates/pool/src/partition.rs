@@ -1,7 +1,7 @@
 //! Buffers cut into disjoint parts, one a task.
 //!
 //! A [`Split`] owns the exclusive borrow of its buffers and is used up by
-//! [`Pool::for_each_part`](crate::runtime::pool::Pool::for_each_part), which takes every part
+//! [`Pool::for_each_part`](crate::Pool::for_each_part), which takes every part
 //! once: so each task has its part to itself, and callers need no `unsafe`.
 
 use std::marker::PhantomData;

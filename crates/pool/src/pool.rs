@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
 
-use crate::runtime::split::Split;
-use crate::runtime::sync::{
+use crate::partition::Split;
+use crate::sync::{
     self, Arc, AtomicBool, AtomicU64, AtomicUsize, JoinHandle, Mutex, Thread, UnsafeCell,
 };
-use crate::runtime::threads::ThreadPlan;
+use crate::threads::ThreadPlan;
 use crate::{Error, Result};
 
 /// How long a thread spins before it parks. Waking one costs 5 to 50 µs, so it should outlast the
@@ -110,7 +110,7 @@ impl Range {
 }
 
 /// The tasks that `worker` begins with when `threads` share `tasks`: one run each, as even as they come.
-pub fn share(tasks: usize, threads: usize, worker: usize) -> std::ops::Range<usize> {
+pub fn initial_tasks(tasks: usize, threads: usize, worker: usize) -> std::ops::Range<usize> {
     let (quotient, remainder) = (tasks / threads, tasks % threads);
     let start = |worker: usize| worker * quotient + worker.min(remainder);
     start(worker)..start(worker + 1)
@@ -122,10 +122,11 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the system refuses a thread.
+    /// [`Error::Spawn`] if the system refuses a thread.
     pub fn new(plan: &ThreadPlan) -> Result<Self> {
         let threads = plan.cpus.len();
-        let spin = if plan.oversubscribed {
+        // A model checker has no clock to spin by.
+        let spin = if plan.oversubscribed || cfg!(loom) {
             Duration::ZERO
         } else {
             SPIN
@@ -153,10 +154,9 @@ impl Pool {
             let handle = sync::Builder::new()
                 .name(format!("lanewise-{worker}"))
                 .spawn(move || work(&shared, worker, cpu))
-                .map_err(|source| Error::Argument {
-                    name: "threads".into(),
-                    problem: format!("the system refused thread {} ({source})", worker + 1),
-                    remedy: "use fewer threads, or raise the limit on processes".into(),
+                .map_err(|source| Error::Spawn {
+                    thread: worker + 1,
+                    source,
                 })?;
             pool.workers.push(handle);
         }
@@ -175,7 +175,7 @@ impl Pool {
     }
 
     /// From now on jobs run on the caller alone, or on all threads again.
-    pub fn set_alone(&mut self, alone: bool) {
+    pub fn set_single_threaded(&mut self, alone: bool) {
         self.alone = alone;
     }
 
@@ -211,9 +211,9 @@ impl Pool {
         // nobody inside: no worker reads `job`.
         shared.job.with_mut(|place| unsafe { *place = job });
         for (worker, CachePadded(range)) in shared.ranges.iter().enumerate() {
-            let share = share(tasks, self.threads(), worker);
-            range.next.store(share.start, Relaxed);
-            range.end.store(share.end, Relaxed);
+            let initial = initial_tasks(tasks, self.threads(), worker);
+            range.next.store(initial.start, Relaxed);
+            range.end.store(initial.end, Relaxed);
         }
 
         // The release in this store hands `job` and the ranges to whoever enters.

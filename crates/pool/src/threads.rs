@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// The most threads that can be asked for: more would only wait for each other.
 pub const MAX_THREADS: usize = 1024;
 
-/// The threads of one [`Pool`](crate::runtime::pool::Pool), and why it has that many.
+/// The threads of one [`Pool`](crate::Pool), and why it has that many.
 #[derive(Clone, Debug)]
 pub struct ThreadPlan {
     /// The CPU that each thread is pinned to, `None` where the scheduler decides.
@@ -21,7 +21,7 @@ pub struct ThreadPlan {
     pub cpus: Vec<Option<CoreId>>,
     /// True when there are more threads than CPUs to run them, so that spinning would take time
     /// from the thread that is waited for.
-    pub(super) oversubscribed: bool,
+    pub(crate) oversubscribed: bool,
     reason: String,
 }
 
@@ -34,11 +34,22 @@ impl ThreadPlan {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if `requested` is 0 or above [`MAX_THREADS`].
+    /// [`Error::ThreadCount`] if `requested` is 0 or above [`MAX_THREADS`].
     pub fn choose(requested: Option<usize>) -> Result<Self> {
         let allowed = core_affinity::get_core_ids().unwrap_or_default();
         let parallelism = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self::from_machine(requested, allowed, parallelism, thread_siblings)
+    }
+
+    /// Plans `threads` threads that no CPU is chosen for, whatever the machine: a model checker runs
+    /// all of them on one thread of the system.
+    #[cfg(loom)]
+    pub fn unpinned(threads: usize) -> Self {
+        Self {
+            cpus: vec![None; threads],
+            oversubscribed: false,
+            reason: "for the model checker".into(),
+        }
     }
 
     /// Moves the calling thread to its own CPU if it runs on that of a worker and may leave it;
@@ -47,7 +58,7 @@ impl ThreadPlan {
     /// The scheduler may have put it there while the worker slept. Then the two would take turns of
     /// milliseconds: the worker is pinned, and a thread that runs is moved late.
     #[cfg(target_os = "linux")]
-    pub(super) fn leave_cpus_of_workers(&self) {
+    pub fn leave_cpus_of_workers(&self) {
         use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
         let [Some(own), workers @ ..] = &self.cpus[..] else {
             return;
@@ -67,7 +78,7 @@ impl ThreadPlan {
 
     /// Elsewhere the scheduler is left alone.
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn leave_cpus_of_workers(&self) {}
+    pub fn leave_cpus_of_workers(&self) {}
 
     /// [`choose`](Self::choose) for a machine given by the CPUs of the mask (empty if unknown),
     /// what mask and quota allow together, and the siblings of a CPU, as any string they share.
@@ -80,11 +91,7 @@ impl ThreadPlan {
         if let Some(threads) = requested
             && !(1..=MAX_THREADS).contains(&threads)
         {
-            return Err(Error::Argument {
-                name: "threads".into(),
-                problem: format!("{threads} threads cannot be used"),
-                remedy: format!("give a number from 1 to {MAX_THREADS}, or none"),
-            });
+            return Err(Error::ThreadCount { requested: threads });
         }
         // `available_parallelism` is the smaller of mask and quota (of cgroup v1 and v2), so a
         // quota shows as a number below the mask's.

@@ -1,10 +1,11 @@
-//! The model checker's stand-ins for what the pool synchronises with.
+//! The types of the model checker loom.
 //!
-//! loom takes `SeqCst` for `AcqRel`, under which a store and the load of another word after it may
-//! change places: it would find lost wake-ups that the memory model rules out. A read-modify-write
-//! sees the latest value in loom as well, so `SeqCst` loads and stores are such here. What this
-//! hides: faults that only show where such a load releases nothing or such a store acquires
-//! nothing, and a `SeqCst` that is too weak for a store and a load to keep their order.
+//! loom treats `SeqCst` as `AcqRel`, which lets a store change places with a later load of another
+//! word: it would report lost wake-ups that the memory model rules out. A read-modify-write sees
+//! the latest value in loom as well, so `SeqCst` loads and stores are made read-modify-writes here.
+//! This hides two kinds of faults: those that show only because a `SeqCst` load releases nothing
+//! or a `SeqCst` store acquires nothing, and orderings that are too weak to keep a store before a
+//! later load.
 
 use loom::sync::atomic::{self, Ordering};
 
@@ -22,10 +23,6 @@ macro_rules! atomic {
         pub struct $name(atomic::$name);
 
         impl $name {
-            pub fn new(value: $value) -> Self {
-                Self(atomic::$name::new(value))
-            }
-
             pub fn load(&self, order: Ordering) -> $value {
                 match order {
                     SeqCst => self.0.fetch_or($nothing, AcqRel),
@@ -54,6 +51,10 @@ impl AtomicUsize {
 }
 
 impl AtomicU64 {
+    pub fn new(value: u64) -> Self {
+        Self(atomic::AtomicU64::new(value))
+    }
+
     pub fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
         self.0.fetch_sub(value, order)
     }

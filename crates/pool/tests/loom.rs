@@ -1,10 +1,12 @@
-//! Every interleaving of the pool's threads, up to so many preemptions: no task is lost or run
+//! Every interleaving of the pool's threads, up to a number of preemptions: no task is lost or run
 //! twice, no wake-up is lost, and what tasks write is seen by the caller.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release -p lanewise-pool --test loom`
+#![cfg(loom)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lanewise_loom::runtime::pool::Pool;
-use lanewise_loom::runtime::threads::ThreadPlan;
+use lanewise_pool::{Pool, ThreadPlan};
 use loom::cell::UnsafeCell;
 
 /// Runs a model; loom panics at a deadlock, at two accesses that race, and at a lost task.
@@ -40,7 +42,7 @@ impl Cells {
 
 /// So many jobs one after the other, then the end of the pool.
 fn jobs(threads: usize, tasks: usize, jobs: usize) {
-    let mut pool = Pool::new(&ThreadPlan::of(threads)).unwrap();
+    let mut pool = Pool::new(&ThreadPlan::unpinned(threads)).unwrap();
     let cells = Cells::new(tasks);
     for job in 1..=jobs {
         pool.for_each(tasks, |task, worker| {
@@ -68,13 +70,13 @@ fn two_workers_and_the_caller_share_a_job() {
 
 #[test]
 fn a_pool_that_never_had_a_job_ends() {
-    explore(4, || drop(Pool::new(&ThreadPlan::of(3)).unwrap()));
+    explore(4, || drop(Pool::new(&ThreadPlan::unpinned(3)).unwrap()));
 }
 
 #[test]
 fn a_panic_reaches_the_caller_after_everyone_has_left() {
     explore(2, || {
-        let mut pool = Pool::new(&ThreadPlan::of(2)).unwrap();
+        let mut pool = Pool::new(&ThreadPlan::unpinned(2)).unwrap();
         let cells = Cells::new(2);
         let result = catch_unwind(AssertUnwindSafe(|| {
             pool.for_each(2, |task, _| {

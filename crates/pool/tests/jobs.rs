@@ -4,9 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use lanewise::runtime::pool::{CachePadded, Pool};
-use lanewise::runtime::split::{chunks, columns, count, uneven};
-use lanewise::runtime::threads::ThreadPlan;
+use lanewise_pool::partition::{chunks, columns, count, uneven};
+use lanewise_pool::{CachePadded, Pool, ThreadPlan};
 
 /// Miri takes a thousand times as long, and needs no repetition to see an access that is wrong.
 const REPETITIONS: usize = if cfg!(miri) { 1 } else { 20 };
@@ -152,7 +151,7 @@ fn shapes_that_do_not_fit_are_refused() {
     refused(&|| pool(2).for_each_part(count(2), &mut [()], |_, _, _| ()));
 }
 
-/// Not a check, only a number: `cargo test --release --test pool_jobs -- --nocapture empty`.
+/// Not a check, only a number: `cargo test --release -p lanewise-pool --test jobs -- --nocapture empty`.
 #[test]
 #[cfg_attr(miri, ignore = "a number, not a check")]
 fn empty_jobs_are_timed() {

@@ -1,5 +1,4 @@
-//! What the pool synchronises with, in one place: `tools/loom` compiles the pool with a model
-//! checker's types instead.
+//! The types of the standard library.
 
 use std::cell;
 
@@ -15,12 +14,12 @@ impl<T> UnsafeCell<T> {
         Self(cell::UnsafeCell::new(value))
     }
 
-    /// Gives the place to read from.
+    /// Calls `read` with the address of the value.
     pub fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
         read(self.0.get())
     }
 
-    /// Gives the place to write to.
+    /// Calls `write` with the address of the value.
     pub fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
         write(self.0.get())
     }
