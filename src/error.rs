@@ -66,3 +66,15 @@ impl From<lanewise_pool::Error> for Error {
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_pool_keeps_its_message() {
+        let error = lanewise_pool::Error::ThreadCount { requested: 0 };
+        let message = error.to_string();
+        assert_eq!(Error::from(error).to_string(), message);
+    }
+}

@@ -51,3 +51,21 @@ impl Error {
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_argument_the_problem_and_the_remedy() {
+        let error = Error::ThreadCount { requested: 2000 };
+        let expected =
+            "threads: 2000 threads cannot be used; give a number from 1 to 1024, or none";
+        assert_eq!(error.to_string(), expected);
+        let source = io::Error::from(io::ErrorKind::WouldBlock);
+        let expected = format!(
+            "threads: the system refused thread 3 ({source}); use fewer threads, or raise the limit on processes"
+        );
+        assert_eq!(Error::Spawn { thread: 3, source }.to_string(), expected);
+    }
+}

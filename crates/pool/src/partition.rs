@@ -1,42 +1,49 @@
-//! Buffers cut into disjoint parts, one a task.
+//! Buffers cut into disjoint parts, one for each task.
 //!
-//! A [`Split`] owns the exclusive borrow of its buffers and is used up by
-//! [`Pool::for_each_part`](crate::Pool::for_each_part), which takes every part
-//! once: so each task has its part to itself, and callers need no `unsafe`.
+//! A [`Partition`] holds the exclusive borrow of its buffers. [`Pool::for_each_part`] consumes it
+//! and takes every part once, so each task has exclusive access to its part and callers need no
+//! `unsafe`.
+//!
+//! [`Pool::for_each_part`]: crate::Pool::for_each_part
 
 use std::marker::PhantomData;
 
-/// Something that can be cut into parts for the tasks of a pool.
+/// Something that is cut into parts for the tasks of a pool.
+///
+/// A tuple of two to four partitions is a partition too, for tasks that write to several buffers.
+/// Its members must have equally many parts; [`parts`](Self::parts) panics if they do not.
 ///
 /// # Safety
 ///
-/// Parts of different indices must not overlap, and calls of [`part`](Split::part) from several
-/// threads at once must be sound.
-pub unsafe trait Split: Sync {
+/// - Parts with different indices must not overlap.
+/// - [`parts`](Self::parts) must return the same number each time.
+/// - Concurrent calls of [`part`](Self::part) from several threads must be sound, also if a part is
+///   then used on a thread other than the one that made the partition.
+pub unsafe trait Partition: Sync {
     /// What one task gets.
     type Part;
 
-    /// How many parts there are.
+    /// The number of parts.
     fn parts(&self) -> usize;
 
     /// Takes part `index`.
     ///
     /// # Safety
     ///
-    /// `index` is below [`parts`](Split::parts), and each is taken at most once in the life of
-    /// the split.
+    /// - `index < self.parts()`.
+    /// - Each index is taken at most once in the life of the partition.
     unsafe fn part(&self, index: usize) -> Self::Part;
 }
 
-/// A `&mut [T]` whose elements are handed out piece by piece.
+/// A `&mut [T]` whose elements are handed out range by range.
 struct Buffer<'a, T> {
     pointer: *mut T,
     length: usize,
     borrow: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: a shared `Buffer` gives access to elements only through `slice`, whose callers promise
-// disjoint ranges; an element is thus reached by one thread only, for which `T: Send` suffices.
+// SAFETY: a shared `Buffer` gives access to elements through `slice` only, whose callers guarantee
+// disjoint ranges. One thread at most thus reaches an element, for which `T: Send` is enough.
 unsafe impl<T: Send> Sync for Buffer<'_, T> {}
 
 impl<'a, T> Buffer<'a, T> {
@@ -48,83 +55,74 @@ impl<'a, T> Buffer<'a, T> {
         }
     }
 
+    /// The elements `start..end`.
+    ///
     /// # Safety
     ///
-    /// `start <= end <= self.length`, and no range given out before overlaps.
+    /// - `start <= end <= self.length`.
+    /// - The range overlaps no other range that was handed out in the life of this buffer.
     unsafe fn slice(&self, start: usize, end: usize) -> &'a mut [T] {
         debug_assert!(start <= end && end <= self.length);
-        // SAFETY: inside the buffer that is borrowed for 'a, and disjoint, as the caller promises.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(start), end - start) }
+        // SAFETY: `start <= self.length`, so the pointer stays inside the slice or at its end.
+        let first = unsafe { self.pointer.add(start) };
+        // SAFETY: the `end - start` elements from `first` lie inside the slice, which is borrowed
+        // exclusively for 'a, and no other reference to them exists, as the caller guarantees.
+        unsafe { std::slice::from_raw_parts_mut(first, end - start) }
     }
 }
 
-/// No data: `parts` tasks with the part `()`. See [`count`].
-pub struct Count(usize);
-
-/// A split of nothing, for tasks that only read.
-pub fn count(parts: usize) -> Count {
-    Count(parts)
-}
-
-// SAFETY: the parts hold no data.
-unsafe impl Split for Count {
-    type Part = ();
-
-    fn parts(&self) -> usize {
-        self.0
-    }
-
-    unsafe fn part(&self, _index: usize) {}
-}
-
-/// Pieces of equal length. See [`chunks`].
+/// Parts of equal length. See [`chunks`].
 pub struct Chunks<'a, T> {
     buffer: Buffer<'a, T>,
-    chunk: usize,
+    length: usize,
 }
 
-/// Cuts `buffer` into pieces of `chunk` elements; the last may be shorter.
+/// Cuts `buffer` into parts of `length` elements; the last one may be shorter.
 ///
 /// # Panics
 ///
-/// If `chunk` is 0.
-pub fn chunks<T>(buffer: &mut [T], chunk: usize) -> Chunks<'_, T> {
-    assert!(chunk > 0, "chunks of no elements");
+/// If `length` is 0.
+pub fn chunks<T>(buffer: &mut [T], length: usize) -> Chunks<'_, T> {
+    assert!(length > 0, "chunks of no elements");
     Chunks {
         buffer: Buffer::new(buffer),
-        chunk,
+        length,
     }
 }
 
-// SAFETY: part i is [i·chunk, (i+1)·chunk) cut at the end of the buffer: no two overlap.
-unsafe impl<'a, T: Send> Split for Chunks<'a, T> {
+// SAFETY: part i is i·length..(i+1)·length, cut at the end of the buffer, so no two parts overlap.
+// The number of parts depends on two fields that never change. `Buffer` is `Sync` for `T: Send`,
+// and a `&mut [T]` may be sent to another thread then.
+unsafe impl<'a, T: Send> Partition for Chunks<'a, T> {
     type Part = &'a mut [T];
 
     fn parts(&self) -> usize {
-        self.buffer.length.div_ceil(self.chunk)
+        self.buffer.length.div_ceil(self.length)
     }
 
     unsafe fn part(&self, index: usize) -> &'a mut [T] {
-        let start = index * self.chunk;
-        let end = start + self.chunk.min(self.buffer.length - start);
-        // SAFETY: index < parts, so start < length; each index is taken once, so ranges differ.
+        let start = index * self.length;
+        let end = start + self.length.min(self.buffer.length - start);
+        // SAFETY: index < parts, so start < buffer.length, and end is at most buffer.length. Each
+        // index is taken at most once, and the ranges of different indices do not overlap.
         unsafe { self.buffer.slice(start, end) }
     }
 }
 
-/// Pieces that end where a list says. See [`uneven`].
+/// Parts that end where a list says. See [`uneven`].
 pub struct Uneven<'a, T> {
     buffer: Buffer<'a, T>,
     ends: &'a [usize],
 }
 
-/// Cuts `buffer` at `ends`: part i goes from the end before (at first 0) up to `ends[i]`.
+/// Cuts `buffer` at `ends`: part `i` reaches from the previous end, or from 0, up to `ends[i]`.
 ///
 /// # Panics
 ///
-/// If `ends` falls anywhere, or its last is not the length of `buffer` (0 if there is none).
+/// If `ends` decreases anywhere, or if its last element (0 if it is empty) is not the length of
+/// `buffer`.
 pub fn uneven<'a, T>(buffer: &'a mut [T], ends: &'a [usize]) -> Uneven<'a, T> {
-    assert!(ends.is_sorted(), "the ends of parts must not fall");
+    assert!(ends.is_sorted(), "the ends of parts must not decrease");
     assert_eq!(
         ends.last().copied().unwrap_or(0),
         buffer.len(),
@@ -136,8 +134,10 @@ pub fn uneven<'a, T>(buffer: &'a mut [T], ends: &'a [usize]) -> Uneven<'a, T> {
     }
 }
 
-// SAFETY: the ends are sorted, so the ranges between neighbours do not overlap.
-unsafe impl<'a, T: Send> Split for Uneven<'a, T> {
+// SAFETY: the ends are sorted, so the ranges between neighboring ends do not overlap, and shared
+// borrows keep them as they are. `Buffer` is `Sync` for `T: Send`, and a `&mut [T]` may be sent to
+// another thread then.
+unsafe impl<'a, T: Send> Partition for Uneven<'a, T> {
     type Part = &'a mut [T];
 
     fn parts(&self) -> usize {
@@ -146,120 +146,38 @@ unsafe impl<'a, T: Send> Split for Uneven<'a, T> {
 
     unsafe fn part(&self, index: usize) -> &'a mut [T] {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        // SAFETY: the ends rise up to the buffer's length, and each index is taken once.
+        // SAFETY: the ends are sorted and the last is the buffer's length, so
+        // start <= ends[index] <= buffer.length. Each index is taken at most once, and the ranges
+        // of different indices do not overlap.
         unsafe { self.buffer.slice(start, self.ends[index]) }
     }
 }
 
-/// Ranges of columns of a matrix. See [`columns`].
-pub struct Columns<'a, T> {
-    matrix: Buffer<'a, T>,
-    rows: usize,
-    columns: usize,
-    columns_per_part: usize,
-}
-
-/// Cuts a row-major matrix `[rows][columns]` into ranges of `columns_per_part` columns; the last
-/// may be narrower. Without rows there are no columns, hence no parts.
-///
-/// # Panics
-///
-/// If the length of `matrix` is not a multiple of `rows`, or `columns_per_part` is 0.
-pub fn columns<T>(matrix: &mut [T], rows: usize, columns_per_part: usize) -> Columns<'_, T> {
-    assert!(columns_per_part > 0, "parts of no columns");
-    let columns = matrix.len().checked_div(rows).unwrap_or(0);
-    assert_eq!(rows * columns, matrix.len(), "a matrix of {rows} rows");
-    Columns {
-        matrix: Buffer::new(matrix),
-        rows,
-        columns,
-        columns_per_part,
-    }
-}
-
-// SAFETY: part i reaches the columns [i·per, (i+1)·per) of each row, cut at the last column.
-unsafe impl<'a, T: Send> Split for Columns<'a, T> {
-    type Part = ColumnsMut<'a, T>;
-
-    fn parts(&self) -> usize {
-        self.columns.div_ceil(self.columns_per_part)
-    }
-
-    unsafe fn part(&self, index: usize) -> ColumnsMut<'a, T> {
-        let first = index * self.columns_per_part;
-        ColumnsMut {
-            // SAFETY: index < parts, so `first` is a column of the first row.
-            pointer: unsafe { self.matrix.pointer.add(first) },
-            rows: self.rows,
-            stride: self.columns,
-            width: self.columns_per_part.min(self.columns - first),
-            borrow: PhantomData,
-        }
-    }
-}
-
-/// A range of columns in all rows of a row-major matrix, exclusively borrowed.
-pub struct ColumnsMut<'a, T> {
-    pointer: *mut T,
-    rows: usize,
-    stride: usize,
-    width: usize,
-    borrow: PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: it is a `&mut` to its elements, which is `Send` for `T: Send`.
-unsafe impl<T: Send> Send for ColumnsMut<'_, T> {}
-// SAFETY: a shared one gives no access to elements.
-unsafe impl<T: Sync> Sync for ColumnsMut<'_, T> {}
-
-impl<T> ColumnsMut<'_, T> {
-    /// The number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// The number of columns in this range.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// The elements of `row` in this range.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such row.
-    pub fn row(&mut self, row: usize) -> &mut [T] {
-        assert!(row < self.rows, "row {row} of {}", self.rows);
-        // SAFETY: row < rows, and the range lies inside each row; this object alone reaches it,
-        // and is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(row * self.stride), self.width) }
-    }
-}
-
-macro_rules! split_tuple {
-    ($($split:ident $field:tt),+) => {
-        /// Several buffers split at once, for tasks that write to all of them.
-        ///
-        /// [`parts`](Split::parts) panics if they are not cut into equally many parts.
-        // SAFETY: different parts of the tuple consist of different parts of each split, and all
-        // have as many parts as the first.
-        unsafe impl<$($split: Split),+> Split for ($($split,)+) {
-            type Part = ($($split::Part,)+);
+macro_rules! partition_tuple {
+    ($($member:ident $field:tt),+) => {
+        // SAFETY: different parts of the tuple consist of different parts of each member. The
+        // members' numbers of parts never change, and `parts` returns them only if they are equal.
+        // Each member allows concurrent calls, which the tuple passes on.
+        unsafe impl<$($member: Partition),+> Partition for ($($member,)+) {
+            type Part = ($($member::Part,)+);
 
             fn parts(&self) -> usize {
                 let parts = self.0.parts();
-                $(assert_eq!(self.$field.parts(), parts, "splits of different lengths");)+
+                $(assert_eq!(self.$field.parts(), parts, "partitions of different lengths");)+
                 parts
             }
 
             unsafe fn part(&self, index: usize) -> Self::Part {
-                // SAFETY: the caller's promise for the tuple is the one for each member.
-                unsafe { ($(self.$field.part(index),)+) }
+                ($(
+                    // SAFETY: `parts` of the tuple is `parts` of this member, so the index is
+                    // below it; and taking it once from the tuple takes it once from the member.
+                    unsafe { self.$field.part(index) },
+                )+)
             }
         }
     };
 }
 
-split_tuple!(A 0, B 1);
-split_tuple!(A 0, B 1, C 2);
-split_tuple!(A 0, B 1, C 2, D 3);
+partition_tuple!(A 0, B 1);
+partition_tuple!(A 0, B 1, C 2);
+partition_tuple!(A 0, B 1, C 2, D 3);

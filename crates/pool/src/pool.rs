@@ -1,19 +1,20 @@
 //! A fork-join pool for very short jobs.
 //!
-//! One word says it all: `state` holds the number of the job, whether it is *open*, and how many
-//! workers are *inside* it. The caller writes the job, opens it and takes tasks like any worker. A
-//! worker that sees an open job enters by adding one to the word, takes tasks until none is left,
-//! and leaves by taking one off. When the caller finds no more tasks it closes the job and waits
-//! for the workers inside. Nobody waits for a worker that has not entered: one that is asleep, or
-//! whose virtual CPU is taken away, costs nothing but its help.
+//! The whole protocol is in one word: `state` holds the number of the job, whether the job is
+//! *open*, and how many workers are *inside* it. The caller writes the job, opens it and takes
+//! tasks like any worker. A worker that sees an open job enters by adding one to the word, takes
+//! tasks until none is left, and leaves by subtracting one. When the caller finds no more tasks, it
+//! closes the job and waits for the workers inside. Nobody waits for a worker that has not entered:
+//! if it is asleep, or its virtual CPU is taken away, only its help is missing.
 //!
-//! The tasks are shared out as one contiguous range a thread, so that neighbouring tasks (panels
-//! of weights) are read by one core; whoever is done with its own range takes single tasks from
+//! Each thread begins with one contiguous range of the tasks, so that neighboring tasks (panels of
+//! weights) are read by one core. A thread that has finished its own range takes single tasks from
 //! the others.
 //!
-//! Waiting spins for `SPIN` and then parks. A sleeper first says that it sleeps and then looks
-//! at `state` once more; whoever changes `state` does so first and then looks for sleepers. Both
-//! sides are sequentially consistent, so one of them sees the other and no wake-up is lost.
+//! Waiting threads spin for `SPIN` and then park. A thread that is about to park first sets its
+//! `asleep` flag and then loads `state` once more; a thread that changes `state` does so first and
+//! then loads the flags. All four accesses are sequentially consistent, so at least one of the two
+//! sees the other and no wake-up is lost.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -24,28 +25,30 @@ use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
 
-use crate::partition::Split;
+use crate::partition::Partition;
 use crate::sync::{
     self, Arc, AtomicBool, AtomicU64, AtomicUsize, JoinHandle, Mutex, Thread, UnsafeCell,
 };
 use crate::threads::ThreadPlan;
 use crate::{Error, Result};
 
-/// How long a thread spins before it parks. Waking one costs 5 to 50 µs, so it should outlast the
-/// serial work between two jobs of a forward pass, and be too short to matter once that is over.
+/// How long a thread spins before it parks. Waking a thread costs 5 to 50 µs, so this should be
+/// longer than the serial work between two jobs of a forward pass, and too short to matter once the
+/// pass is over.
 const SPIN: Duration = Duration::from_micros(100);
 
-/// Loads between two looks at the clock, which costs about as much as a few of them.
+/// Loads of `state` between two readings of the clock, one of which costs as much as a few loads.
 const LOADS_PER_CLOCK: usize = 64;
 
-/// The bits of `state`: workers inside below, then the flags, then the number of the job.
+/// The fields of `state`, from the lowest bits up: the number of workers inside (`INSIDE`), the
+/// flags `OPEN` and `STOP`, and the number of the job in units of `JOB`.
 const INSIDE: u64 = 0xffff;
 const OPEN: u64 = 1 << 16;
 const STOP: u64 = 1 << 17;
 const JOB: u64 = 1 << 18;
 
-/// A value on cache lines of its own, so that threads that write to neighbours do not contend.
-/// Two lines of 64 bytes, because processors prefetch them in pairs.
+/// A value on cache lines of its own, so that threads that write to neighboring values do not
+/// contend. It takes two lines of 64 bytes, because processors prefetch lines in pairs.
 #[derive(Clone, Debug, Default)]
 #[repr(align(128))]
 pub struct CachePadded<T>(pub T);
@@ -54,41 +57,42 @@ pub struct CachePadded<T>(pub T);
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// The process that started the workers; one forked from it has none.
+    /// The process that started the workers; a process forked from it has no workers.
     process: u32,
-    /// Whether jobs run on the caller alone.
-    alone: bool,
+    /// Whether jobs run on the calling thread only.
+    single_threaded: bool,
 }
 
 /// What the caller and the workers share.
 struct Shared {
     state: CachePadded<AtomicU64>,
     job: UnsafeCell<Job>,
-    /// The tasks left, by thread.
+    /// The tasks left in the range of each thread.
     ranges: Box<[CachePadded<Range>]>,
-    /// Whether a thread is parked, by thread.
+    /// Whether each thread is parked or about to park.
     asleep: Box<[CachePadded<AtomicBool>]>,
-    /// The thread that called, once it has parked.
+    /// The calling thread, once it has parked.
     caller: Mutex<Option<Thread>>,
     /// The first panic of the job.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     spin: Duration,
 }
 
-// SAFETY: all but `job` is made to be shared. `job` is written by the caller alone, while the job
-// is closed and nobody is inside, and read by workers only between entering and leaving.
+// SAFETY: every field but `job` is `Sync` by itself. Only the caller writes `job`, while the job is
+// closed and nobody is inside, and workers read it only between entering and leaving.
 unsafe impl Sync for Shared {}
-// SAFETY: the pointer in `job` is to a `Sync` closure, and only used while `for_each` runs.
+// SAFETY: every field but `job` is `Send` by itself. The pointer in `job` points to a `Sync` closure
+// and is used only while `for_each`, which borrows the closure, runs.
 unsafe impl Send for Shared {}
 
-/// The body of a job, with its type erased.
+/// The body of a job with its type erased: `call(body, task, worker)` runs one task.
 #[derive(Clone, Copy)]
 struct Job {
     body: *const (),
     call: unsafe fn(*const (), usize, usize),
 }
 
-/// The tasks `next..end` of one thread that nobody has taken yet.
+/// The tasks `next..end` of one thread's range, which nobody has taken yet.
 #[derive(Default)]
 struct Range {
     next: AtomicUsize,
@@ -96,11 +100,12 @@ struct Range {
 }
 
 impl Range {
-    /// Takes a task. Relaxed throughout: the atomic addition alone gives each task away once, and
-    /// what tasks read and write is ordered by entering and leaving through `state`.
+    /// Takes a task. `Relaxed` is enough throughout: the atomic addition by itself gives each task
+    /// away once, and entering and leaving through `state` order what tasks read and write.
     fn take(&self) -> Option<usize> {
         let end = self.end.load(Relaxed);
-        // The look first keeps an empty range's line shared, and `next` from growing on.
+        // Without this load, each visit to an empty range would claim its cache line exclusively
+        // and increase `next` further.
         if self.next.load(Relaxed) >= end {
             return None;
         }
@@ -109,7 +114,13 @@ impl Range {
     }
 }
 
-/// The tasks that `worker` begins with when `threads` share `tasks`: one run each, as even as they come.
+/// The range of the tasks `0..tasks` that thread `worker` of `threads` begins with in
+/// [`Pool::for_each`]. The ranges are contiguous, in the order of the threads, and differ by at most
+/// one task in length.
+///
+/// # Panics
+///
+/// If `threads` is 0.
 pub fn initial_tasks(tasks: usize, threads: usize, worker: usize) -> std::ops::Range<usize> {
     let (quotient, remainder) = (tasks / threads, tasks % threads);
     let start = |worker: usize| worker * quotient + worker.min(remainder);
@@ -117,12 +128,12 @@ pub fn initial_tasks(tasks: usize, threads: usize, worker: usize) -> std::ops::R
 }
 
 impl Pool {
-    /// Starts the workers of `plan`: one fewer than its threads, since the caller works too.
-    /// Pinning that is refused is gone without.
+    /// Starts the workers of `plan`: one fewer than its threads, since the calling thread works
+    /// too. If pinning is refused, workers run unpinned.
     ///
     /// # Errors
     ///
-    /// [`Error::Spawn`] if the system refuses a thread.
+    /// [`Error::Spawn`] if the operating system refuses to start a thread.
     pub fn new(plan: &ThreadPlan) -> Result<Self> {
         let threads = plan.cpus.len();
         // A model checker has no clock to spin by.
@@ -147,7 +158,7 @@ impl Pool {
             shared,
             workers: Vec::with_capacity(threads.saturating_sub(1)),
             process: process::id(),
-            alone: false,
+            single_threaded: false,
         };
         for (worker, &cpu) in plan.cpus.iter().enumerate().skip(1) {
             let shared = Arc::clone(&pool.shared);
@@ -168,47 +179,51 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// False in a process forked from the one that started the workers. They stayed behind there;
-    /// jobs here run on the caller alone.
+    /// Whether this is the process that started the workers. In a process forked from it there are
+    /// no workers, and jobs run on the calling thread only.
     pub fn has_its_workers(&self) -> bool {
         self.process == process::id()
     }
 
-    /// From now on jobs run on the caller alone, or on all threads again.
-    pub fn set_single_threaded(&mut self, alone: bool) {
-        self.alone = alone;
+    /// Sets whether the following jobs run on the calling thread only, or on all threads, which is
+    /// the default. The number of [`threads`](Self::threads) stays the same.
+    pub fn set_single_threaded(&mut self, single_threaded: bool) {
+        self.single_threaded = single_threaded;
     }
 
     /// Runs `body(task, worker)` once for each task in `0..tasks`, on all threads, and returns
-    /// when all have run. `worker` is below [`threads`](Self::threads); 0 is the calling thread.
-    /// One task runs on the caller, with nobody woken. Nothing is allocated.
+    /// when all tasks have run. `worker` is the number of the thread that runs the task, below
+    /// [`threads`](Self::threads); the calling thread is 0. A single task runs on the calling
+    /// thread and wakes no worker. Nothing is allocated.
     ///
     /// # Panics
     ///
-    /// With the first panic of `body`, once no thread runs it any more; tasks that were not begun
-    /// by then may have been left out. The pool stays usable.
+    /// If `tasks` is above `usize::MAX / 2`. If `body` panics, its first panic is resumed on the
+    /// calling thread once no thread runs `body` any more; tasks that had not begun by then may
+    /// never run. The pool stays usable.
     pub fn for_each<F: Fn(usize, usize) + Sync>(&mut self, tasks: usize, body: F) {
-        if tasks <= 1 || self.workers.is_empty() || self.alone {
+        if tasks <= 1 || self.workers.is_empty() || self.single_threaded {
             (0..tasks).for_each(|task| body(task, 0));
             return;
         }
-        // So far from the top that `Range::next` cannot wrap.
+        // Each thread increases `Range::next` at most once beyond its end: it cannot wrap.
         assert!(tasks <= usize::MAX / 2, "too many tasks");
 
         /// # Safety
         ///
-        /// `body` points to a live `F`.
+        /// `body` points to an `F` that lives until this returns and that this thread may use.
         unsafe fn call<F: Fn(usize, usize)>(body: *const (), task: usize, worker: usize) {
-            // SAFETY: the caller's promise.
-            unsafe { (*body.cast::<F>())(task, worker) }
+            // SAFETY: `body` points to a live `F`, as the caller guarantees.
+            let body = unsafe { &*body.cast::<F>() };
+            body(task, worker);
         }
         let job = Job {
             body: (&raw const body).cast(),
             call: call::<F>,
         };
         let shared = &*self.shared;
-        // SAFETY: `&mut self` means that no other job runs, and the last one ended closed with
-        // nobody inside: no worker reads `job`.
+        // SAFETY: `&mut self` means that no other job runs, and the previous job was closed and had
+        // nobody inside when it ended, so no worker reads `job`.
         shared.job.with_mut(|place| unsafe { *place = job });
         for (worker, CachePadded(range)) in shared.ranges.iter().enumerate() {
             let initial = initial_tasks(tasks, self.threads(), worker);
@@ -216,7 +231,7 @@ impl Pool {
             range.end.store(initial.end, Relaxed);
         }
 
-        // The release in this store hands `job` and the ranges to whoever enters.
+        // The release in this store publishes `job` and the ranges to the workers that enter.
         let state = &shared.state.0;
         let opened = (state.load(Relaxed) & !OPEN).wrapping_add(JOB) | OPEN;
         state.store(opened, SeqCst);
@@ -226,8 +241,9 @@ impl Pool {
             }
         }
 
-        // SAFETY: `body` lives to the end of this function, which is reached, panic or not, only
-        // after the job is closed and everyone has left.
+        // SAFETY: `job` was made from `body`, which is an `F`, is `Sync`, and lives to the end of
+        // this function. The end is reached, panic or not, only after `run` has returned here, the
+        // job is closed and every worker has left it.
         unsafe { shared.run(job, 0) };
         state.fetch_and(!OPEN, SeqCst);
         shared.wait_for_workers();
@@ -241,27 +257,32 @@ impl Pool {
         }
     }
 
-    /// Runs `body(index, part, scratch)` once for each part of `split`, where `scratch` belongs to
-    /// the thread that runs it. Wrap scratch that is small in [`CachePadded`].
+    /// Runs `body(index, part, scratch)` once for each part of `partition`, where `scratch` is the
+    /// element of the slice that belongs to the thread that runs it. Wrap small elements in
+    /// [`CachePadded`].
     ///
     /// # Panics
     ///
-    /// If there is less than one scratch a thread, and like [`for_each`](Self::for_each).
-    pub fn for_each_part<S: Split, W: Send>(
+    /// If `scratch` has fewer elements than the pool has [`threads`](Self::threads), and as
+    /// [`for_each`](Self::for_each).
+    pub fn for_each_part<P: Partition, W: Send>(
         &mut self,
-        split: S,
+        partition: P,
         scratch: &mut [W],
-        body: impl Fn(usize, S::Part, &mut W) + Sync,
+        body: impl Fn(usize, P::Part, &mut W) + Sync,
     ) {
         assert!(scratch.len() >= self.threads(), "one scratch a thread");
         let scratch = Scratch(scratch.as_mut_ptr());
-        self.for_each(split.parts(), |task, worker| {
-            // SAFETY: the split is used up here and `for_each` gives each task below `parts` away
-            // once.
-            let part = unsafe { split.part(task) };
-            // SAFETY: worker < threads <= the length of the slice, which is borrowed throughout.
-            // No two threads have the same number, and a thread runs one task at a time.
-            let scratch = unsafe { &mut *scratch.of(worker) };
+        self.for_each(partition.parts(), |task, worker| {
+            // SAFETY: this function owns the partition and takes parts only here, and `for_each`
+            // gives each task below `parts` away at most once.
+            let part = unsafe { partition.part(task) };
+            // SAFETY: worker < threads <= the length of the slice.
+            let scratch = unsafe { scratch.of(worker) };
+            // SAFETY: the slice is borrowed exclusively until `for_each` has returned. No two
+            // threads have the same number and a thread runs one task at a time, so this is the
+            // only reference to the element.
+            let scratch = unsafe { &mut *scratch };
             body(task, part, scratch);
         });
     }
@@ -270,49 +291,56 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         if !self.has_its_workers() {
-            // There are no threads to join, and the memory of their handles may be others' by now.
+            // There are no threads to join, and the C library may have reused their memory.
             self.workers.drain(..).for_each(std::mem::forget);
             return;
         }
-        // No job is open: `for_each` closes it even if it panics.
+        // No job is open: `for_each` closes its job even if it panics.
         self.shared.state.0.fetch_or(STOP, SeqCst);
         for worker in self.workers.drain(..) {
             worker.thread().unpark();
-            // A worker catches the panics of its tasks, so there is none to carry on.
+            // A worker catches the panics of its tasks, so there is none to resume.
             let _ = worker.join();
         }
     }
 }
 
-/// The first of one scratch a thread.
+/// The address of a slice with one element of scratch for each thread.
 struct Scratch<W>(*mut W);
 
-// SAFETY: each thread reaches its own element only, for which `W: Send` suffices.
+// SAFETY: a shared `Scratch` gives access to elements through `of` only, and `for_each_part`
+// dereferences the element of the current thread only. One thread at most thus reaches an element
+// at a time, for which `W: Send` is enough.
 unsafe impl<W: Send> Sync for Scratch<W> {}
 
 impl<W> Scratch<W> {
+    /// The address of the element of thread `worker`.
+    ///
     /// # Safety
     ///
-    /// `worker` is below the length of the slice.
+    /// `worker` is below the length of the slice, which is still borrowed.
     unsafe fn of(&self, worker: usize) -> *mut W {
-        // SAFETY: the caller's promise.
+        // SAFETY: element `worker` lies inside the slice, as the caller guarantees.
         unsafe { self.0.add(worker) }
     }
 }
 
 impl Shared {
-    /// Runs tasks until none is left, first of `worker`'s own range, then of the others'. A panic
-    /// ends it and is kept.
+    /// Runs tasks until none is left, first those of `worker`'s own range, then those of the other
+    /// ranges. If a task panics, this returns early, and the first panic of a job is kept.
     ///
     /// # Safety
     ///
-    /// `job` is the open one, and its body lives until this returns.
+    /// - `job` is the one that the caller of the pool opened last.
+    /// - `job.body` points to a value of the type that `job.call` expects, which lives until this
+    ///   returns and which this thread may use.
     unsafe fn run(&self, job: Job, worker: usize) {
         let threads = self.ranges.len();
         let result = catch_unwind(AssertUnwindSafe(|| {
             for victim in (worker..threads).chain(0..worker) {
                 while let Some(task) = self.ranges[victim].0.take() {
-                    // SAFETY: the caller's promise.
+                    // SAFETY: `body` points to a live value of the type that `call` expects, as the
+                    // caller guarantees.
                     unsafe { (job.call)(job.body, task, worker) };
                 }
             }
@@ -327,8 +355,8 @@ impl Shared {
         }
     }
 
-    /// Waits until nobody is inside the closed job. The acquire in the load makes all that the
-    /// workers wrote visible: each leaves with a release.
+    /// Waits until nobody is inside the closed job. The acquire in the load makes everything that
+    /// the workers wrote visible, since each of them leaves with a release.
     fn wait_for_workers(&self) {
         let left = || self.state.0.load(SeqCst) & INSIDE == 0;
         if self.spin_until(left) {
@@ -338,7 +366,7 @@ impl Shared {
         self.park_until(0, left);
     }
 
-    /// Leaves the job, and wakes the caller if it sleeps and this was the last worker.
+    /// Leaves the job. The last worker to leave a closed job wakes the caller if it has parked.
     fn leave(&self) {
         let before = self.state.0.fetch_sub(1, SeqCst);
         if before & (INSIDE | OPEN) == 1 && self.asleep[0].0.load(SeqCst) {
@@ -349,7 +377,7 @@ impl Shared {
         }
     }
 
-    /// Spins until `ready` or the time is over; returns whether it is ready.
+    /// Spins until `ready` or until the time is over, and returns whether it is ready.
     fn spin_until(&self, ready: impl Fn() -> bool) -> bool {
         if self.spin.is_zero() {
             return ready();
@@ -379,10 +407,10 @@ impl Shared {
     }
 }
 
-/// The life of a worker.
+/// Runs the jobs of `shared` as thread `worker` until the pool is dropped.
 fn work(shared: &Shared, worker: usize, cpu: Option<CoreId>) {
     if let Some(cpu) = cpu {
-        // Refused in some containers; the scheduler then decides.
+        // Some containers refuse this; the scheduler then chooses the CPU.
         core_affinity::set_for_current(cpu);
     }
     let number = |state: u64| state / JOB;
@@ -400,20 +428,26 @@ fn work(shared: &Shared, worker: usize, cpu: Option<CoreId>) {
         if state & STOP != 0 {
             return;
         }
-        // It may have been closed since, or someone else has entered: look again.
+        // The job may have been closed in the meantime.
         if state & OPEN == 0 || number(state) == done {
             continue;
         }
-        // Entering acquires what the caller released by opening: additions of other workers in
-        // between carry that on. It succeeds only while the job is open.
+        // Entering acquires what the caller released by opening the job; the additions of workers
+        // that entered in between continue the release sequence. It succeeds only while `state` is
+        // unchanged, hence while the job is open.
         let entered = shared
             .state
             .0
             .compare_exchange_weak(state, state + 1, AcqRel, Acquire);
         if entered.is_ok() {
-            // SAFETY: this worker is inside, so the caller neither writes `job` nor lets go of
-            // its body until this worker leaves.
-            shared.job.with(|job| unsafe { shared.run(*job, worker) });
+            shared.job.with(|job| {
+                // SAFETY: this worker is inside the open job, so the caller does not write `job`
+                // before this worker has left.
+                let job = unsafe { *job };
+                // SAFETY: this is the open job. `for_each` made it from a `Sync` body of the type
+                // that `call` expects, and keeps the body until this worker has left.
+                unsafe { shared.run(job, worker) };
+            });
             done = number(state);
             shared.leave();
         }

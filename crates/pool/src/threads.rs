@@ -8,29 +8,31 @@ use core_affinity::CoreId;
 
 use crate::{Error, Result};
 
-/// The most threads that can be asked for: more would only wait for each other.
+/// The largest number of threads that can be asked for. The machines that this pool is made for
+/// have far fewer CPUs, so a larger number is a mistake.
 pub const MAX_THREADS: usize = 1024;
 
 /// The threads of one [`Pool`](crate::Pool), and why it has that many.
 #[derive(Clone, Debug)]
 pub struct ThreadPlan {
-    /// The CPU that each thread is pinned to, `None` where the scheduler decides.
+    /// The CPU that each thread is pinned to, or `None` if the scheduler chooses.
     ///
-    /// Thread 0 is the calling one. It belongs to the user of the library and is never pinned: its
-    /// entry keeps that CPU free of workers, and is where it goes if it is on a worker's.
+    /// Thread 0 is the calling thread. It belongs to the user of the library and is never pinned:
+    /// its entry keeps that CPU free of workers, and is the CPU that
+    /// [`leave_cpus_of_workers`](Self::leave_cpus_of_workers) moves it to.
     pub cpus: Vec<Option<CoreId>>,
-    /// True when there are more threads than CPUs to run them, so that spinning would take time
-    /// from the thread that is waited for.
+    /// Whether there are more threads than CPUs to run them, so that a thread that spins takes time
+    /// from the thread that it waits for.
     pub(crate) oversubscribed: bool,
     reason: String,
 }
 
 impl ThreadPlan {
-    /// Plans `requested` threads, or by default as many as the process may run at once: the CPUs
-    /// of its affinity mask, bound by the cgroup's CPU quota rounded down, and at least one.
+    /// Plans `requested` threads, or with `None` as many as the process may run at once: the number
+    /// of CPUs in its affinity mask, at most the cgroup's CPU quota rounded down, and at least one.
     ///
-    /// Every physical core gets a thread before any gets a second one. More threads than may run
-    /// at once are left unpinned.
+    /// Every physical core gets a thread before any core gets a second one. If there are more
+    /// threads than may run at once, all of them are left unpinned.
     ///
     /// # Errors
     ///
@@ -41,8 +43,8 @@ impl ThreadPlan {
         Self::from_machine(requested, allowed, parallelism, thread_siblings)
     }
 
-    /// Plans `threads` threads that no CPU is chosen for, whatever the machine: a model checker runs
-    /// all of them on one thread of the system.
+    /// Plans `threads` unpinned threads, whatever the machine: a model checker runs all of them on
+    /// one thread of the operating system.
     #[cfg(loom)]
     pub fn unpinned(threads: usize) -> Self {
         Self {
@@ -52,11 +54,19 @@ impl ThreadPlan {
         }
     }
 
-    /// Moves the calling thread to its own CPU if it runs on that of a worker and may leave it;
-    /// where it may run afterwards is not changed.
+    /// Moves the calling thread to its own CPU, that of thread 0, if it runs on a worker's CPU and
+    /// its affinity mask allows its own.
     ///
-    /// The scheduler may have put it there while the worker slept. Then the two would take turns of
-    /// milliseconds: the worker is pinned, and a thread that runs is moved late.
+    /// The scheduler may have put the calling thread there while the worker was parked. Then the two
+    /// would take turns of milliseconds each, since the worker is pinned and the scheduler is slow
+    /// to move a thread that runs.
+    ///
+    /// The move changes the affinity mask of the calling thread for the time of two system calls: it
+    /// is set to the one CPU and then back to the mask that it was before. A thread that the calling
+    /// thread starts later inherits the restored mask. If another thread or process sets the mask of
+    /// the calling thread between the two calls, that change is lost. If the mask cannot be
+    /// restored, the calling thread stays pinned. Errors are ignored, and on systems other than
+    /// Linux nothing happens.
     #[cfg(target_os = "linux")]
     pub fn leave_cpus_of_workers(&self) {
         use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
@@ -71,17 +81,19 @@ impl ThreadPlan {
             && allowed.is_set(own.id)
             && core_affinity::set_for_current(*own)
         {
-            // What was allowed a moment ago; if it is refused now, the CPU it is on is a good one.
+            // The mask was in force a moment ago. If it is refused now, because its CPUs were taken
+            // away meanwhile, the thread stays on a CPU that it may use.
             let _ = sched_setaffinity(None, &allowed);
         }
     }
 
-    /// Elsewhere the scheduler is left alone.
+    /// Does nothing: only on Linux is it known which CPU the calling thread runs on.
     #[cfg(not(target_os = "linux"))]
     pub fn leave_cpus_of_workers(&self) {}
 
-    /// [`choose`](Self::choose) for a machine given by the CPUs of the mask (empty if unknown),
-    /// what mask and quota allow together, and the siblings of a CPU, as any string they share.
+    /// [`choose`](Self::choose) for a machine with the CPUs `allowed` by the affinity mask (empty if
+    /// unknown) and with `parallelism` by mask and quota together. `siblings` returns a string that
+    /// the CPUs of one core have in common, or `None` if it is unknown.
     fn from_machine(
         requested: Option<usize>,
         allowed: Vec<CoreId>,
@@ -93,8 +105,8 @@ impl ThreadPlan {
         {
             return Err(Error::ThreadCount { requested: threads });
         }
-        // `available_parallelism` is the smaller of mask and quota (of cgroup v1 and v2), so a
-        // quota shows as a number below the mask's.
+        // `available_parallelism` is the minimum of mask and quota (of cgroup v1 and v2), so a quota
+        // shows as a number below the mask's.
         let usable = match allowed.len() {
             0 => parallelism,
             cpus => parallelism.clamp(1, cpus),
@@ -138,7 +150,7 @@ impl fmt::Display for ThreadPlan {
     }
 }
 
-/// Sorts CPUs so that the first thread of each core comes before the second of any.
+/// Sorts CPUs so that the first one of each core comes before the second one of any core.
 fn cores_before_siblings(
     cpus: Vec<CoreId>,
     siblings: impl Fn(CoreId) -> Option<String>,
@@ -159,7 +171,8 @@ fn cores_before_siblings(
     ranked.into_iter().map(|(_, cpu)| cpu).collect()
 }
 
-/// The list of CPUs on the core of `cpu`, the same text for each of them; `None` without `/sys`.
+/// The list of the CPUs of the core that `cpu` belongs to, as the same text for each of them; `None`
+/// without `/sys`.
 fn thread_siblings(cpu: CoreId) -> Option<String> {
     let id = cpu.id;
     let path = format!("/sys/devices/system/cpu/cpu{id}/topology/thread_siblings_list");
@@ -208,7 +221,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_caller_leaves_the_cpu_of_a_worker_and_is_not_pinned() {
+    fn the_caller_leaves_a_worker_cpu_and_stays_unpinned() {
         use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
         let plan = ThreadPlan::choose(None).unwrap();
         let [Some(_), Some(worker), ..] = plan.cpus[..] else {
@@ -225,7 +238,7 @@ mod tests {
             assert!(sched_getaffinity(None).unwrap() == allowed);
             sched_getcpu() != worker.id
         });
-        // On a busy machine the scheduler may put it back before it looks.
+        // On a busy machine the scheduler may move it back before the check.
         let left = left.count();
         assert!(left > 50, "{left} of 100");
     }

@@ -1,13 +1,13 @@
-//! What users of the pool rely on: every task once, panics carried, no hang.
+//! What users of the pool rely on: every task runs once, panics reach the caller, nothing hangs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use lanewise_pool::partition::{chunks, columns, count, uneven};
-use lanewise_pool::{CachePadded, Pool, ThreadPlan};
+use lanewise_pool::partition::{chunks, uneven};
+use lanewise_pool::{CachePadded, Pool, ThreadPlan, initial_tasks};
 
-/// Miri takes a thousand times as long, and needs no repetition to see an access that is wrong.
+/// Miri takes a thousand times as long, and sees a wrong access without repetition.
 const REPETITIONS: usize = if cfg!(miri) { 1 } else { 20 };
 
 fn pool(threads: usize) -> Pool {
@@ -46,7 +46,7 @@ fn jobs_after_a_pause_wake_the_parked_workers() {
         });
         assert_eq!(by_worker.iter().map(|n| n.load(Relaxed)).sum::<usize>(), 2);
     }
-    // The worker does take part: both tasks wait until the other has begun.
+    // The worker does take part: each of the two tasks waits until the other has begun.
     let begun = AtomicUsize::new(0);
     pool.for_each(2, |_, _| {
         begun.fetch_add(1, Relaxed);
@@ -106,54 +106,120 @@ fn a_pool_can_be_dropped_at_any_time_and_move_between_threads() {
 }
 
 #[test]
+fn a_single_threaded_pool_runs_every_task_on_the_caller() {
+    let mut pool = pool(3);
+    let caller = std::thread::current().id();
+    pool.set_single_threaded(true);
+    let runs = AtomicUsize::new(0);
+    pool.for_each(100, |_, worker| {
+        assert_eq!((worker, std::thread::current().id()), (0, caller));
+        runs.fetch_add(1, Relaxed);
+    });
+    assert_eq!(runs.into_inner(), 100);
+    assert_eq!(pool.threads(), 3);
+    // And back: every task waits until two have begun.
+    pool.set_single_threaded(false);
+    let begun = AtomicUsize::new(0);
+    pool.for_each(2, |_, _| {
+        begun.fetch_add(1, Relaxed);
+        while begun.load(Relaxed) < 2 {
+            std::thread::yield_now();
+        }
+    });
+}
+
+#[test]
+fn initial_tasks_cover_the_tasks_in_order_and_evenly() {
+    for (tasks, threads) in [(0, 1), (0, 3), (1, 3), (7, 3), (9, 3), (10, 4), (100, 7)] {
+        let mut next = 0;
+        for worker in 0..threads {
+            let range = initial_tasks(tasks, threads, worker);
+            assert_eq!(range.start, next, "{worker} of {threads}, {tasks} tasks");
+            assert!([tasks / threads, tasks.div_ceil(threads)].contains(&range.len()));
+            next = range.end;
+        }
+        assert_eq!(next, tasks, "{threads} threads");
+    }
+}
+
+#[test]
 fn parts_of_several_buffers_cover_each_of_them_once() {
     let mut pool = pool(3);
     let mut scratch = vec![CachePadded(0_usize); pool.threads()];
-    let (rows, width) = (3, 10);
-    let mut matrix = vec![0; rows * width];
+    let mut tens = vec![0; 10];
     let mut list = vec![0; 13];
     let mut pieces = vec![0; 9];
-    let split = (
-        columns(&mut matrix, rows, 4),
+    let mut single = vec![0; 3];
+    let partition = (
+        chunks(&mut tens, 4),
         chunks(&mut list, 5),
         uneven(&mut pieces, &[2, 2, 9]),
-        count(3),
+        chunks(&mut single, 1),
     );
-    pool.for_each_part(split, &mut scratch, |index, part, scratch| {
-        let (mut columns, chunk, piece, ()) = part;
-        for row in 0..columns.rows() {
-            assert_eq!(columns.width(), [4, 4, 2][index]);
-            columns.row(row).iter_mut().for_each(|x| *x += index + 1);
+    pool.for_each_part(partition, &mut scratch, |index, part, scratch| {
+        let (tens, chunk, piece, single) = part;
+        assert_eq!(tens.len(), [4, 4, 2][index]);
+        assert_eq!(piece.len(), [2, 0, 7][index]);
+        for part in [tens, chunk, piece, single] {
+            part.iter_mut().for_each(|x| *x += index + 1);
         }
-        chunk.iter_mut().for_each(|x| *x += index + 1);
-        piece.iter_mut().for_each(|x| *x += index + 1);
         scratch.0 += 1;
     });
-    assert_eq!(matrix, [1, 1, 1, 1, 2, 2, 2, 2, 3, 3].repeat(rows));
+    assert_eq!(tens, [1, 1, 1, 1, 2, 2, 2, 2, 3, 3]);
     assert_eq!(list, [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3]);
     assert_eq!(pieces, [1, 1, 3, 3, 3, 3, 3, 3, 3]);
+    assert_eq!(single, [1, 2, 3]);
     assert_eq!(scratch.iter().map(|n| n.0).sum::<usize>(), 3);
 }
 
 #[test]
-fn shapes_that_do_not_fit_are_refused() {
-    let refused = |f: &dyn Fn()| assert!(catch_unwind(AssertUnwindSafe(f)).is_err());
-    refused(&|| _ = chunks(&mut [0; 4], 0));
-    refused(&|| _ = columns(&mut [0; 4], 3, 1));
-    refused(&|| _ = columns(&mut [0; 4], 0, 1));
-    refused(&|| _ = uneven(&mut [0; 4], &[3, 2, 4]));
-    refused(&|| _ = uneven(&mut [0; 4], &[3]));
-    refused(&|| {
-        let mut list = [0; 3];
-        let split = (count(2), chunks(&mut list, 1), count(2));
-        pool(1).for_each_part(split, &mut [()], |_, _, _| ());
-    });
-    refused(&|| pool(2).for_each_part(count(2), &mut [()], |_, _, _| ()));
+fn empty_buffers_have_no_parts() {
+    let mut pool = pool(2);
+    let never = |_, _: &mut [u8], _: &mut ()| unreachable!();
+    pool.for_each_part(chunks(&mut [], 3), &mut [(); 2], never);
+    pool.for_each_part(uneven(&mut [], &[]), &mut [(); 2], never);
+    let runs = AtomicUsize::new(0);
+    pool.for_each_part(
+        uneven(&mut [0_u8; 0], &[0, 0]),
+        &mut [(); 2],
+        |_, part, _| {
+            assert!(part.is_empty());
+            runs.fetch_add(1, Relaxed);
+        },
+    );
+    assert_eq!(runs.into_inner(), 2);
 }
 
-/// Not a check, only a number: `cargo test --release -p lanewise-pool --test jobs -- --nocapture empty`.
+#[track_caller]
+fn assert_panics(message: &str, body: impl FnOnce()) {
+    let panic = catch_unwind(AssertUnwindSafe(body)).expect_err(message);
+    let found = panic.downcast_ref::<String>().map(String::as_str);
+    let found = found.or_else(|| panic.downcast_ref::<&str>().copied());
+    assert!(found.unwrap_or_default().contains(message), "{found:?}");
+}
+
 #[test]
-#[cfg_attr(miri, ignore = "a number, not a check")]
+fn partitions_that_do_not_fit_are_refused() {
+    assert_panics("no elements", || _ = chunks(&mut [0; 4], 0));
+    assert_panics("decrease", || _ = uneven(&mut [0; 4], &[3, 2, 4]));
+    assert_panics("end with the buffer", || _ = uneven(&mut [0; 4], &[3]));
+    assert_panics("end with the buffer", || _ = uneven(&mut [0; 4], &[]));
+    for different in [[2, 3, 2, 2], [2, 2, 3, 2], [2, 2, 2, 3]] {
+        let mut buffers = different.map(|length| vec![0; length]);
+        let [a, b, c, d] = buffers.each_mut().map(|buffer| chunks(buffer, 1));
+        assert_panics("different lengths", || {
+            pool(1).for_each_part((a, b, c, d), &mut [()], |_, _, _| ());
+        });
+    }
+    assert_panics("one scratch a thread", || {
+        pool(2).for_each_part(chunks(&mut [0; 2], 1), &mut [()], |_, _, _| ());
+    });
+}
+
+/// Prints times and checks nothing:
+/// `cargo test --release -p lanewise-pool --test jobs -- --nocapture timed`.
+#[test]
+#[cfg_attr(miri, ignore = "prints times and checks nothing")]
 fn empty_jobs_are_timed() {
     for tasks in [2, 32] {
         let mut pool = pool(2);
@@ -176,7 +242,7 @@ fn empty_jobs_are_timed() {
             helped.load(Relaxed) as f64 / (10 * jobs) as f64
         );
     }
-    // Empty tasks mostly run before the worker arrives; here each waits until both have begun.
+    // Empty tasks are mostly done before the worker arrives. Here each waits until both have begun.
     let mut pool = pool(2);
     let jobs = 2_000;
     let best = (0..10).map(|_| {

@@ -9,7 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lanewise_pool::{Pool, ThreadPlan};
 use loom::cell::UnsafeCell;
 
-/// Runs a model; loom panics at a deadlock, at two accesses that race, and at a lost task.
+/// Runs `model` in every interleaving with at most so many preemptions. loom panics at a deadlock
+/// and at a data race.
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -40,7 +41,7 @@ impl Cells {
     }
 }
 
-/// So many jobs one after the other, then the end of the pool.
+/// Runs `jobs` jobs one after the other and then drops the pool.
 fn jobs(threads: usize, tasks: usize, jobs: usize) {
     let mut pool = Pool::new(&ThreadPlan::unpinned(threads)).unwrap();
     let cells = Cells::new(tasks);
@@ -69,7 +70,7 @@ fn two_workers_and_the_caller_share_a_job() {
 }
 
 #[test]
-fn a_pool_that_never_had_a_job_ends() {
+fn a_pool_that_never_ran_a_job_can_be_dropped() {
     explore(4, || drop(Pool::new(&ThreadPlan::unpinned(3)).unwrap()));
 }
 
