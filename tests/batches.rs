@@ -6,12 +6,13 @@ use lanewise::{Embedder, Isa};
 use lanewise_tools::tiny_model::{self, Options};
 
 #[test]
-fn threads_that_share_an_embedder_get_the_vectors_of_single_texts() {
+fn threads_that_share_an_embedder_get_single_text_vectors() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("batches.gguf");
     tiny_model::write(&path, &Options::default()).unwrap();
     let long = "Hello world, ".repeat(20);
     let texts = ["", "Hello", long.as_str(), "the world of 日本 <unused7>"];
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {
+        println!("running on {isa}");
         let embedder = Embedder::builder().threads(3).isa(isa).open(&path).unwrap();
         let single = texts.map(|text| embedder.embed(text).unwrap());
         std::thread::scope(|scope| {
