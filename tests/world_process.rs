@@ -319,7 +319,7 @@ fn limit_memory(more: Option<u64>) {
 }
 
 #[test]
-fn pinning_that_is_refused_is_gone_without() {
+fn refused_pinning_leaves_workers_unpinned() {
     let mut plan = ThreadPlan::choose(Some(3)).unwrap();
     plan.cpus = vec![Some(CoreId { id: 1_000 }); 3];
     let mut pool = Pool::new(&plan).unwrap();
