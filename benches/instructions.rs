@@ -15,7 +15,7 @@ use iai_callgrind::{
 };
 use lanewise_kernels::{Isa, Kernels};
 use lanewise_tools::instructions;
-use lanewise_tools::work::{self, Counted, Prepared};
+use lanewise_tools::work::{self, Counted, Counter, Prepared};
 
 /// Blocks of 32 values: the most that a head may have.
 const BLOCKS: usize = 16;
@@ -36,6 +36,7 @@ fn announced() -> LibraryBenchmarkConfig {
 }
 
 fn kernel(isa: Isa, name: &str) -> Prepared {
+    assert_eq!(Counter::of(isa), Counter::Valgrind);
     let kernels = Kernels::for_isa(isa).expect("a CPU with AVX2");
     let counted = Counted::named(name).expect("a counted kernel");
     counted.work(kernels, BLOCKS).prepare()
@@ -86,12 +87,12 @@ kernels! {
     scalar_softmax = "softmax",
     scalar_pack_values = "pack_values",
     scalar_add_rms_norm = "add_rms_norm",
-    scalar_rms_norm_quantise = "rms_norm_quantise",
+    scalar_rms_norm_quantize = "rms_norm_quantize",
     scalar_rms_norm = "rms_norm",
-    scalar_gelu_multiply_quantise = "gelu_multiply_quantise",
-    scalar_quantise = "quantise",
-    scalar_quantise_2_terms = "quantise_2_terms",
-    scalar_dequantise_q8_0 = "dequantise_q8_0",
+    scalar_gelu_multiply_quantize = "gelu_multiply_quantize",
+    scalar_quantize = "quantize",
+    scalar_quantize_2_terms = "quantize_2_terms",
+    scalar_dequantize_q8_0 = "dequantize_q8_0",
     scalar_accumulate = "accumulate",
 }
 
@@ -112,12 +113,12 @@ kernels! {
     avx2_softmax = "softmax",
     avx2_pack_values = "pack_values",
     avx2_add_rms_norm = "add_rms_norm",
-    avx2_rms_norm_quantise = "rms_norm_quantise",
+    avx2_rms_norm_quantize = "rms_norm_quantize",
     avx2_rms_norm = "rms_norm",
-    avx2_gelu_multiply_quantise = "gelu_multiply_quantise",
-    avx2_quantise = "quantise",
-    avx2_quantise_2_terms = "quantise_2_terms",
-    avx2_dequantise_q8_0 = "dequantise_q8_0",
+    avx2_gelu_multiply_quantize = "gelu_multiply_quantize",
+    avx2_quantize = "quantize",
+    avx2_quantize_2_terms = "quantize_2_terms",
+    avx2_dequantize_q8_0 = "dequantize_q8_0",
     avx2_accumulate = "accumulate",
 }
 

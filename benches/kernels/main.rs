@@ -70,19 +70,19 @@ fn rows(criterion: &mut Criterion) {
     let mut suite = Suite::new(criterion);
     let warm = Temperature::Warm;
     suite.kernel(warm, |kernels| work::add_rms_norm(kernels, HIDDEN));
-    suite.kernel(warm, |kernels| work::rms_norm_quantise(kernels, HIDDEN));
+    suite.kernel(warm, |kernels| work::rms_norm_quantize(kernels, HIDDEN));
     suite.kernel(warm, |kernels| work::rms_norm(kernels, HIDDEN));
     for terms in [1, 2] {
-        suite.kernel(warm, |kernels| work::quantise(kernels, HIDDEN, terms));
+        suite.kernel(warm, |kernels| work::quantize(kernels, HIDDEN, terms));
     }
     for tokens in TOKENS {
         suite.kernel(warm, |kernels| {
-            work::gelu_multiply_quantise(kernels, tokens)
+            work::gelu_multiply_quantize(kernels, tokens)
         });
     }
     for temperature in TEMPERATURES {
         suite.kernel(temperature, |kernels| {
-            work::dequantise_q8_0(kernels, HIDDEN, temperature)
+            work::dequantize_q8_0(kernels, HIDDEN, temperature)
         });
     }
     suite.kernel(warm, |kernels| work::accumulate(kernels, HIDDEN));

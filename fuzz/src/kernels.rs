@@ -4,8 +4,8 @@
 //! first values; seeded ones follow, so that a short input reaches large shapes.
 
 use lanewise_kernels::{
-    ActivationBlock, Activations, Ahead, BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces, Q8_0_BYTES,
-    Q8Rows, WEIGHT_MAX, pack_keys,
+    ActivationBlock, ActivationChunk, BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces, Prefetcher,
+    Q8_0_BYTES, Q8Rows, WEIGHT_MAX, pack_keys,
 };
 use libfuzzer_sys::arbitrary::Unstructured;
 
@@ -35,15 +35,15 @@ pub fn run(data: &[u8]) {
 const KERNELS: [fn(&mut Values); 11] = [
     gemm,
     add_rms_norm,
-    rms_norm_quantise,
+    rms_norm_quantize,
     rms_norm,
     head_norm_rope,
-    gelu_multiply_quantise,
-    quantise,
+    gelu_multiply_quantize,
+    quantize,
     softmax,
     attention_scores,
     attention_weighted_sum,
-    dequantise_and_accumulate,
+    dequantize_and_accumulate,
 ];
 
 /// Where shapes and values come from.
@@ -160,11 +160,11 @@ fn gemm(values: &mut Values) {
             bytes: &bytes,
             row_bytes,
         };
-        let mut ahead = Ahead::new(&bytes, 5);
-        kernels.pack_panel(rows, 0..cut, &mut panel, &mut ahead);
+        let mut prefetcher = Prefetcher::new(&bytes, 5);
+        kernels.pack_panel(rows, 0..cut, &mut panel, &mut prefetcher);
         let values = Guarded::new(place, &activations);
         let mut out = Guarded::new(place, &vec![0.0; (end - start) * PANEL]);
-        let activations = Activations {
+        let activations = ActivationChunk {
             blocks: &values,
             tokens,
             terms,
@@ -175,17 +175,17 @@ fn gemm(values: &mut Values) {
             0..cut,
             start..end,
             &mut out,
-            &mut ahead,
+            &mut prefetcher,
         );
         if cut < blocks {
-            kernels.pack_panel(rows, cut..blocks, &mut panel, &mut ahead);
+            kernels.pack_panel(rows, cut..blocks, &mut panel, &mut prefetcher);
             kernels.gemm(
                 &panel,
                 activations,
                 cut..blocks,
                 start..end,
                 &mut out,
-                &mut ahead,
+                &mut prefetcher,
             );
         }
         out.to_vec()
@@ -209,15 +209,15 @@ fn add_rms_norm(values: &mut Values) {
     });
 }
 
-fn rms_norm_quantise(values: &mut Values) {
+fn rms_norm_quantize(values: &mut Values) {
     let (pieces, stride) = (values.size(36), values.size(3));
     let x = values.floats(pieces * BLOCK);
     let weight = values.floats(pieces * BLOCK);
-    check_blocks("rms_norm_quantise", |kernels, place| {
+    check_blocks("rms_norm_quantize", |kernels, place| {
         let out = vec![ActivationBlock::default(); (pieces - 1) * stride + 1];
         let mut out = Guarded::new(place, &out);
         let (x, weight) = (Guarded::new(place, &x), Guarded::new(place, &weight));
-        kernels.rms_norm_quantise(&x, &weight, EPS, &mut out, stride);
+        kernels.rms_norm_quantize(&x, &weight, EPS, &mut out, stride);
         out.to_vec()
     });
 }
@@ -253,25 +253,25 @@ fn head_norm_rope(values: &mut Values) {
     });
 }
 
-fn gelu_multiply_quantise(values: &mut Values) {
+fn gelu_multiply_quantize(values: &mut Values) {
     let tokens = values.size(40);
     let (gate, up) = (values.floats(tokens * BLOCK), values.floats(tokens * BLOCK));
-    check_blocks("gelu_multiply_quantise", |kernels, place| {
+    check_blocks("gelu_multiply_quantize", |kernels, place| {
         let mut out = Guarded::new(place, &vec![ActivationBlock::default(); tokens]);
         let (gate, up) = (Guarded::new(place, &gate), Guarded::new(place, &up));
-        kernels.gelu_multiply_quantise(&gate, &up, &mut out);
+        kernels.gelu_multiply_quantize(&gate, &up, &mut out);
         out.to_vec()
     });
 }
 
-fn quantise(values: &mut Values) {
+fn quantize(values: &mut Values) {
     let (pieces, terms) = (values.size(36), values.size(2));
     let stride = terms - 1 + values.size(4);
     let x = values.floats(pieces * BLOCK);
-    check_blocks("quantise", |kernels, place| {
+    check_blocks("quantize", |kernels, place| {
         let out = vec![ActivationBlock::default(); (pieces - 1) * stride + terms];
         let mut out = Guarded::new(place, &out);
-        kernels.quantise(&Guarded::new(place, &x), terms, &mut out, stride);
+        kernels.quantize(&Guarded::new(place, &x), terms, &mut out, stride);
         out.to_vec()
     });
 }
@@ -348,14 +348,14 @@ fn attention_weighted_sum(values: &mut Values) {
 }
 
 /// Rows of a table may start at odd addresses.
-fn dequantise_and_accumulate(values: &mut Values) {
+fn dequantize_and_accumulate(values: &mut Values) {
     let (pieces, shift) = (values.size(36), values.size(64) - 1);
     let factor = values.float();
     let sum = values.floats(pieces * BLOCK);
     let row = values.bytes(shift + pieces * Q8_0_BYTES);
-    check_floats("dequantise_q8_0, accumulate", |kernels, place| {
+    check_floats("dequantize_q8_0, accumulate", |kernels, place| {
         let mut out = Guarded::new(place, &vec![0.0; pieces * BLOCK]);
-        kernels.dequantise_q8_0(&Guarded::new(place, &row)[shift..], factor, &mut out);
+        kernels.dequantize_q8_0(&Guarded::new(place, &row)[shift..], factor, &mut out);
         let mut sum = Guarded::new(place, &sum);
         kernels.accumulate(&mut sum, &out);
         out.iter().chain(sum.iter()).copied().collect()

@@ -186,7 +186,7 @@ impl Heads {
                 match (first + row).checked_sub(means) {
                     Some(token) => {
                         let attended = &attended[token * width..][..width];
-                        kernels.quantise(attended, 1, &mut out[row..], count);
+                        kernels.quantize(attended, 1, &mut out[row..], count);
                         row += 1;
                     }
                     None => {
@@ -194,7 +194,7 @@ impl Heads {
                         for block in 0..blocks {
                             let mean = self.mean(config, text, block);
                             let terms = &mut out[block * count + row..][..MEAN_TERMS];
-                            kernels.quantise(mean, MEAN_TERMS, terms, MEAN_TERMS);
+                            kernels.quantize(mean, MEAN_TERMS, terms, MEAN_TERMS);
                             // On its own the first term counts 256 units of the second.
                             terms[0].scale *= 256.0;
                         }

@@ -144,7 +144,7 @@ impl Runtime {
             let start = matrix.range.start + *id as usize * row.len();
             self.model.gguf().copy(start, row)?;
             match matrix.kind {
-                MatrixType::Q8_0 => kernels.dequantise_q8_0(row, factor, x),
+                MatrixType::Q8_0 => kernels.dequantize_q8_0(row, factor, x),
                 MatrixType::F32 => widen(row, x, factor, |&b: &[u8; 4]| f32::from_le_bytes(b)),
                 MatrixType::F16 => widen(row, x, factor, |&b: &[u8; 2]| {
                     f16::from_le_bytes(b).to_f32()
@@ -322,7 +322,7 @@ impl Runtime {
                         if let Some(weight) = post_norm {
                             kernels.add_rms_norm(x, output_row(first + token), base, weight, eps);
                         }
-                        kernels.rms_norm_quantise(x, norm, eps, &mut input[index..], count);
+                        kernels.rms_norm_quantize(x, norm, eps, &mut input[index..], count);
                     }
                 }
                 worker.stopwatch.lap(Phase::Norm);
@@ -387,7 +387,7 @@ impl Runtime {
         let texts = self.batch.texts.len();
         let input = sized(&mut self.state.input, texts * matrix.columns / BLOCK * FINE);
         for (text, x) in x.chunks_exact(matrix.columns).enumerate() {
-            kernels.quantise(x, FINE, &mut input[text * FINE..], texts * FINE);
+            kernels.quantize(x, FINE, &mut input[text * FINE..], texts * FINE);
         }
         self.workers[0].stopwatch.lap(Phase::Dense);
         let input = Chunked {

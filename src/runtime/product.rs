@@ -9,7 +9,8 @@ use crate::runtime::reserve;
 use crate::runtime::split::chunks;
 use half::{bf16, f16};
 use lanewise_kernels::{
-    ActivationBlock, Activations, Ahead, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows, stream,
+    ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Prefetcher, Q8_0_BYTES, Q8Rows,
+    stream,
 };
 use std::collections::TryReserveError;
 use std::ops::Range;
@@ -111,7 +112,7 @@ pub(super) fn panel_stride(tokens: usize) -> usize {
     PANEL * (tokens + 1)
 }
 
-/// Quantised activations in chunks of tokens, each chunk laid out as [`Activations`] says.
+/// Quantised activations in chunks of tokens, each chunk laid out as [`ActivationChunk`] says.
 #[derive(Clone, Copy)]
 pub(super) struct Chunked<'a> {
     pub blocks: &'a [ActivationBlock],
@@ -122,11 +123,11 @@ pub(super) struct Chunked<'a> {
 }
 
 impl<'a> Chunked<'a> {
-    fn iter(self) -> impl Iterator<Item = Activations<'a>> {
+    fn iter(self) -> impl Iterator<Item = ActivationChunk<'a>> {
         let token_blocks = self.blocks.len() / self.tokens;
         self.blocks
             .chunks(self.chunk * token_blocks)
-            .map(move |blocks| Activations {
+            .map(move |blocks| ActivationChunk {
                 blocks,
                 tokens: blocks.len() / token_blocks,
                 terms: self.terms,
@@ -192,7 +193,7 @@ impl Source<'_> {
                 self.multiply(task, out, &mut worker.packing, &mut worker.stopwatch);
             }
             self.kernels
-                .gelu_multiply_quantise(&worker.gate, &worker.up, out);
+                .gelu_multiply_quantize(&worker.gate, &worker.up, out);
             worker.stopwatch.lap(Phase::Gelu);
         });
     }
@@ -218,7 +219,7 @@ impl Source<'_> {
         };
         let next = task.next.map_or(&[][..], |next| next.bytes(self.gguf));
         let lines_a_step = if activations.tokens <= ONE_TILE { 9 } else { 6 };
-        let (mut ahead, mut nothing) = (Ahead::new(next, lines_a_step), Ahead::default());
+        let (mut ahead, mut nothing) = (Prefetcher::new(next, lines_a_step), Prefetcher::default());
         let short = activations.tokens <= SHORT;
         let at_a_time = if short { SHORT_BLOCKS } else { row_blocks };
         let lines = self.kernels.panel_lines(at_a_time * BLOCK);
@@ -239,7 +240,7 @@ impl Source<'_> {
             }
             stopwatch.lap(task.phase);
         }
-        *asked = addresses(ahead.asked());
+        *asked = addresses(ahead.requested());
     }
 }
 

@@ -9,6 +9,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lanewise_kernels::Isa;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 use self::loops::HotLoop;
@@ -34,8 +35,19 @@ const COLUMNS: [&str; 6] = [
     "stack",
 ];
 
-/// The folders of the instruction sets that are written by hand.
-const KERNELS: [&str; 2] = ["lanewise_kernels::avx2::", "lanewise_kernels::avx512::"];
+/// The crate of the kernels, as symbols begin with it.
+const CRATE: &str = "lanewise_kernels::";
+
+/// The module of an instruction set whose kernels are written with intrinsics, as symbols name it
+/// after the crate.
+fn module(isa: Isa) -> Option<&'static str> {
+    match isa {
+        // The compiler vectorizes it as it likes.
+        Isa::Scalar => None,
+        Isa::Avx2 => Some("arch::avx2::"),
+        Isa::Avx512 => Some("arch::avx512::"),
+    }
+}
 
 /// What to do with the loops.
 #[derive(Clone, Debug, clap::Args)]
@@ -75,10 +87,11 @@ pub fn run(options: &Options) -> Result<String, String> {
     table.check(path, 0.0, ACCEPT)
 }
 
-/// The hot loops of all kernels, with the names of their functions from the instruction set on.
+/// The hot loops of all kernels, with the paths of their functions in the crate of the kernels.
 fn read(program: &Path) -> Result<Vec<(String, HotLoop)>, String> {
     let bytes = fs::read(program).map_err(|error| format!("cannot read: {error}"))?;
     let file = object::File::parse(&*bytes).map_err(|error| error.to_string())?;
+    let modules: Vec<&str> = Isa::ALL.into_iter().filter_map(module).collect();
     let mut loops = Vec::new();
     for symbol in file
         .symbols()
@@ -87,7 +100,10 @@ fn read(program: &Path) -> Result<Vec<(String, HotLoop)>, String> {
         let name = symbol.name().unwrap_or_default();
         // `#` leaves the hash out, which tells the instances of generic functions apart and changes with everything.
         let name = format!("{:#}", rustc_demangle::demangle(name));
-        if !KERNELS.iter().any(|kernels| name.starts_with(kernels)) {
+        let Some(name) = name.strip_prefix(CRATE) else {
+            continue;
+        };
+        if !modules.iter().any(|module| name.starts_with(module)) {
             continue;
         }
         let code = symbol
@@ -100,11 +116,7 @@ fn read(program: &Path) -> Result<Vec<(String, HotLoop)>, String> {
             })
             .ok_or_else(|| format!("no code of {name}"))?;
         // What the linker appends to a name, as in `.llvm.123`, follows a dot.
-        let name = name["lanewise_kernels::".len()..]
-            .split('.')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let name = name.split('.').next().unwrap_or_default().to_owned();
         loops.extend(
             loops::hot_loops(code, symbol.address())
                 .into_iter()

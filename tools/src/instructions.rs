@@ -118,3 +118,22 @@ fn count_of(line: &str) -> Option<(String, Vec<u64>)> {
         .or_else(|| metrics["Both"][0]["Int"].as_u64())?;
     Some((id.to_owned(), vec![count]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::{COUNTED, Counter};
+    use lanewise_kernels::Isa;
+
+    #[test]
+    fn each_kernel_under_valgrind_has_a_committed_count() {
+        let committed = COMMITTED.as_ref().unwrap();
+        for isa in Isa::ALL {
+            for counted in COUNTED {
+                let expected = Counter::of(isa) == Counter::Valgrind;
+                let name = format!("{isa}_{}", counted.name);
+                assert_eq!(committed.rows.contains_key(&name), expected, "{name}");
+            }
+        }
+    }
+}

@@ -2,18 +2,18 @@
 
 use std::ops::{Deref, DerefMut};
 
-/// Where a guarded buffer lies between its two unmapped pages.
+/// Position of a guarded buffer between its two unmapped pages.
 #[derive(Clone, Copy, Debug)]
 pub enum Place {
-    /// Right after the first.
+    /// Starting right after the first page.
     Start,
-    /// Ending exactly at the second.
+    /// Ending right before the second page.
     End,
 }
 
 pub const PLACES: [Place; 2] = [Place::Start, Place::End];
 
-/// A slice with an unmapped page on either side: an access beyond it at its side of the page ends the test.
+/// A slice that starts or ends at an unmapped page: an access beyond that end crashes the test.
 pub struct Guarded<T> {
     map: *mut libc::c_void,
     map_bytes: usize,
@@ -24,8 +24,9 @@ pub struct Guarded<T> {
 impl<T: Copy> Guarded<T> {
     pub fn new(place: Place, values: &[T]) -> Self {
         let size = size_of_val(values);
-        // SAFETY: a fresh private mapping; the pages between the first and the last are made accessible before the
-        // values are copied to them, where they fit at an address that the assertion shows to be aligned.
+        // SAFETY: the mapping is new and private. The pages between the first and the last are made
+        // accessible before the values are copied to them; the values fit there, and the assertion
+        // checks their alignment.
         unsafe {
             let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
             let inner = size.div_ceil(page).max(1) * page;
@@ -64,21 +65,22 @@ impl<T> Deref for Guarded<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `new` has put so many values there; the mapping lives as long as `self`.
+        // SAFETY: `new` has written `length` values at `data`; the mapping lives as long as `self`.
         unsafe { std::slice::from_raw_parts(self.data, self.length) }
     }
 }
 
 impl<T> DerefMut for Guarded<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as in `deref`; `self` is borrowed exclusively.
+        // SAFETY: `new` has written `length` values at `data`; the mapping lives as long as `self`,
+        // which is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.data, self.length) }
     }
 }
 
 impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
-        // SAFETY: the mapping that `new` made; no slice of it outlives `self`.
+        // SAFETY: `new` has made this mapping, and no slice of it outlives `self`.
         unsafe { libc::munmap(self.map, self.map_bytes) };
     }
 }

@@ -1,8 +1,8 @@
-//! Buffers for Miri, which has no unmapped pages but sees every access outside of an allocation.
+//! Buffers for Miri, which has no unmapped pages but detects every access outside an allocation.
 
 use std::ops::{Deref, DerefMut};
 
-/// As for buffers between unmapped pages, without a difference here.
+/// As for buffers between unmapped pages; makes no difference here.
 #[derive(Clone, Copy, Debug)]
 pub enum Place {
     Start,
@@ -11,7 +11,7 @@ pub enum Place {
 
 pub const PLACES: [Place; 2] = [Place::Start, Place::End];
 
-/// A slice that is an allocation of its own.
+/// A slice in an allocation of its own.
 pub struct Guarded<T>(Box<[T]>);
 
 impl<T: Copy> Guarded<T> {

@@ -1,13 +1,33 @@
 //! The calls whose instructions are counted: each kernel on rows of any number of blocks.
 
-use lanewise_kernels::{BLOCK, Kernels, PANEL};
+use lanewise_kernels::{BLOCK, Isa, Kernels, PANEL};
 
 use super::{Shape, Temperature, Work};
 
 /// Rows of a tile of attention that fills all registers.
 const ATTENTION_ROWS: usize = 12;
 
-/// A kernel and its work on so many blocks of 32 values.
+/// What counts the instructions of an instruction set's kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// valgrind, in `cargo bench --bench instructions`.
+    Valgrind,
+    /// Single-stepping on the real CPU, in `lanewise-tools icount`.
+    SingleStep,
+}
+
+impl Counter {
+    /// The counter of the kernels of `isa`.
+    pub fn of(isa: Isa) -> Counter {
+        match isa {
+            Isa::Scalar | Isa::Avx2 => Counter::Valgrind,
+            // valgrind does not know AVX-512.
+            Isa::Avx512 => Counter::SingleStep,
+        }
+    }
+}
+
+/// A kernel and its work on a number of blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
     /// What tables call it.
@@ -74,23 +94,23 @@ pub const COUNTED: [Counted; 22] = [
     counted("add_rms_norm", |kernels, blocks| {
         super::add_rms_norm(kernels, blocks * BLOCK)
     }),
-    counted("rms_norm_quantise", |kernels, blocks| {
-        super::rms_norm_quantise(kernels, blocks * BLOCK)
+    counted("rms_norm_quantize", |kernels, blocks| {
+        super::rms_norm_quantize(kernels, blocks * BLOCK)
     }),
     counted("rms_norm", |kernels, blocks| {
         super::rms_norm(kernels, blocks * BLOCK)
     }),
-    counted("gelu_multiply_quantise", |kernels, blocks| {
-        super::gelu_multiply_quantise(kernels, blocks)
+    counted("gelu_multiply_quantize", |kernels, blocks| {
+        super::gelu_multiply_quantize(kernels, blocks)
     }),
-    counted("quantise", |kernels, blocks| {
-        super::quantise(kernels, blocks * BLOCK, 1)
+    counted("quantize", |kernels, blocks| {
+        super::quantize(kernels, blocks * BLOCK, 1)
     }),
-    counted("quantise_2_terms", |kernels, blocks| {
-        super::quantise(kernels, blocks * BLOCK, 2)
+    counted("quantize_2_terms", |kernels, blocks| {
+        super::quantize(kernels, blocks * BLOCK, 2)
     }),
-    counted("dequantise_q8_0", |kernels, blocks| {
-        super::dequantise_q8_0(kernels, blocks * BLOCK, Temperature::Warm)
+    counted("dequantize_q8_0", |kernels, blocks| {
+        super::dequantize_q8_0(kernels, blocks * BLOCK, Temperature::Warm)
     }),
     counted("accumulate", |kernels, blocks| {
         super::accumulate(kernels, blocks * BLOCK)

@@ -1,7 +1,7 @@
 //! Packing weights, and the matrix product.
 
 use lanewise_kernels::{
-    ActivationBlock, Activations, Ahead, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows,
+    ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Prefetcher, Q8_0_BYTES, Q8Rows,
 };
 
 use super::weights::{Temperature, Weights};
@@ -70,7 +70,7 @@ pub fn pack_panel(kernels: Kernels, shape: Shape, temperature: Temperature) -> W
                         Q8Rows { bytes, row_bytes },
                         0..shape.columns / BLOCK,
                         &mut packed.panel,
-                        &mut Ahead::default(),
+                        &mut Prefetcher::default(),
                     );
                 }
             })
@@ -108,7 +108,7 @@ pub fn gemm(kernels: Kernels, shape: Shape, tokens: usize) -> Work {
             let rows = weights.next().chunks_exact(PANEL * row_bytes);
             for (bytes, panel) in rows.zip(panels.chunks_exact_mut(lines)) {
                 let (rows, blocks) = (Q8Rows { bytes, row_bytes }, 0..shape.columns / BLOCK);
-                kernels.pack_panel(rows, blocks, panel, &mut Ahead::default());
+                kernels.pack_panel(rows, blocks, panel, &mut Prefetcher::default());
             }
             Prepared::new(vec![0.0; shape.rows * tokens], move |out| {
                 let outs = out.chunks_exact_mut(PANEL * tokens);
@@ -137,7 +137,7 @@ pub fn pack_gemm(kernels: Kernels, shape: Shape, tokens: usize, temperature: Tem
                         Q8Rows { bytes, row_bytes },
                         0..shape.columns / BLOCK,
                         &mut panel,
-                        &mut Ahead::default(),
+                        &mut Prefetcher::default(),
                     );
                     inputs.multiply(kernels, &panel, out);
                 }
@@ -157,7 +157,7 @@ fn multiply_adds(shape: Shape, tokens: usize) -> Amount {
     Amount::MultiplyAdds((shape.rows * shape.columns * tokens * shape.terms) as u64)
 }
 
-/// Quantised activations in chunks of tokens.
+/// Quantized activations in chunks of tokens.
 struct Inputs {
     terms: usize,
     chunks: Vec<(usize, Vec<ActivationBlock>)>,
@@ -174,7 +174,7 @@ impl Inputs {
             for token in 0..tokens {
                 let row = random.floats(shape.columns, 3.0);
                 let out = &mut blocks[token * shape.terms..];
-                kernels.quantise(&row, shape.terms, out, tokens * shape.terms);
+                kernels.quantize(&row, shape.terms, out, tokens * shape.terms);
             }
             (tokens, blocks)
         };
@@ -191,7 +191,7 @@ impl Inputs {
         for (tokens, blocks) in &self.chunks {
             let (out, after) = rest.split_at_mut(tokens * PANEL);
             rest = after;
-            let activations = Activations {
+            let activations = ActivationChunk {
                 blocks,
                 tokens: *tokens,
                 terms: self.terms,
@@ -203,7 +203,7 @@ impl Inputs {
                 blocks,
                 0..*tokens,
                 out,
-                &mut Ahead::default(),
+                &mut Prefetcher::default(),
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Row operations: norms, quantising, GELU, and the row of the embedding table.
+//! Row operations: norms, quantizing, GELU, and the row of the embedding table.
 
 use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, Pieces, Q8_0_BYTES};
 
@@ -41,16 +41,16 @@ pub fn add_rms_norm(kernels: Kernels, width: usize) -> Work {
 }
 
 /// The norm before a matrix product.
-pub fn rms_norm_quantise(kernels: Kernels, width: usize) -> Work {
+pub fn rms_norm_quantize(kernels: Kernels, width: usize) -> Work {
     Work::new(
-        format!("rms_norm_quantise/f32xf32-i8/{width}"),
+        format!("rms_norm_quantize/f32xf32-i8/{width}"),
         Amount::Bytes(bytes::<f32>(2 * width) + bytes::<ActivationBlock>(width / BLOCK)),
         move || {
             let x = Random(1).floats(width, 2.0);
             let weight = unit_weights(width);
             Prepared::new(
                 vec![ActivationBlock::default(); width / BLOCK],
-                move |out| kernels.rms_norm_quantise(&x, &weight, EPS, out, 1),
+                move |out| kernels.rms_norm_quantize(&x, &weight, EPS, out, 1),
             )
         },
     )
@@ -70,45 +70,45 @@ pub fn rms_norm(kernels: Kernels, width: usize) -> Work {
     )
 }
 
-/// GELU, the gate, and quantising, for 32 values a token.
-pub fn gelu_multiply_quantise(kernels: Kernels, tokens: usize) -> Work {
+/// GELU, the gate, and quantizing, for 32 values a token.
+pub fn gelu_multiply_quantize(kernels: Kernels, tokens: usize) -> Work {
     Work::new(
-        format!("gelu_multiply_quantise/f32xf32-i8/{tokens}x{BLOCK}"),
+        format!("gelu_multiply_quantize/f32xf32-i8/{tokens}x{BLOCK}"),
         Amount::Bytes(bytes::<f32>(2 * tokens * BLOCK) + bytes::<ActivationBlock>(tokens)),
         move || {
             let gate = Random(1).floats(tokens * BLOCK, 4.0);
             let up = Random(2).floats(tokens * BLOCK, 4.0);
             Prepared::new(vec![ActivationBlock::default(); tokens], move |out| {
-                kernels.gelu_multiply_quantise(&gate, &up, out)
+                kernels.gelu_multiply_quantize(&gate, &up, out)
             })
         },
     )
 }
 
-/// Activations as INT8 of one or two terms.
-pub fn quantise(kernels: Kernels, width: usize, terms: usize) -> Work {
+/// ActivationChunk as INT8 of one or two terms.
+pub fn quantize(kernels: Kernels, width: usize, terms: usize) -> Work {
     Work::new(
-        format!("quantise/f32-{}/{width}", ["i8", "2xi8"][terms - 1]),
+        format!("quantize/f32-{}/{width}", ["i8", "2xi8"][terms - 1]),
         Amount::Bytes(bytes::<f32>(width) + bytes::<ActivationBlock>(width / BLOCK * terms)),
         move || {
             let x = Random(1).floats(width, 2.0);
             let blocks = width / BLOCK * terms;
             Prepared::new(vec![ActivationBlock::default(); blocks], move |out| {
-                kernels.quantise(&x, terms, out, terms)
+                kernels.quantize(&x, terms, out, terms)
             })
         },
     )
 }
 
 /// A row of the embedding table.
-pub fn dequantise_q8_0(kernels: Kernels, width: usize, temperature: Temperature) -> Work {
+pub fn dequantize_q8_0(kernels: Kernels, width: usize, temperature: Temperature) -> Work {
     Work::new(
-        format!("dequantise_q8_0/q8_0-f32/{width}"),
+        format!("dequantize_q8_0/q8_0-f32/{width}"),
         Amount::Bytes((width / BLOCK * Q8_0_BYTES) as u64 + bytes::<f32>(width)),
         move || {
             let mut weights = Weights::new(1, width, temperature);
             Prepared::new(vec![0.0; width], move |out| {
-                kernels.dequantise_q8_0(weights.next(), 27.7, out)
+                kernels.dequantize_q8_0(weights.next(), 27.7, out)
             })
         },
     )

@@ -2,10 +2,9 @@
 
 mod attention;
 mod gemm;
-mod vector;
+mod simd;
 
 use crate::Isa;
-use vector::Lanes;
-pub(crate) use vector::{max_bits_4, max_bits_8, reduce_8};
+use simd::Lanes;
 
 crate::table::define_table!(Isa::Avx2; #[target_feature(enable = "avx2,fma,f16c")]);

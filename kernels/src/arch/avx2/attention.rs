@@ -1,19 +1,24 @@
-//! The product of attention on 256-bit registers, with `vpmaddwd`.
+//! The INT16 matrix product of attention on 256-bit registers, with `vpmaddwd`.
 
 use crate::layout::PANEL;
 use std::arch::x86_64::*;
 
-/// Rows of a tile: 8 accumulators, as in the matrix product.
+/// Rows of a tile: 8 accumulators, as in the INT8 product.
 const TILE: usize = 2;
 
-/// See [`crate::Kernels::attention_scores`].
+/// Computes what `gemm_i16` in `arch::scalar::attention` does.
 ///
 /// # Safety
 ///
-/// As for the scalar one; AVX2.
+/// - `rows + r * row_stride` is valid for reading `2 * steps` values for each `r` below `count`.
+/// - `row_scales` is valid for reading `count` values.
+/// - `packed` is valid for reading `steps * PANEL` values.
+/// - `lane_scales` is valid for reading `PANEL` values.
+/// - `out + r * out_stride` is valid for writing `PANEL` values for each `r` below `count`.
+/// - The CPU supports AVX2, FMA and F16C.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn product(
+pub unsafe fn gemm_i16(
     rows: *const i16,
     row_stride: usize,
     row_scales: *const f32,
@@ -30,7 +35,7 @@ pub unsafe fn product(
         } else {
             tile::<TILE>
         };
-        // SAFETY: rows `row..row + size` lie inside what the caller vouches for.
+        // SAFETY: the tile's rows are among the `count` that the caller guarantees.
         unsafe {
             tile(
                 rows.add(row * row_stride),
@@ -46,6 +51,11 @@ pub unsafe fn product(
     }
 }
 
+/// The product of one tile of `ROWS` rows.
+///
+/// # Safety
+///
+/// As for [`gemm_i16`] with `count = ROWS`.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn tile<const ROWS: usize>(
@@ -58,7 +68,8 @@ unsafe fn tile<const ROWS: usize>(
     out: *mut f32,
     out_stride: usize,
 ) {
-    // SAFETY: as `product`.
+    // SAFETY: `row < ROWS` and `step < steps`, and the parts of a row of lanes make up `PANEL`, so each
+    // access lies within the lengths that the caller guarantees.
     unsafe {
         let mut sums = [[_mm256_setzero_si256(); 4]; ROWS];
         for step in 0..steps {

@@ -1,16 +1,22 @@
-//! The product of attention, as the specification states it.
+//! The INT16 matrix product of attention: the specification.
 
 use crate::layout::PANEL;
 
-/// Rows of INT16 times packed lanes, exact in integers, scaled; see [`crate::Kernels::attention_scores`].
+/// `out[r][l] = f32(Σ_i rows[r][i] packed[l][i]) × lane_scales[l] × row_scales[r]`, exact in
+/// integers: queries times keys, see [`crate::Kernels::attention_scores`], and softmax weights times
+/// values, see [`crate::Kernels::attention_weighted_sum`].
+///
+/// `packed` is `steps` steps of [`PANEL`] lanes, each lane two consecutive 16-bit values.
 ///
 /// # Safety
 ///
-/// `count` rows of `2 * steps` values, `row_stride` values apart, and one scale each; `packed` holds `steps * 32` lanes of
-/// two values, `lane_scales` 32 scales; rows of 32 results go to `out`,
-/// `out_stride` values apart.
+/// - `rows + r * row_stride` is valid for reading `2 * steps` values for each `r` below `count`.
+/// - `row_scales` is valid for reading `count` values.
+/// - `packed` is valid for reading `steps * PANEL` values.
+/// - `lane_scales` is valid for reading `PANEL` values.
+/// - `out + r * out_stride` is valid for writing `PANEL` values for each `r` below `count`.
 #[allow(clippy::too_many_arguments)]
-pub unsafe fn product(
+pub unsafe fn gemm_i16(
     rows: *const i16,
     row_stride: usize,
     row_scales: *const f32,
@@ -21,7 +27,8 @@ pub unsafe fn product(
     out: *mut f32,
     out_stride: usize,
 ) {
-    // SAFETY: the offsets stay inside what the caller vouches for.
+    // SAFETY: `row < count`, `step < steps` and `lane < PANEL`, so each access lies within the lengths
+    // that the caller guarantees.
     unsafe {
         for row in 0..count {
             let mut sums = [0i32; PANEL];

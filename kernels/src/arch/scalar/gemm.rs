@@ -1,32 +1,37 @@
-//! The matrix product, as the specification states it.
+//! The matrix product: the specification.
 
-use crate::ahead::Ahead;
-use crate::layout::{ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES};
-use crate::rows::f16_to_f32;
+use crate::f16::f16_to_f32;
+use crate::layout::{
+    ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES, packed_block_lines,
+};
+use crate::prefetch::Prefetcher;
 
-/// Lines of a packed block: 32 rows of 32 bytes, then 32 scales.
-pub const PANEL_LINES: usize = 18;
+/// Lines of a packed block: the bytes of each row, then the scales.
+pub const PANEL_LINES: usize = packed_block_lines(1);
 
-/// Copies a panel of 32 rows block by block; see [`crate::Kernels::pack_panel`].
+/// Packs a panel block by block by copying its rows; see [`crate::Kernels::pack_panel`].
 ///
 /// # Safety
 ///
-/// `rows` holds 32 rows of `row_bytes` bytes, each at least `blocks` Q8_0 blocks; `panel` `blocks * PANEL_LINES` lines.
+/// - `rows + row * row_bytes` is valid for reading `blocks * Q8_0_BYTES` bytes for each `row` below
+///   `PANEL`.
+/// - `panel` is valid for writing `blocks * PANEL_LINES` lines.
 pub unsafe fn pack_panel(
     rows: *const u8,
     row_bytes: usize,
     blocks: usize,
     panel: *mut Line,
-    _ahead: &mut Ahead<'_>,
+    _prefetcher: &mut Prefetcher<'_>,
 ) {
-    // SAFETY: the offsets stay inside what the caller vouches for.
+    // SAFETY: `block < blocks` and `row < PANEL`, so what is read is a block of a row, and what is
+    // written the rows and scales that `PANEL_LINES` has room for.
     unsafe {
         for block in 0..blocks {
             let to = panel.add(block * PANEL_LINES).cast::<u8>();
             let scales = to.add(PANEL * BLOCK).cast::<f32>();
             for row in 0..PANEL {
                 let from = rows.add(row * row_bytes + block * Q8_0_BYTES);
-                from.add(2)
+                from.add(Q8_0_SCALE_BYTES)
                     .copy_to_nonoverlapping(to.add(row * BLOCK), BLOCK);
                 *scales.add(row) = f16_to_f32(from.cast::<u16>().read_unaligned());
             }
@@ -34,13 +39,16 @@ pub unsafe fn pack_panel(
     }
 }
 
-/// `out[t][r] = Σ_b f32(Σ_k w[r][b][k] a[t][b][k]) × (weight scale × activation scale)`, the blocks in order, each by one
-/// fused multiply-add; see [`crate::Kernels::gemm`].
+/// `out[t][r] = Σ_b f32(Σ_k w[r][b][k] a[t][b][k]) × (weight scale × activation scale)`, the blocks
+/// in order, each with one fused multiply-add; see [`crate::Kernels::gemm`]. With `add`, the sums
+/// start with the contents of `out`.
 ///
 /// # Safety
 ///
-/// `panel` holds `blocks * PANEL_LINES` lines; block `b` of token `t` is at `activations + b * stride + t * TERMS`;
-/// `out` has `tokens * 32` values, with sums of earlier blocks to be added to if `add`.
+/// - `panel` is valid for reading `blocks * PANEL_LINES` lines that [`pack_panel`] has written.
+/// - `activations + b * stride + t * TERMS` is valid for reading `TERMS` blocks for each `b` below
+///   `blocks` and `t` below `tokens`.
+/// - `out` is valid for writing `tokens * PANEL` values, and for reading them if `add`.
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn gemm<const TERMS: usize>(
     panel: *const Line,
@@ -50,9 +58,10 @@ pub unsafe fn gemm<const TERMS: usize>(
     tokens: usize,
     add: bool,
     out: *mut f32,
-    _ahead: &mut Ahead<'_>,
+    _prefetcher: &mut Prefetcher<'_>,
 ) {
-    // SAFETY: the offsets stay inside what the caller vouches for.
+    // SAFETY: `block < blocks`, `token < tokens` and `row < PANEL`, so each access lies within the
+    // lengths that the caller guarantees.
     unsafe {
         for token in 0..tokens {
             let out = out.add(token * PANEL).cast::<[f32; PANEL]>();

@@ -1,57 +1,71 @@
 //! The matrix product with `vpmaddwd` on 256-bit registers.
 //!
-//! `vpmaddubsw` would saturate at 128 × 127 × 2, so weights are widened to 16 bits while packing and activations a tile at
-//! a time: `vpmaddwd` on those is exact for every byte.
+//! `vpmaddubsw` would saturate at 128 × 127 × 2, so weights are widened to 16 bits while packing and
+//! activations one tile at a time: `vpmaddwd` on those is exact for every byte.
 
-use crate::ahead::Ahead;
-use crate::layout::{ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES};
+use crate::layout::{
+    ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES, packed_block_lines,
+};
+use crate::prefetch::Prefetcher;
 use std::arch::x86_64::*;
 
-/// Lines of a packed block: 16 steps × 32 rows × 2 words, then 32 scales.
-pub const PANEL_LINES: usize = 34;
+/// Lines of a packed block: `BLOCK / 2` steps of two words a row, then the scales.
+pub const PANEL_LINES: usize = packed_block_lines(2);
 
-/// Tokens of a tile: 2 × 4 integer accumulators leave half of the 16 registers for weights and products; the float sums
-/// live in memory, touched once a block.
+/// Tokens of a tile: 2 × 4 integer accumulators leave half of the 16 registers for weights and
+/// products; the float sums stay in memory, accessed once a block.
 const TILE: usize = 2;
 
-/// Transposes and widens a panel of 32 rows; see [`crate::Kernels::pack_panel`].
+/// Packs a panel by transposing and widening its rows; see [`crate::Kernels::pack_panel`].
 ///
 /// # Safety
 ///
-/// As for the scalar one; AVX2 and F16C.
+/// - `rows + row * row_bytes` is valid for reading `blocks * Q8_0_BYTES` bytes for each `row` below
+///   `PANEL`.
+/// - `panel` is valid for writing `blocks * PANEL_LINES` lines.
+/// - The CPU supports AVX2, FMA and F16C.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub unsafe fn pack_panel(
     rows: *const u8,
     row_bytes: usize,
     blocks: usize,
     panel: *mut Line,
-    ahead: &mut Ahead<'_>,
+    prefetcher: &mut Prefetcher<'_>,
 ) {
-    // SAFETY: reads 34 bytes of each row a block and writes 34 lines, as the caller vouches for.
+    // SAFETY: each round reads one block of each row and writes its `PANEL_LINES` lines, which the
+    // caller guarantees. Lines are aligned, and `first` is a multiple of the 8 lanes of a store.
     unsafe {
         for block in 0..blocks {
-            ahead.step();
+            prefetcher.step();
             let from = rows.add(block * Q8_0_BYTES);
             let to = panel.add(block * PANEL_LINES).cast::<i32>();
             for first in (0..PANEL).step_by(8) {
                 let from = from.add(first * row_bytes);
-                transpose_8_rows(from.add(2), row_bytes, to.add(first));
+                transpose_8_rows(from.add(Q8_0_SCALE_BYTES), row_bytes, to.add(first));
                 let mut scales = [0u16; 8];
                 for (row, scale) in scales.iter_mut().enumerate() {
                     *scale = from.add(row * row_bytes).cast::<u16>().read_unaligned();
                 }
                 let scales = _mm256_cvtph_ps(_mm_loadu_si128(scales.as_ptr().cast()));
-                _mm256_store_ps(to.add(16 * PANEL + first).cast(), scales);
+                _mm256_store_ps(to.add(BLOCK / 2 * PANEL + first).cast(), scales);
             }
         }
     }
 }
 
-/// 8 rows of 32 bytes as 16 steps of 2 words a row, a step every 32 lanes of `to`.
+/// Transposes the values of a block of 8 rows to `BLOCK / 2` steps of 2 words a row, one step every
+/// [`PANEL`] lanes of `to`.
+///
+/// # Safety
+///
+/// - `from + row * row_bytes` is valid for reading `BLOCK` bytes for each `row` below 8.
+/// - `to + step * PANEL` is aligned to 32 bytes and valid for writing 8 values for each `step` below
+///   `BLOCK / 2`.
+/// - The CPU supports AVX2.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
-    // SAFETY: eight rows of 32 readable bytes, sixteen times eight lanes to write.
+    // SAFETY: rows stay below 8 and steps below 16, so each access is one that the caller guarantees.
     unsafe {
         // Two bytes of a row are moved as one word, and widened when they have arrived: half the shuffles.
         let two_rows = |j: usize| {
@@ -84,11 +98,15 @@ unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
     }
 }
 
-/// See [`crate::Kernels::gemm`].
+/// Computes what `gemm` in `arch::scalar::gemm` does.
 ///
 /// # Safety
 ///
-/// As for the scalar one; AVX2 and FMA.
+/// - `panel` is valid for reading `blocks * PANEL_LINES` lines that [`pack_panel`] has written.
+/// - `activations + b * stride + t * TERMS` is valid for reading `TERMS` blocks for each `b` below
+///   `blocks` and `t` below `tokens`.
+/// - `out` is valid for writing `tokens * PANEL` values, and for reading them if `add`.
+/// - The CPU supports AVX2, FMA and F16C.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub unsafe fn gemm<const TERMS: usize>(
@@ -99,21 +117,26 @@ pub unsafe fn gemm<const TERMS: usize>(
     tokens: usize,
     add: bool,
     out: *mut f32,
-    ahead: &mut Ahead<'_>,
+    prefetcher: &mut Prefetcher<'_>,
 ) {
     for token in (0..tokens).step_by(TILE) {
-        // SAFETY: tokens `token..token + size` lie inside what the caller vouches for.
+        // SAFETY: the tile's tokens are among the `tokens` that the caller guarantees.
         unsafe {
             let activations = activations.add(token * TERMS);
             let out = out.add(token * PANEL);
             match tokens - token {
-                1 => tile::<1, TERMS>(panel, blocks, activations, stride, add, out, ahead),
-                _ => tile::<TILE, TERMS>(panel, blocks, activations, stride, add, out, ahead),
+                1 => tile::<1, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                _ => tile::<TILE, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
             }
         }
     }
 }
 
+/// The product of one tile of `TOKENS` tokens.
+///
+/// # Safety
+///
+/// As for [`gemm`] with `tokens = TOKENS`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
@@ -123,9 +146,11 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
     stride: usize,
     add: bool,
     out: *mut f32,
-    ahead: &mut Ahead<'_>,
+    prefetcher: &mut Prefetcher<'_>,
 ) {
-    // SAFETY: the offsets stay inside what the caller of `gemm` vouches for.
+    // SAFETY: `token < TOKENS`, `block < blocks` and `step < BLOCK / 2`, so each access lies within the
+    // lengths that the caller guarantees; those to `words` fill its `BLOCK / 2` values. Lines are
+    // aligned.
     unsafe {
         let mut sums = [[_mm256_setzero_ps(); 4]; TOKENS];
         if add {
@@ -140,7 +165,7 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
             let block_of_tokens = activations.wrapping_add(block * stride);
             let mut products = [[_mm256_setzero_si256(); 4]; TOKENS];
             for _ in 0..TERMS {
-                ahead.step();
+                prefetcher.step();
             }
             for term in 0..TERMS {
                 let mut words = [[0i32; BLOCK / 2]; TOKENS];

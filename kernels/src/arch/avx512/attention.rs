@@ -1,7 +1,10 @@
-//! The product of attention on 512-bit registers, with `vpdpwssd`, which LLVM may split into `vpmaddwd` and `vpaddd`: the same
-//! sums, and the same two multiply ports as the limit.
+//! The INT16 matrix product of attention on 512-bit registers, with `vpdpwssd`.
 //!
-//! 12 rows × 32 lanes take 24 accumulators: two loads and twelve broadcasts feed 24 multiply-adds.
+//! LLVM may split `vpdpwssd` into `vpmaddwd` and `vpaddd`: the sums are the same, and so is the limit,
+//! the two multiply ports.
+//!
+//! 12 rows × [`PANEL`] lanes take 24 accumulators: two loads and twelve broadcasts feed 24
+//! multiply-adds.
 
 use crate::layout::PANEL;
 use std::arch::x86_64::*;
@@ -9,14 +12,19 @@ use std::arch::x86_64::*;
 /// Rows of a tile.
 const TILE: usize = 12;
 
-/// See [`crate::Kernels::attention_scores`].
+/// Computes what `gemm_i16` in `arch::scalar::attention` does.
 ///
 /// # Safety
 ///
-/// As for the scalar one; AVX-512 F, BW and VNNI.
+/// - `rows + r * row_stride` is valid for reading `2 * steps` values for each `r` below `count`.
+/// - `row_scales` is valid for reading `count` values.
+/// - `packed` is valid for reading `steps * PANEL` values.
+/// - `lane_scales` is valid for reading `PANEL` values.
+/// - `out + r * out_stride` is valid for writing `PANEL` values for each `r` below `count`.
+/// - The CPU supports AVX-512 F, BW, DQ, VL and VNNI.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub unsafe fn product(
+pub unsafe fn gemm_i16(
     rows: *const i16,
     row_stride: usize,
     row_scales: *const f32,
@@ -46,7 +54,7 @@ pub unsafe fn product(
     let tiles = count.div_ceil(TILE);
     for index in 0..tiles {
         let size = (count - row).div_ceil(tiles - index);
-        // SAFETY: rows `row..row + size` lie inside what the caller vouches for.
+        // SAFETY: the tile's rows are among the `count` that the caller guarantees.
         unsafe {
             match size {
                 1 => tile!(1, row),
@@ -67,6 +75,11 @@ pub unsafe fn product(
     }
 }
 
+/// The product of one tile of `ROWS` rows.
+///
+/// # Safety
+///
+/// As for [`gemm_i16`] with `count = ROWS`.
 #[allow(clippy::too_many_arguments)]
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -80,7 +93,8 @@ unsafe fn tile<const ROWS: usize>(
     out: *mut f32,
     out_stride: usize,
 ) {
-    // SAFETY: as `product`.
+    // SAFETY: `row < ROWS` and `step < steps`, and the parts of a row of lanes make up `PANEL`, so each
+    // access lies within the lengths that the caller guarantees.
     unsafe {
         let mut sums = [[_mm512_setzero_si512(); 2]; ROWS];
         for step in 0..steps {

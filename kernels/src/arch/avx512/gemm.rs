@@ -1,45 +1,53 @@
 //! The matrix product with `vpdpbusd` on 512-bit registers.
 //!
-//! A lane is an output: 16 rows of the weights a register, two registers a panel. Packed weights carry +128, which
-//! makes them the unsigned operand; the activation's `correction` starts each sum and takes the 128 back, so the loop
-//! itself has no instruction for it.
+//! A lane is an output: 16 rows of the weights a register, two registers a panel. Packed weights
+//! carry +128, which makes them the unsigned operand; each sum starts with the activation's
+//! `correction`, which takes the 128 back, so the loop itself has no instruction for it.
 
-use crate::ahead::Ahead;
-use crate::layout::{ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES};
+use crate::layout::{
+    ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES, packed_block_lines,
+};
+use crate::prefetch::Prefetcher;
 use std::arch::x86_64::*;
 
-/// Lines of a packed block: 8 steps × 32 rows × 4 bytes, then 32 scales.
-pub const PANEL_LINES: usize = 18;
+/// Lines of a packed block: `BLOCK / 4` steps of four bytes a row, then the scales.
+pub const PANEL_LINES: usize = packed_block_lines(1);
 
-/// Tokens of a tile: 6 × 2 integer and 6 × 2 float accumulators, two weight registers, one broadcast and two scales
-/// make 29 of the 32 registers. Two weight loads and six broadcasts feed twelve `vpdpbusd`, so the two load ports
-/// keep up with the two multipliers of Zen 5 (one multiplier on Zen 4).
+/// Tokens of a tile: 6 × 2 integer and 6 × 2 float accumulators, two weight registers, one broadcast
+/// and two scales make 29 of the 32 registers. Two weight loads and six broadcasts feed twelve
+/// `vpdpbusd`, so the two load ports keep up with the two multipliers of Zen 5 (one multiplier on
+/// Zen 4).
 const TILE: usize = 6;
 
-/// Transposes a panel of 32 rows into `vpdpbusd` order; see [`crate::Kernels::pack_panel`].
+/// Packs a panel by transposing it into the order of `vpdpbusd`; see [`crate::Kernels::pack_panel`].
 ///
 /// # Safety
 ///
-/// As for the scalar one; AVX-512 F, BW and F16C.
+/// - `rows + row * row_bytes` is valid for reading `blocks * Q8_0_BYTES` bytes for each `row` below
+///   `PANEL`.
+/// - `panel` is valid for writing `blocks * PANEL_LINES` lines.
+/// - The CPU supports AVX-512 F, BW, DQ and VL, AVX2 and F16C.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")]
 pub unsafe fn pack_panel(
     rows: *const u8,
     row_bytes: usize,
     blocks: usize,
     panel: *mut Line,
-    ahead: &mut Ahead<'_>,
+    prefetcher: &mut Prefetcher<'_>,
 ) {
-    // SAFETY: reads 34 bytes of each row a block and writes 18 lines, as the caller vouches for.
+    // SAFETY: each round reads one block of each row and writes its `PANEL_LINES` lines, which the
+    // caller guarantees. Lines are aligned, and `rows_before` is a multiple of the 8 lanes of a
+    // store.
     unsafe {
         for block in 0..blocks {
-            ahead.step();
+            prefetcher.step();
             for rows_before in (0..PANEL).step_by(8) {
                 let from = rows.add(rows_before * row_bytes + block * Q8_0_BYTES);
                 let to = panel
                     .add(block * PANEL_LINES)
                     .cast::<i32>()
                     .add(rows_before);
-                transpose_8_rows(from.add(2), row_bytes, to);
+                transpose_8_rows(from.add(Q8_0_SCALE_BYTES), row_bytes, to);
                 let scales = scales_of_8_rows(from, row_bytes);
                 _mm256_store_ps(to.add(BLOCK / 4 * PANEL).cast(), scales);
             }
@@ -47,15 +55,24 @@ pub unsafe fn pack_panel(
     }
 }
 
-/// Eight rows of 32 bytes as eight steps of 4 bytes a row, [`PANEL`] dwords apart at `to`, with +128 on each byte.
+/// Transposes the values of a block of 8 rows to `BLOCK / 4` steps of 4 bytes a row, one step every
+/// [`PANEL`] lanes of `to`, with 128 added to each byte.
+///
+/// # Safety
+///
+/// - `from + row * row_bytes` is valid for reading `BLOCK` bytes for each `row` below 8.
+/// - `to + step * PANEL` is aligned to 32 bytes and valid for writing 8 values for each `step` below
+///   `BLOCK / 4`.
+/// - The CPU supports AVX-512 F, BW, DQ and VL, and AVX2.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
 unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
-    // SAFETY: eight rows of 32 readable bytes, eight aligned halves of a line to write.
+    // SAFETY: rows and steps stay below 8, so each access is one that the caller guarantees.
     unsafe {
         let row = |row: usize| _mm256_loadu_si256(from.add(row * row_bytes).cast());
         let sign = _mm512_set1_epi8(-128);
-        // Rows j and j + 4 share a register: the quads of four rows below then hold those of the other four as well.
+        // Rows j and j + 4 share a register: the quads of four rows below then hold those of the
+        // other four as well.
         let pair = |j: usize| {
             let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(row(j)), row(j + 4));
             _mm512_xor_si512(both, sign)
@@ -79,11 +96,17 @@ unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
     }
 }
 
-/// The scales of eight rows. They are collected in general registers: the shuffle ports are busy with the transpose.
+/// The scales of a block of 8 rows. They are collected in general registers: the shuffle ports are
+/// busy with the transpose.
+///
+/// # Safety
+///
+/// `from + row * row_bytes` is valid for reading 2 bytes for each `row` below 8. The CPU supports
+/// AVX2 and F16C.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
 unsafe fn scales_of_8_rows(from: *const u8, row_bytes: usize) -> __m256 {
-    // SAFETY: eight rows of two readable bytes.
+    // SAFETY: rows stay below 8, so each read is one that the caller guarantees.
     unsafe {
         let scale = |row: usize| {
             let scale = from.add(row * row_bytes).cast::<u16>();
@@ -96,11 +119,15 @@ unsafe fn scales_of_8_rows(from: *const u8, row_bytes: usize) -> __m256 {
     }
 }
 
-/// See [`crate::Kernels::gemm`].
+/// Computes what `gemm` in `arch::scalar::gemm` does.
 ///
 /// # Safety
 ///
-/// As for the scalar one; AVX-512 F and VNNI.
+/// - `panel` is valid for reading `blocks * PANEL_LINES` lines that [`pack_panel`] has written.
+/// - `activations + b * stride + t * TERMS` is valid for reading `TERMS` blocks for each `b` below
+///   `blocks` and `t` below `tokens`.
+/// - `out` is valid for writing `tokens * PANEL` values, and for reading them if `add`.
+/// - The CPU supports AVX-512 F, BW, DQ, VL and VNNI.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub unsafe fn gemm<const TERMS: usize>(
@@ -111,30 +138,36 @@ pub unsafe fn gemm<const TERMS: usize>(
     tokens: usize,
     add: bool,
     out: *mut f32,
-    ahead: &mut Ahead<'_>,
+    prefetcher: &mut Prefetcher<'_>,
 ) {
     let mut token = 0;
-    // Tiles as even as they come: 8 tokens go as 4 + 4, since a tile of 2 waits for the latency of its sums.
+    // Tiles are as even as possible: 8 tokens become 4 + 4, since a tile of 2 waits for the latency of
+    // its sums.
     let tiles = tokens.div_ceil(TILE);
     for index in 0..tiles {
         let size = (tokens - token).div_ceil(tiles - index);
-        // SAFETY: tokens `token..token + size` lie inside what the caller vouches for.
+        // SAFETY: the tile's tokens are among the `tokens` that the caller guarantees.
         unsafe {
             let activations = activations.add(token * TERMS);
             let out = out.add(token * PANEL);
             match size {
-                1 => tile::<1, TERMS>(panel, blocks, activations, stride, add, out, ahead),
-                2 => tile::<2, TERMS>(panel, blocks, activations, stride, add, out, ahead),
-                3 => tile::<3, TERMS>(panel, blocks, activations, stride, add, out, ahead),
-                4 => tile::<4, TERMS>(panel, blocks, activations, stride, add, out, ahead),
-                5 => tile::<5, TERMS>(panel, blocks, activations, stride, add, out, ahead),
-                _ => tile::<6, TERMS>(panel, blocks, activations, stride, add, out, ahead),
+                1 => tile::<1, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                2 => tile::<2, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                3 => tile::<3, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                4 => tile::<4, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                5 => tile::<5, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                _ => tile::<6, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
             }
         }
         token += size;
     }
 }
 
+/// The product of one tile of `TOKENS` tokens.
+///
+/// # Safety
+///
+/// As for [`gemm`] with `tokens = TOKENS`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
@@ -144,9 +177,11 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
     stride: usize,
     add: bool,
     out: *mut f32,
-    ahead: &mut Ahead<'_>,
+    prefetcher: &mut Prefetcher<'_>,
 ) {
-    // SAFETY: the offsets stay inside what the caller of `gemm` vouches for; lines are aligned.
+    // SAFETY: `token < TOKENS`, each of the `blocks` rounds advances by one block, and
+    // `step < BLOCK / 4`, so each access lies within the lengths that the caller guarantees. Lines are
+    // aligned.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); 2]; TOKENS];
         if add {
@@ -159,9 +194,9 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
         let mut block_of_tokens = activations;
         for _ in 0..blocks {
             let mut products = [[_mm512_setzero_si512(); 2]; TOKENS];
-            // Not in the loop below: a branch there makes the compiler keep sums in memory.
+            // Not in the loop below, where a branch makes the compiler keep sums in memory.
             for _ in 0..TERMS {
-                ahead.step();
+                prefetcher.step();
             }
             for term in 0..TERMS {
                 for (token, product) in products.iter_mut().enumerate() {
