@@ -1,4 +1,5 @@
-//! Every kernel on every instruction set against scalar: any shape, any bytes, between unmapped pages.
+//! Every kernel of every instruction set against scalar: any shape, any bytes, between unmapped
+//! pages.
 //!
 //! The input chooses the kernel, the shape and how values are drawn. Its remaining bytes are the
 //! first values; seeded ones follow, so that a short input reaches large shapes.
@@ -119,7 +120,7 @@ impl<'a, 'b> Values<'a, 'b> {
     }
 }
 
-/// The floats that `run` makes, of every instruction set, at both places, against scalar's.
+/// Compares the floats that `run` returns for every instruction set and both places with scalar's.
 fn check_floats(what: &str, run: impl Fn(Kernels, Place) -> Vec<f32>) {
     let expected = run(scalar(), Place::End);
     on_each_isa(|kernels| {
@@ -131,7 +132,7 @@ fn check_floats(what: &str, run: impl Fn(Kernels, Place) -> Vec<f32>) {
     });
 }
 
-/// As `check_floats`, of blocks.
+/// Like `check_floats` for blocks.
 fn check_blocks(what: &str, run: impl Fn(Kernels, Place) -> Vec<ActivationBlock>) {
     let expected = run(scalar(), Place::End);
     on_each_isa(|kernels| {
@@ -143,7 +144,7 @@ fn check_blocks(what: &str, run: impl Fn(Kernels, Place) -> Vec<ActivationBlock>
     });
 }
 
-/// As they come from a file, the bytes of the weights may be anything.
+/// The bytes of the weights may be anything, because they come from a file.
 fn gemm(values: &mut Values) {
     let (blocks, tokens, terms) = (values.size(24), values.size(30), values.size(2));
     let start = values.size(tokens as u8) - 1;
@@ -326,7 +327,7 @@ fn attention_weighted_sum(values: &mut Values) {
     let out_stride = PANEL - 1 + values.size(40);
     let channels = values.floats(tokens * PANEL);
     let mut weights = values.integers((count - 1) * weight_stride + 2 * steps, WEIGHT_MAX);
-    // Softmax gives no others.
+    // Softmax returns no other weights.
     weights.iter_mut().for_each(|weight| *weight = weight.abs());
     let factors = values.floats(count);
     check_floats("attention_weighted_sum", |kernels, place| {

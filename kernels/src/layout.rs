@@ -30,8 +30,8 @@ const _: () = assert!((HEAD_MAX as i64 * HEAD_MAX as i64) * (MAX_HEAD_DIM as i64
 /// softmax is not what limits accuracy.
 pub const WEIGHT_MAX: i32 = 4095;
 
-/// Most keys of one text: weights up to [`WEIGHT_MAX`] times values up to 127, summed over all keys,
-/// fit 32 bits.
+/// Most keys of one text: weights up to [`WEIGHT_MAX`] times values up to 127, summed over all
+/// keys, fit 32 bits.
 pub const MAX_KEYS: usize = 4096;
 
 const _: () = assert!(WEIGHT_MAX as i64 * 127 * (MAX_KEYS as i64) < 1 << 31);

@@ -4,9 +4,9 @@ use crate::layout::{ActivationBlock, BLOCK};
 
 /// A row in pieces of [`BLOCK`] values, the input of row operations.
 ///
-/// In a plain row the pieces are adjacent, so their starts lie [`BLOCK`] values apart. In the output
-/// of a matrix product, which is stored panel after panel, the pieces of one token's row lie at
-/// least `BLOCK * tokens` values apart.
+/// In a plain row the pieces are adjacent, so their starts lie [`BLOCK`] values apart. In the
+/// output of a matrix product, which is stored panel after panel, the pieces of one token's row lie
+/// at least `BLOCK * tokens` values apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Pieces<'a> {
     pub(crate) values: &'a [f32],

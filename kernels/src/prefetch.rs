@@ -41,6 +41,10 @@ impl<'a> Prefetcher<'a> {
     }
 
     /// Requests the next lines.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "the scalar kernels prefetch nothing")
+    )]
     #[inline(always)]
     pub(crate) fn step(&mut self) {
         if self.requested == self.bytes.len() {

@@ -1,4 +1,5 @@
-//! Sixteen SIMD lanes, the interface in which row operations are written once for all instruction sets.
+//! Sixteen SIMD lanes, the interface in which row operations are written once for all instruction
+//! sets.
 //!
 //! Each instruction set implements [`Simd`] with its own registers. Every operation is defined lane
 //! by lane and correctly rounded, none is fused, and reductions follow one fixed tree, so a row
@@ -10,8 +11,9 @@ pub const LANES: usize = 16;
 /// Sixteen f32 lanes.
 ///
 /// A value of an implementing type, or of its [`Int`](Simd::Int), exists only where the instruction
-/// set of the type is available: the only functions that make one from nothing are unsafe, and their
-/// callers guarantee it. Methods that take such a value are therefore safe unless they access memory.
+/// set of the type is available: the only functions that make one from nothing are unsafe, and
+/// their callers guarantee it. Methods that take such a value are therefore safe unless they access
+/// memory.
 ///
 /// All methods are `inline(always)`. For vector code, call them from a function that enables the
 /// instruction set.

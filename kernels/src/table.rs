@@ -24,8 +24,8 @@ pub type GemmI16 =
 /// All kernels of an instruction set.
 ///
 /// Every function requires that the CPU supports [`isa`](Functions::isa). Beyond that, each row
-/// operation requires what its namesake in [`crate::ops`] lists, and the others what their namesakes
-/// in `arch::scalar` list.
+/// operation requires what its namesake in [`crate::ops`] lists, and the others what their
+/// namesakes in `arch::scalar` list.
 #[allow(clippy::type_complexity)]
 pub struct Functions {
     pub isa: Isa,

@@ -1,4 +1,5 @@
-//! Attention kernels of every instruction set against integer arithmetic, softmax against `f64::exp`.
+//! Attention kernels of every instruction set against integer arithmetic, softmax against
+//! `f64::exp`.
 
 mod support;
 

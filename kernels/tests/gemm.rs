@@ -13,7 +13,8 @@ use support::*;
 /// What outputs hold before a kernel fills them.
 const UNSET: f32 = -7777.0;
 
-/// Packs and multiplies up to `cut` blocks at a time, in buffers that start or end at unmapped pages.
+/// Packs and multiplies up to `cut` blocks at a time, in buffers that start or end at unmapped
+/// pages.
 fn product_cut(
     kernels: Kernels,
     place: Place,
@@ -274,8 +275,8 @@ fn scalar_gemm_is_the_product_of_the_dequantized_numbers() {
                         magnitude += term.abs();
                     }
                 }
-                // One rounding for each block of the sum; three for the scale, the integer and their
-                // product.
+                // One rounding for each block of the sum; three for the scale, the integer and
+                // their product.
                 let bound = (blocks + 3) as f64 * 2f64.powi(-24) * magnitude;
                 let error = (f64::from(out[token * PANEL + row]) - sum).abs();
                 assert!(error <= bound, "{blocks} blocks: {error:e} above {bound:e}");

@@ -258,8 +258,8 @@ fn gelu_is_near_its_tanh_form_in_f64() {
         let x = f64::from(x);
         let exponent = -2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
         let exact = x / (1.0 + exponent.exp());
-        // The absolute error of the exponent z, a few roundings of its size, becomes a relative error
-        // of eᶻ.
+        // The absolute error of the exponent z, a few roundings of its size, becomes a relative
+        // error of eᶻ.
         let bound = (10.0 + 6.0 * exponent.abs().min(88.0)) * 2f64.powi(-24) * exact.abs();
         assert!(
             (actual - exact).abs() <= bound,

@@ -1,7 +1,8 @@
-//! Reads the compiled kernels and holds their loops to what the committed table claims.
+//! Reads the compiled kernels and compares their loops with the committed table.
 //!
-//! It decodes this program's own machine code, in which every kernel stands as a function of its own, so it runs on any
-//! x86-64 machine and needs no disassembler. A *hot loop* is an innermost loop that uses vector registers.
+//! It decodes this program's own machine code, in which every kernel is a function of its own, so
+//! it runs on any x86-64 machine and needs no disassembler. A *hot loop* is an innermost loop that
+//! uses vector registers.
 
 mod loops;
 
@@ -35,14 +36,14 @@ const COLUMNS: [&str; 6] = [
     "stack",
 ];
 
-/// The crate of the kernels, as symbols begin with it.
+/// The crate of the kernels, with which their symbols begin.
 const CRATE: &str = "lanewise_kernels::";
 
 /// The module of an instruction set whose kernels are written with intrinsics, as symbols name it
 /// after the crate.
 fn module(isa: Isa) -> Option<&'static str> {
     match isa {
-        // The compiler vectorizes it as it likes.
+        // The compiler decides how to vectorize it.
         Isa::Scalar => None,
         Isa::Avx2 => Some("arch::avx2::"),
         Isa::Avx512 => Some("arch::avx512::"),
@@ -63,7 +64,8 @@ pub struct Options {
 ///
 /// # Errors
 ///
-/// If the program cannot be read, a product calls a function, or a loop takes more than the table has.
+/// If the program cannot be read, a product calls a function, or a loop takes more than the table
+/// has.
 pub fn run(options: &Options) -> Result<String, String> {
     if cfg!(not(target_arch = "x86_64")) {
         return Ok("SKIPPED: the kernels with vectors are compiled for x86-64 only\n".into());
@@ -98,7 +100,8 @@ fn read(program: &Path) -> Result<Vec<(String, HotLoop)>, String> {
         .filter(|symbol| symbol.kind() == SymbolKind::Text)
     {
         let name = symbol.name().unwrap_or_default();
-        // `#` leaves the hash out, which tells the instances of generic functions apart and changes with everything.
+        // `#` omits the hash, which distinguishes the instances of generic functions and changes
+        // with every build.
         let name = format!("{:#}", rustc_demangle::demangle(name));
         let Some(name) = name.strip_prefix(CRATE) else {
             continue;
@@ -115,7 +118,7 @@ fn read(program: &Path) -> Result<Vec<(String, HotLoop)>, String> {
                     .ok()?
             })
             .ok_or_else(|| format!("no code of {name}"))?;
-        // What the linker appends to a name, as in `.llvm.123`, follows a dot.
+        // The linker appends suffixes such as `.llvm.123`.
         let name = name.split('.').next().unwrap_or_default().to_owned();
         loops.extend(
             loops::hot_loops(code, symbol.address())

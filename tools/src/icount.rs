@@ -1,4 +1,5 @@
-//! Exact instruction counts of kernels that valgrind cannot run: each is single-stepped on the real CPU.
+//! Exact instruction counts of kernels that valgrind cannot run: each is single-stepped on the real
+//! CPU.
 
 mod tracer;
 
@@ -9,7 +10,7 @@ use lanewise_kernels::{Isa, Kernels};
 use crate::counts::Table;
 use crate::work::{COUNTED, Counted, Counter};
 
-/// The hidden command in which a kernel is stepped.
+/// The hidden command that runs the kernel to be stepped.
 pub const CHILD_COMMAND: &str = "icount-child";
 
 const ACCEPT: &str = "cargo run --release -p lanewise-tools -- icount --write";
@@ -27,7 +28,7 @@ fn about(isa: Isa) -> String {
     )
 }
 
-/// Two sizes, so that the difference is what a block takes. Multiples of 8 fill every unrolled loop.
+/// Two sizes, whose difference shows what a block takes. Multiples of 8 fill every unrolled loop.
 const BLOCKS: [usize; 2] = [8, 16];
 
 /// What to do with the counts.
@@ -68,7 +69,8 @@ fn run_isa(isa: Isa, options: Options) -> Result<String, String> {
             "SKIPPED: this CPU does not support {isa}, whose kernels this counts\n"
         ));
     }
-    // The tracer and what it steps take turns: on one CPU no turn waits for another CPU to wake up.
+    // The tracer and the child take turns: on one CPU none of them waits for another CPU to wake
+    // up.
     if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.first().copied()) {
         core_affinity::set_for_current(core);
     }
@@ -116,7 +118,8 @@ pub fn run_child(options: &ChildOptions) -> Result<(), String> {
     let isa = options.isa;
     let kernels =
         Kernels::for_isa(isa).ok_or_else(|| format!("this CPU does not support {isa}"))?;
-    // The empty name stands for no kernel: what the marks and the call through a pointer take.
+    // The empty name stands for no kernel: it shows what the marks and the call through a pointer
+    // take.
     let work = match options.name.as_str() {
         "" => crate::work::nothing(),
         name => Counted::named(name)

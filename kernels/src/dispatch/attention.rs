@@ -14,7 +14,8 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If the lengths differ, are no multiple of [`BLOCK`](crate::BLOCK) or exceed [`MAX_HEAD_DIM`].
+    /// If the lengths differ, are no multiple of [`BLOCK`](crate::BLOCK) or exceed
+    /// [`MAX_HEAD_DIM`].
     pub fn head_norm_rope(
         &self,
         x: Pieces<'_>,
@@ -26,7 +27,7 @@ impl Kernels {
         let pieces = pieces_of(out.len());
         assert!(out.len() <= MAX_HEAD_DIM && x.count == pieces);
         assert!(weight.len() == out.len() && rope.len() == out.len());
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. `x` has checked
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `x` has checked
         // its pieces, of which there are as many as of `weight`, `rope` and `out`, and they are at
         // most `MAX_HEAD_DIM` values.
         unsafe {
@@ -45,9 +46,9 @@ impl Kernels {
     /// Query times key in INT16, for rows of queries and one panel of [`PANEL`] keys:
     /// `out[q][k] = f32(Σ query[q] key[k]) × key_scales[k] × query_scales[q]`.
     ///
-    /// `keys` holds `dim / 2` steps of [`PANEL`] lanes, each lane two consecutive values of its key;
-    /// see [`pack_keys`](crate::pack_keys). Query `q` starts at `q * dim`, its [`PANEL`] scores at
-    /// `q * out_stride`.
+    /// `keys` holds `dim / 2` steps of [`PANEL`] lanes, each lane two consecutive values of its
+    /// key; see [`pack_keys`](crate::pack_keys()). Query `q` starts at `q * dim`, its [`PANEL`]
+    /// scores at `q * out_stride`.
     ///
     /// # Panics
     ///
@@ -66,7 +67,7 @@ impl Kernels {
         assert!(2 * pairs <= MAX_HEAD_DIM && keys.len() == pairs * PANEL);
         assert!(queries.len() == count * 2 * pairs && key_scales.len() == PANEL);
         assert!(out_stride >= PANEL && fit(count, out_stride, PANEL, out.len()));
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. There are
+        // SAFETY: `self` exists, so the CPU supports the instruction set. There are
         // `count` queries of `2 * pairs` values with a scale each, `pairs` steps of packed keys,
         // `PANEL` key scales, and room in `out` for `count` rows of `PANEL` scores.
         unsafe {
@@ -85,12 +86,13 @@ impl Kernels {
     }
 
     /// Softmax over `scores[range]` as integer weights, [`WEIGHT_MAX`](crate::WEIGHT_MAX) for the
-    /// largest and 0 outside the range. Returns their sum. Scores outside the range are overwritten.
+    /// largest and 0 outside the range. Returns their sum. Scores outside the range are
+    /// overwritten.
     ///
     /// # Panics
     ///
-    /// If the lengths differ, are no multiple of 16 or exceed [`MAX_KEYS`], or the range is empty or
-    /// not inside `scores`.
+    /// If the lengths differ, are no multiple of 16 or exceed [`MAX_KEYS`], or the range is empty
+    /// or not inside `scores`.
     pub fn softmax(&self, scores: &mut [f32], range: Range<usize>, out: &mut [i16]) -> i32 {
         assert!(
             scores.len() == out.len() && out.len().is_multiple_of(LANES) && out.len() <= MAX_KEYS
@@ -98,7 +100,7 @@ impl Kernels {
         assert!(range.start < range.end && range.end <= scores.len());
         scores[..range.start].fill(f32::NEG_INFINITY);
         scores[range.end..].fill(f32::NEG_INFINITY);
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. The lengths are
+        // SAFETY: `self` exists, so the CPU supports the instruction set. The lengths are
         // equal and a multiple of `LANES`.
         unsafe { (self.0.softmax)(scores.as_ptr(), scores.len(), out.as_mut_ptr()) }
     }
@@ -117,7 +119,7 @@ impl Kernels {
         let tokens = values.len() / PANEL;
         assert_eq!(values.len(), tokens * PANEL);
         assert!(packed.len() >= tokens.div_ceil(2) * PANEL && scales.len() == 2 * PANEL);
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. There are
+        // SAFETY: `self` exists, so the CPU supports the instruction set. There are
         // `tokens` rows of `PANEL` values, and room for their packed lanes and for the scales and
         // means.
         unsafe {
@@ -157,7 +159,7 @@ impl Kernels {
         assert!(count == 0 || weight_stride >= keys);
         assert!(fit(count, weight_stride, keys, weights.len()));
         assert!(out_stride >= PANEL && fit(count, out_stride, PANEL, out.len()));
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. There are
+        // SAFETY: `self` exists, so the CPU supports the instruction set. There are
         // `count` rows of `2 * steps` weights with a factor each, `steps` steps of packed values,
         // `PANEL` scales, and room in `out` for `count` rows of `PANEL` sums.
         unsafe {

@@ -13,8 +13,8 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If `rows` is not [`PANEL`] whole rows of whole blocks with `blocks` among them, or `panel` is
-    /// shorter than [`Kernels::panel_lines`] of their columns.
+    /// If `rows` is not [`PANEL`] whole rows of whole blocks with `blocks` among them, or `panel`
+    /// is shorter than [`Kernels::panel_lines`] of their columns.
     pub fn pack_panel(
         &self,
         rows: Q8Rows<'_>,
@@ -30,7 +30,7 @@ impl Kernels {
             "a panel is {PANEL} rows"
         );
         assert!(panel.len() >= blocks.len() * self.0.panel_lines);
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. `rows` holds
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `rows` holds
         // `PANEL` rows, and `blocks` lies inside each of them, so the rows that begin with block
         // `blocks.start` hold `blocks.len()` blocks; the panel has lines for as many.
         unsafe {
@@ -47,9 +47,9 @@ impl Kernels {
     /// Multiplies a packed panel by the activations of `tokens`: `out[t][r]`, [`PANEL`] values a
     /// token. Takes a step of the prefetcher for each block and term of a tile of tokens.
     ///
-    /// `out[t][r] = Σ_b f32(Σ_k w[r][b][k] a[t][b][k]) × (weight scale × activation scale)`: integer
-    /// sums within a block, then one fused multiply-add a block, blocks in order. With two terms the
-    /// integer is `256 × first + second`.
+    /// `out[t][r] = Σ_b f32(Σ_k w[r][b][k] a[t][b][k]) × (weight scale × activation scale)`:
+    /// integer sums within a block, then one fused multiply-add a block, blocks in order. With
+    /// two terms the integer is `256 × first + second`.
     ///
     /// `panel` holds `blocks` of each row. A row may be multiplied in several calls, its blocks in
     /// order: all but the first add to the contents of `out`, and give the bits of one call.
@@ -83,7 +83,7 @@ impl Kernels {
             activations.blocks.len()
         );
         let stride = activations.tokens * terms;
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. The panel has
+        // SAFETY: `self` exists, so the CPU supports the instruction set. The panel has
         // the lines of `blocks.len()` blocks. `row_blocks * stride` activation blocks exist, so
         // those of `blocks` and `tokens` do. `out` has `PANEL` values for each of `tokens`.
         unsafe {

@@ -21,7 +21,7 @@ impl Kernels {
         let pieces = pieces_of(x.len());
         assert!(y.count == pieces && weight.len() == x.len());
         assert!(base.is_none_or(|base| base.len() == x.len()));
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. `y` has checked
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `y` has checked
         // its pieces, of which there are as many as of `x`, `weight` and the base, where there is
         // one.
         unsafe {
@@ -54,8 +54,8 @@ impl Kernels {
         let pieces = pieces_of(x.len());
         assert_eq!(weight.len(), x.len());
         assert_blocks(out, pieces, out_stride, 1);
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. `x` and `weight`
-        // are `pieces` pieces, and `out` has a block for each of them.
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `x` and
+        // `weight` are `pieces` pieces, and `out` has a block for each of them.
         unsafe {
             (self.0.rms_norm_quantize)(
                 x.as_ptr(),
@@ -75,8 +75,8 @@ impl Kernels {
     /// If the lengths differ or are no multiple of [`BLOCK`].
     pub fn rms_norm(&self, x: &mut [f32], weight: &[f32], eps: f32) {
         assert_eq!(weight.len(), x.len());
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. `x` and `weight`
-        // are as many pieces.
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `x` and
+        // `weight` are as many pieces.
         unsafe { (self.0.rms_norm)(x.as_mut_ptr(), weight.as_ptr(), pieces_of(x.len()), eps) }
     }
 
@@ -87,7 +87,7 @@ impl Kernels {
     /// If the lengths differ.
     pub fn gelu_multiply_quantize(&self, gate: &[f32], up: &[f32], out: &mut [ActivationBlock]) {
         assert!(gate.len() == out.len() * BLOCK && up.len() == gate.len());
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. `gate` and `up`
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `gate` and `up`
         // hold `BLOCK` values for each block of `out`.
         unsafe {
             (self.0.gelu_multiply_quantize)(gate.as_ptr(), up.as_ptr(), out.len(), out.as_mut_ptr())
@@ -110,7 +110,7 @@ impl Kernels {
         let pieces = pieces_of(x.len());
         assert!((1..=2).contains(&terms), "one or two terms");
         assert_blocks(out, pieces, out_stride, terms);
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. `x` is `pieces`
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `x` is `pieces`
         // pieces, and `out` has `terms` blocks for each of them.
         unsafe { (self.0.quantize)(x.as_ptr(), pieces, terms, out.as_mut_ptr(), out_stride) }
     }
@@ -123,7 +123,7 @@ impl Kernels {
     pub fn dequantize_q8_0(&self, row: &[u8], factor: f32, out: &mut [f32]) {
         let pieces = pieces_of(out.len());
         assert_eq!(row.len(), pieces * Q8_0_BYTES);
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. `row` is
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `row` is
         // `pieces` Q8_0 blocks, and `out` has `BLOCK` values for each of them.
         unsafe { (self.0.dequantize_q8_0)(row.as_ptr(), pieces, factor, out.as_mut_ptr()) }
     }
@@ -135,7 +135,7 @@ impl Kernels {
     /// If the lengths differ or are no multiple of [`BLOCK`].
     pub fn accumulate(&self, sum: &mut [f32], x: &[f32]) {
         assert_eq!(sum.len(), x.len());
-        // SAFETY: the CPU supports the instruction set, or there were no `Kernels`. `sum` and `x`
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `sum` and `x`
         // are as many pieces.
         unsafe { (self.0.accumulate)(sum.as_mut_ptr(), x.as_ptr(), pieces_of(sum.len())) }
     }

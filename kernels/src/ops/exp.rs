@@ -7,8 +7,9 @@ use crate::simd::Simd;
 ///
 /// x = n ln 2 + r with n an integer and |r| ≤ ln 2 / 2, so eˣ = 2ⁿ eʳ. ln 2 is subtracted in two
 /// parts (Cody and Waite): the high one has 9 trailing zero bits, so n × high is exact. eʳ is its
-/// Chebyshev polynomial of degree 5 on that interval, off by 2⁻²² at most; its last two coefficients
-/// are set to 1, so that e⁰ = 1. Callers round the result to an integer of 8 or 12 bits.
+/// Chebyshev polynomial of degree 5 on that interval, off by 2⁻²² at most; its last two
+/// coefficients are set to 1, so that e⁰ = 1. Callers round the result to an integer of 8 or 12
+/// bits.
 #[inline(always)]
 pub fn exp<S: Simd>(x: S) -> S {
     const LN2_HIGH: f32 = 0.693_359_4;

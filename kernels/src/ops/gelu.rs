@@ -10,8 +10,8 @@ use crate::simd::Simd;
 ///
 /// # Safety
 ///
-/// `gate` and `up` are valid for reading `tokens * BLOCK` values, `out` for writing `tokens` blocks.
-/// The CPU supports the instruction set of `S`.
+/// `gate` and `up` are valid for reading `tokens * BLOCK` values, `out` for writing `tokens`
+/// blocks. The CPU supports the instruction set of `S`.
 #[inline(always)]
 pub unsafe fn gelu_multiply_quantize<S: Simd>(
     gate: *const f32,
@@ -19,8 +19,8 @@ pub unsafe fn gelu_multiply_quantize<S: Simd>(
     tokens: usize,
     out: *mut ActivationBlock,
 ) {
-    // SAFETY: `token < tokens`, so each piece and each block lies within the lengths that the caller
-    // guarantees.
+    // SAFETY: `token < tokens`, so each piece and each block lies within the lengths that the
+    // caller guarantees.
     unsafe {
         for token in 0..tokens {
             let (gate_low, gate_high) = load_piece::<S>(gate.add(token * BLOCK));
@@ -34,7 +34,8 @@ pub unsafe fn gelu_multiply_quantize<S: Simd>(
     }
 }
 
-/// GELU in its tanh form: `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`, computed as `x / (1 + e^−2z)`.
+/// GELU in its tanh form: `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`, computed as `x / (1 +
+/// e^−2z)`.
 #[inline(always)]
 fn gelu_tanh<S: Simd>(x: S) -> S {
     const MINUS_TWO_SQRT_2_OVER_PI: f32 = -1.595_769;

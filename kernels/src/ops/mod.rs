@@ -1,12 +1,12 @@
 //! Row operations, written once over [`Simd`] lanes and compiled for each instruction set.
 //!
 //! A row consists of *pieces* of [`BLOCK`] values whose starts lie `stride` values apart: [`BLOCK`]
-//! in a plain row, more in one token's row of a matrix product's output, which is stored panel after
-//! panel.
+//! in a plain row, more in one token's row of a matrix product's output, which is stored panel
+//! after panel.
 //!
-//! All functions are `inline(always)`: `define_table!` compiles them inside functions that enable an
-//! instruction set. Besides the lengths that a safety section lists, the caller guarantees that the
-//! CPU supports the instruction set of `S`.
+//! All functions are `inline(always)`: `define_table!` compiles them inside functions that enable
+//! an instruction set. Besides the lengths that a safety section lists, the caller guarantees that
+//! the CPU supports the instruction set of `S`.
 
 mod accumulate;
 mod exp;

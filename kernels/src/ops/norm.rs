@@ -130,7 +130,8 @@ pub unsafe fn rms_norm_quantize<S: Simd>(
 /// supports the instruction set of `S`.
 #[inline(always)]
 pub unsafe fn rms_norm<S: Simd>(x: *mut f32, weight: *const f32, pieces: usize, eps: f32) {
-    // SAFETY: `2 * pieces` times `LANES` values are the `pieces * BLOCK` that the caller guarantees.
+    // SAFETY: `2 * pieces` times `LANES` values are the `pieces * BLOCK` that the caller
+    // guarantees.
     unsafe {
         let scale = S::splat(inverse_rms::<S>(pieces_at(x, BLOCK), pieces, eps));
         for lanes in 0..2 * pieces {

@@ -6,9 +6,9 @@ use crate::simd::{LANES, Simd};
 /// Quantizes the values of one panel of [`PANEL`] channels, less the mean of each channel, with one
 /// scale a channel, and packs them for the weighted sum.
 ///
-/// Softmax weights sum to one, so the weighted mean of the differences plus the mean is the weighted
-/// mean of the values. Rounding a weight, or losing a small one, then costs only the distance of its
-/// value from the mean. Users of the weighted sum add the mean.
+/// Softmax weights sum to one, so the weighted mean of the differences plus the mean is the
+/// weighted mean of the values. Rounding a weight, or losing a small one, then costs only the
+/// distance of its value from the mean. Users of the weighted sum add the mean.
 ///
 /// Token `t` starts at `values + t * PANEL`. The result is `ceil(tokens / 2)` steps of [`PANEL`]
 /// lanes; a lane holds two consecutive tokens of its channel as 16-bit words, with zeros after the

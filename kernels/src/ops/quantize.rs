@@ -30,8 +30,8 @@ pub unsafe fn quantize_piece<S: Simd>(low: S, high: S, out: *mut ActivationBlock
     }
 }
 
-/// Quantizes a piece to two INT8 terms: the second holds the rounding error of the first in units of
-/// 1/256.
+/// Quantizes a piece to two INT8 terms: the second holds the rounding error of the first in units
+/// of 1/256.
 ///
 /// # Safety
 ///
@@ -85,7 +85,8 @@ unsafe fn store_block<S: Simd>(low: S::Int, high: S::Int, scale: f32, out: *mut 
 /// # Safety
 ///
 /// - `x` is valid for reading `pieces * BLOCK` values.
-/// - `out + piece * out_stride` is valid for writing `terms` blocks for each `piece` below `pieces`.
+/// - `out + piece * out_stride` is valid for writing `terms` blocks for each `piece` below
+///   `pieces`.
 /// - The CPU supports the instruction set of `S`.
 #[inline(always)]
 pub unsafe fn quantize<S: Simd>(
@@ -114,12 +115,12 @@ pub unsafe fn quantize<S: Simd>(
 ///
 /// # Safety
 ///
-/// `row` is valid for reading `pieces * Q8_0_BYTES` bytes, `out` for writing `pieces * BLOCK` values.
-/// The CPU supports the instruction set of `S`.
+/// `row` is valid for reading `pieces * Q8_0_BYTES` bytes, `out` for writing `pieces * BLOCK`
+/// values. The CPU supports the instruction set of `S`.
 #[inline(always)]
 pub unsafe fn dequantize_q8_0<S: Simd>(row: *const u8, pieces: usize, factor: f32, out: *mut f32) {
-    // SAFETY: `piece < pieces`, so the scale and the two times `LANES` bytes after it lie within the
-    // `Q8_0_BYTES` of a block that the caller guarantees, and the results within `out`.
+    // SAFETY: `piece < pieces`, so the scale and the two times `LANES` bytes after it lie within
+    // the `Q8_0_BYTES` of a block that the caller guarantees, and the results within `out`.
     unsafe {
         for piece in 0..pieces {
             let block = row.add(piece * Q8_0_BYTES);

@@ -9,8 +9,8 @@ use crate::simd::{LANES, Simd};
 /// One query or key head: `out = quantize(rope(rms_norm(x) * weight))` as INT16 up to [`HEAD_MAX`].
 /// Returns the scale.
 ///
-/// With `dim = pieces * BLOCK`, `rope` holds the cosines of the position's `dim / 2` angles, then the
-/// sines; value `i` is rotated with value `i + dim / 2` (NEOX order).
+/// With `dim = pieces * BLOCK`, `rope` holds the cosines of the position's `dim / 2` angles, then
+/// the sines; value `i` is rotated with value `i + dim / 2` (NEOX order).
 ///
 /// # Safety
 ///

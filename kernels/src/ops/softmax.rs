@@ -4,8 +4,8 @@ use super::exp::exp;
 use crate::layout::WEIGHT_MAX;
 use crate::simd::{LANES, Simd};
 
-/// Softmax over `scores[..padded]` as integer weights, [`WEIGHT_MAX`] for the largest. Returns their
-/// sum.
+/// Softmax over `scores[..padded]` as integer weights, [`WEIGHT_MAX`] for the largest. Returns
+/// their sum.
 ///
 /// Scores of −∞ get the weight 0, which is how the caller leaves scores out.
 ///

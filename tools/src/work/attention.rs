@@ -1,4 +1,4 @@
-//! The parts of attention.
+//! The kernels of attention.
 
 use lanewise_kernels::{BLOCK, HEAD_MAX, Kernels, PANEL, Pieces, WEIGHT_MAX};
 
@@ -6,7 +6,7 @@ use super::rows::scalar;
 use super::{Amount, Prepared, Work};
 use crate::random::Random;
 
-/// One query or key head: norm, RoPE, INT16.
+/// RMS norm, RoPE and INT16 quantization of one query or key head.
 pub fn head_norm_rope(kernels: Kernels, dim: usize) -> Work {
     Work::new(
         format!("head_norm_rope/f32-i16/{dim}"),
@@ -28,7 +28,7 @@ pub fn head_norm_rope(kernels: Kernels, dim: usize) -> Work {
     )
 }
 
-/// The panel of 32 keys that scores are made of; no instruction set has a kernel of its own for it.
+/// Packing of one panel of keys, which is the same code on every instruction set.
 pub fn pack_keys(dim: usize) -> Work {
     Work::new(
         format!("pack_keys/i16/{PANEL}x{dim}"),
@@ -42,7 +42,7 @@ pub fn pack_keys(dim: usize) -> Work {
     )
 }
 
-/// Queries of `rows` heads by one panel of 32 keys.
+/// Queries of `rows` heads times one panel of keys.
 pub fn attention_scores(kernels: Kernels, rows: usize, dim: usize) -> Work {
     Work::new(
         format!("attention_scores/i16xi16/{rows}x{PANEL}x{dim}"),
@@ -79,7 +79,7 @@ pub fn softmax(kernels: Kernels, keys: usize) -> Work {
     )
 }
 
-/// The values of `tokens` for one panel of 32 channels.
+/// Packing of the values of `tokens` for one panel of channels.
 pub fn pack_values(kernels: Kernels, tokens: usize) -> Work {
     Work::new(
         format!("pack_values/f32-i16/{tokens}x{PANEL}"),
@@ -94,7 +94,7 @@ pub fn pack_values(kernels: Kernels, tokens: usize) -> Work {
     )
 }
 
-/// Softmax weights of `rows` heads by the values of `keys` tokens, for one panel of 32 channels.
+/// Softmax weights of `rows` heads times the values of `keys` tokens, for one panel of channels.
 pub fn attention_weighted_sum(kernels: Kernels, rows: usize, keys: usize) -> Work {
     Work::new(
         format!("attention_weighted_sum/i16xi16/{rows}x{PANEL}x{keys}"),

@@ -4,7 +4,7 @@ use lanewise_kernels::{BLOCK, Isa, Kernels, PANEL};
 
 use super::{Shape, Temperature, Work};
 
-/// Rows of a tile of attention that fills all registers.
+/// Rows of an attention tile that fills all registers.
 const ATTENTION_ROWS: usize = 12;
 
 /// What counts the instructions of an instruction set's kernels.
@@ -30,7 +30,7 @@ impl Counter {
 /// A kernel and its work on a number of blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
-    /// What tables call it.
+    /// Name in the tables of counts.
     pub name: &'static str,
     work: fn(Kernels, usize) -> Work,
 }
@@ -41,13 +41,13 @@ impl Counted {
         (self.work)(kernels, blocks)
     }
 
-    /// The one of a name.
+    /// The kernel of a name.
     pub fn named(name: &str) -> Option<Self> {
         COUNTED.into_iter().find(|counted| counted.name == name)
     }
 }
 
-/// Every kernel; the matrix product with each tile size, since each is code of its own.
+/// Every kernel; the matrix product with each tile size, because each is separate code.
 pub const COUNTED: [Counted; 22] = [
     counted("pack_panel", |kernels, blocks| {
         super::pack_panel(kernels, panel(blocks, 1), Temperature::Warm)

@@ -1,4 +1,4 @@
-//! Packing weights, and the matrix product.
+//! Packing of weights, and matrix products.
 
 use lanewise_kernels::{
     ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Prefetcher, Q8_0_BYTES, Q8Rows,
@@ -14,12 +14,12 @@ pub const TOKENS: [usize; 6] = [1, 4, 12, 16, 64, 512];
 /// Tokens a chunk of activations, as in the forward pass.
 const CHUNK: usize = 48;
 
-/// A weight matrix, and in how many INT8 terms its input comes.
+/// The shape of a weight matrix, and the number of INT8 terms of its input.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// Values that the product gives; a multiple of 32.
+    /// Length of the output; a multiple of [`PANEL`].
     pub rows: usize,
-    /// Values that it takes; a multiple of 32.
+    /// Length of the input; a multiple of [`BLOCK`].
     pub columns: usize,
     /// 1 or 2.
     pub terms: usize,
@@ -50,7 +50,8 @@ pub const SHAPES: [Shape; 7] = [
     Shape::new(768, 3072, 2), // dense_3
 ];
 
-/// Packs every panel of a matrix, one after the other, into the same place. The bytes are those of the file.
+/// Packs every panel of a matrix, one after the other, into the same buffer. The throughput counts
+/// the bytes of the file.
 pub fn pack_panel(kernels: Kernels, shape: Shape, temperature: Temperature) -> Work {
     Work::new(
         format!("pack_panel/q8_0/{}x{}", shape.rows, shape.columns),
@@ -78,7 +79,7 @@ pub fn pack_panel(kernels: Kernels, shape: Shape, temperature: Temperature) -> W
     )
 }
 
-/// A packed panel, which is compared by what it gives.
+/// A packed panel, which is compared by its products.
 struct Packed {
     kernels: Kernels,
     shape: Shape,
@@ -94,7 +95,7 @@ impl Bits for Packed {
     }
 }
 
-/// Multiplies packed panels with the activations of `tokens`.
+/// Multiplies packed panels by the activations of `tokens`.
 pub fn gemm(kernels: Kernels, shape: Shape, tokens: usize) -> Work {
     Work::new(
         name("gemm", shape, tokens),
@@ -152,7 +153,7 @@ fn name(operation: &str, shape: Shape, tokens: usize) -> String {
     format!("{operation}/{input}xq8_0/{rows}x{columns}x{tokens}")
 }
 
-/// INT8 multiply-adds: one a weight, token and term.
+/// INT8 multiply-adds: one for each weight, token and term.
 fn multiply_adds(shape: Shape, tokens: usize) -> Amount {
     Amount::MultiplyAdds((shape.rows * shape.columns * tokens * shape.terms) as u64)
 }

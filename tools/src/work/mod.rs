@@ -21,7 +21,7 @@ pub use rows::{
 pub use tokenize::{tiny_tokenizer, tokenize};
 pub use weights::Temperature;
 
-/// What one call gets done, for a throughput that reads as a fraction of the machine's limit.
+/// The amount of work of one call, for a throughput to compare with the machine's limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
     /// Multiplications, each with its addition.
@@ -30,11 +30,11 @@ pub enum Amount {
     Bytes(u64),
 }
 
-/// A call of a kernel, described; its inputs are made by [`prepare`](Work::prepare).
+/// The description of a kernel call; [`prepare`](Work::prepare) makes its inputs.
 pub struct Work {
     /// `operation/types/shape`.
     pub name: String,
-    /// Of one call.
+    /// Amount of work of one call.
     pub amount: Amount,
     prepare: Box<dyn FnOnce() -> Prepared>,
 }
@@ -69,13 +69,14 @@ impl Prepared {
         self.0.run();
     }
 
-    /// The result of the last call, bit for bit; what an instruction set lays out in its own way is multiplied first.
+    /// The bits of the last call's result. Buffers whose layout depends on the instruction set are
+    /// multiplied first.
     pub fn bits(&self) -> Vec<u32> {
         self.0.bits()
     }
 }
 
-/// No work: what calling a kernel through [`Prepared::run`] takes by itself.
+/// No work, to measure what a call through [`Prepared::run`] takes by itself.
 pub fn nothing() -> Work {
     Work::new(String::new(), Amount::Bytes(0), || {
         Prepared::new(Vec::<u32>::new(), |_| ())
@@ -102,7 +103,7 @@ impl<R: Bits, F: FnMut(&mut R)> Call for WithResult<R, F> {
     }
 }
 
-/// What results are compared by.
+/// Bits of results, for comparison.
 trait Bits {
     fn bits(&self) -> Vec<u32>;
 }

@@ -1,4 +1,4 @@
-//! Row operations: norms, quantizing, GELU, and the row of the embedding table.
+//! Row operations: norms, quantization, GELU, and rows of the embedding table.
 
 use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, Pieces, Q8_0_BYTES};
 
@@ -8,7 +8,7 @@ use crate::random::Random;
 
 const EPS: f32 = 1e-6;
 
-/// The specification, which prepares the inputs of every instruction set.
+/// The scalar kernels, which prepare the inputs of every instruction set.
 pub(super) fn scalar() -> Kernels {
     Kernels::for_isa(Isa::Scalar).expect("the scalar kernels run anywhere")
 }
@@ -18,7 +18,7 @@ fn bytes<T>(count: usize) -> u64 {
     (count * size_of::<T>()) as u64
 }
 
-/// Norm weights of magnitude one, so that a row which is normed in place again and again stays as it is.
+/// Norm weights of magnitude one, so that repeated norms in place keep the magnitude of a row.
 fn unit_weights(width: usize) -> Vec<f32> {
     let sign = |index: usize| if index.is_multiple_of(3) { -1.0 } else { 1.0 };
     (0..width).map(sign).collect()
@@ -70,7 +70,7 @@ pub fn rms_norm(kernels: Kernels, width: usize) -> Work {
     )
 }
 
-/// GELU, the gate, and quantizing, for 32 values a token.
+/// GELU of the gate, product and quantization, for [`BLOCK`] values a token.
 pub fn gelu_multiply_quantize(kernels: Kernels, tokens: usize) -> Work {
     Work::new(
         format!("gelu_multiply_quantize/f32xf32-i8/{tokens}x{BLOCK}"),
@@ -85,7 +85,7 @@ pub fn gelu_multiply_quantize(kernels: Kernels, tokens: usize) -> Work {
     )
 }
 
-/// ActivationChunk as INT8 of one or two terms.
+/// Quantization of activations to INT8 with one or two terms.
 pub fn quantize(kernels: Kernels, width: usize, terms: usize) -> Work {
     Work::new(
         format!("quantize/f32-{}/{width}", ["i8", "2xi8"][terms - 1]),
@@ -114,7 +114,7 @@ pub fn dequantize_q8_0(kernels: Kernels, width: usize, temperature: Temperature)
     )
 }
 
-/// Adds a row to the mean.
+/// Addition of a row to a sum.
 pub fn accumulate(kernels: Kernels, width: usize) -> Work {
     Work::new(
         format!("accumulate/f32/{width}"),

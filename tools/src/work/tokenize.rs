@@ -9,7 +9,8 @@ use lanewise::tokenizer::Tokenizer;
 use super::{Amount, Prepared, Work};
 use crate::tiny_model;
 
-/// Prose with what makes tokenizers work: capitals, digits, marks, accents, another script, runs of spaces and lines.
+/// Prose with what makes tokenizers work: capitals, digits, marks, accents, another script, runs of
+/// spaces and lines.
 const PARAGRAPH: &str = "The kettle on the stove began to sing just as the first snow of 1987 fell.  \
     A river does not hurry, and yet it arrives; \"Jupiter\" carries four large moons: Io, Europa, Ganymede & Callisto.\n\n\
     Déjà vu? Größe, naïve, 気温は3度でした。 fn main() {\n\t println!(\"{}\", 0.1 + 0.2);\n}\n";
@@ -29,8 +30,8 @@ pub fn tokenize(tokenizer: Arc<Tokenizer>, source: &str, paragraphs: usize) -> W
     )
 }
 
-/// The tokenizer of the tiny test model, which is written to `path` first. Its index has the same collisions each time,
-/// so that its instructions can be counted.
+/// The tokenizer of the tiny test model, which is written to `path` first. Its index has the same
+/// collisions each time, so that its instructions can be counted.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Weights as they lie in the file, in the cache or out of it.
+//! Q8_0 weights as in a file, in the cache or not.
 
 use std::fmt;
 use std::fs;
@@ -8,7 +8,7 @@ use crate::random::Random;
 /// Whether the weights of a call are in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Temperature {
-    /// Each call reads other bytes, all of which were evicted since they were read last.
+    /// Each call reads different bytes, all of which have been evicted since they were last read.
     Cold,
     /// Each call reads the same bytes.
     Warm,
@@ -23,7 +23,7 @@ impl fmt::Display for Temperature {
     }
 }
 
-/// A matrix of Q8_0, once or as often as it takes to be evicted by its own copies.
+/// A Q8_0 matrix, once or in as many copies as evict each other.
 pub struct Weights {
     bytes: Vec<u8>,
     size: usize,
@@ -53,8 +53,8 @@ impl Weights {
     }
 }
 
-/// Bytes that leave nothing in the caches of what was there before: twice the last cache, or where the system does not
-/// tell its size, more than most have.
+/// Bytes that replace all contents of the caches: twice the size of the last-level cache or, if the
+/// system does not report it, more than most CPUs have.
 fn evicting_bytes() -> usize {
     const AT_LEAST: usize = 128 << 20;
     let size = fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size");

@@ -68,8 +68,8 @@ unsafe fn tile<const ROWS: usize>(
     out: *mut f32,
     out_stride: usize,
 ) {
-    // SAFETY: `row < ROWS` and `step < steps`, and the parts of a row of lanes make up `PANEL`, so each
-    // access lies within the lengths that the caller guarantees.
+    // SAFETY: `row < ROWS` and `step < steps`, and the parts of a row of lanes make up `PANEL`, so
+    // each access lies within the lengths that the caller guarantees.
     unsafe {
         let mut sums = [[_mm256_setzero_si256(); 4]; ROWS];
         for step in 0..steps {

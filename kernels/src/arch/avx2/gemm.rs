@@ -1,7 +1,7 @@
 //! The matrix product with `vpmaddwd` on 256-bit registers.
 //!
-//! `vpmaddubsw` would saturate at 128 × 127 × 2, so weights are widened to 16 bits while packing and
-//! activations one tile at a time: `vpmaddwd` on those is exact for every byte.
+//! `vpmaddubsw` would saturate at 128 × 127 × 2, so weights are widened to 16 bits while packing
+//! and activations one tile at a time: `vpmaddwd` on those is exact for every byte.
 
 use crate::layout::{
     ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES, packed_block_lines,
@@ -59,15 +59,17 @@ pub unsafe fn pack_panel(
 /// # Safety
 ///
 /// - `from + row * row_bytes` is valid for reading `BLOCK` bytes for each `row` below 8.
-/// - `to + step * PANEL` is aligned to 32 bytes and valid for writing 8 values for each `step` below
-///   `BLOCK / 2`.
+/// - `to + step * PANEL` is aligned to 32 bytes and valid for writing 8 values for each `step`
+///   below `BLOCK / 2`.
 /// - The CPU supports AVX2.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
-    // SAFETY: rows stay below 8 and steps below 16, so each access is one that the caller guarantees.
+    // SAFETY: rows stay below 8 and steps below 16, so each access is one that the caller
+    // guarantees.
     unsafe {
-        // Two bytes of a row are moved as one word, and widened when they have arrived: half the shuffles.
+        // Two bytes of a row are moved as one word, and widened when they have arrived: half the
+        // shuffles.
         let two_rows = |j: usize| {
             let row = |row: usize| _mm256_loadu_si256(from.add(row * row_bytes).cast());
             let (a, b) = (row(2 * j), row(2 * j + 1));
@@ -148,9 +150,9 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
     out: *mut f32,
     prefetcher: &mut Prefetcher<'_>,
 ) {
-    // SAFETY: `token < TOKENS`, `block < blocks` and `step < BLOCK / 2`, so each access lies within the
-    // lengths that the caller guarantees; those to `words` fill its `BLOCK / 2` values. Lines are
-    // aligned.
+    // SAFETY: `token < TOKENS`, `block < blocks` and `step < BLOCK / 2`, so each access lies within
+    // the lengths that the caller guarantees; those to `words` fill its `BLOCK / 2` values.
+    // Lines are aligned.
     unsafe {
         let mut sums = [[_mm256_setzero_ps(); 4]; TOKENS];
         if add {

@@ -1,7 +1,7 @@
 //! The INT16 matrix product of attention on 512-bit registers, with `vpdpwssd`.
 //!
-//! LLVM may split `vpdpwssd` into `vpmaddwd` and `vpaddd`: the sums are the same, and so is the limit,
-//! the two multiply ports.
+//! LLVM may split `vpdpwssd` into `vpmaddwd` and `vpaddd`: the sums are the same, and so is the
+//! limit, the two multiply ports.
 //!
 //! 12 rows × [`PANEL`] lanes take 24 accumulators: two loads and twelve broadcasts feed 24
 //! multiply-adds.
@@ -93,8 +93,8 @@ unsafe fn tile<const ROWS: usize>(
     out: *mut f32,
     out_stride: usize,
 ) {
-    // SAFETY: `row < ROWS` and `step < steps`, and the parts of a row of lanes make up `PANEL`, so each
-    // access lies within the lengths that the caller guarantees.
+    // SAFETY: `row < ROWS` and `step < steps`, and the parts of a row of lanes make up `PANEL`, so
+    // each access lies within the lengths that the caller guarantees.
     unsafe {
         let mut sums = [[_mm512_setzero_si512(); 2]; ROWS];
         for step in 0..steps {

@@ -13,13 +13,14 @@ use std::arch::x86_64::*;
 /// Lines of a packed block: `BLOCK / 4` steps of four bytes a row, then the scales.
 pub const PANEL_LINES: usize = packed_block_lines(1);
 
-/// Tokens of a tile: 6 × 2 integer and 6 × 2 float accumulators, two weight registers, one broadcast
-/// and two scales make 29 of the 32 registers. Two weight loads and six broadcasts feed twelve
-/// `vpdpbusd`, so the two load ports keep up with the two multipliers of Zen 5 (one multiplier on
-/// Zen 4).
+/// Tokens of a tile: 6 × 2 integer and 6 × 2 float accumulators, two weight registers, one
+/// broadcast and two scales make 29 of the 32 registers. Two weight loads and six broadcasts feed
+/// twelve `vpdpbusd`, so the two load ports keep up with the two multipliers of Zen 5 (one
+/// multiplier on Zen 4).
 const TILE: usize = 6;
 
-/// Packs a panel by transposing it into the order of `vpdpbusd`; see [`crate::Kernels::pack_panel`].
+/// Packs a panel by transposing it into the order of `vpdpbusd`; see
+/// [`crate::Kernels::pack_panel`].
 ///
 /// # Safety
 ///
@@ -61,8 +62,8 @@ pub unsafe fn pack_panel(
 /// # Safety
 ///
 /// - `from + row * row_bytes` is valid for reading `BLOCK` bytes for each `row` below 8.
-/// - `to + step * PANEL` is aligned to 32 bytes and valid for writing 8 values for each `step` below
-///   `BLOCK / 4`.
+/// - `to + step * PANEL` is aligned to 32 bytes and valid for writing 8 values for each `step`
+///   below `BLOCK / 4`.
 /// - The CPU supports AVX-512 F, BW, DQ and VL, and AVX2.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
@@ -141,8 +142,8 @@ pub unsafe fn gemm<const TERMS: usize>(
     prefetcher: &mut Prefetcher<'_>,
 ) {
     let mut token = 0;
-    // Tiles are as even as possible: 8 tokens become 4 + 4, since a tile of 2 waits for the latency of
-    // its sums.
+    // Tiles are as even as possible: 8 tokens become 4 + 4, since a tile of 2 waits for the latency
+    // of its sums.
     let tiles = tokens.div_ceil(TILE);
     for index in 0..tiles {
         let size = (tokens - token).div_ceil(tiles - index);
@@ -180,8 +181,8 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
     prefetcher: &mut Prefetcher<'_>,
 ) {
     // SAFETY: `token < TOKENS`, each of the `blocks` rounds advances by one block, and
-    // `step < BLOCK / 4`, so each access lies within the lengths that the caller guarantees. Lines are
-    // aligned.
+    // `step < BLOCK / 4`, so each access lies within the lengths that the caller guarantees. Lines
+    // are aligned.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); 2]; TOKENS];
         if add {

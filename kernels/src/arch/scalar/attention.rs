@@ -3,8 +3,8 @@
 use crate::layout::PANEL;
 
 /// `out[r][l] = f32(Σ_i rows[r][i] packed[l][i]) × lane_scales[l] × row_scales[r]`, exact in
-/// integers: queries times keys, see [`crate::Kernels::attention_scores`], and softmax weights times
-/// values, see [`crate::Kernels::attention_weighted_sum`].
+/// integers: queries times keys, see [`crate::Kernels::attention_scores`], and softmax weights
+/// times values, see [`crate::Kernels::attention_weighted_sum`].
 ///
 /// `packed` is `steps` steps of [`PANEL`] lanes, each lane two consecutive 16-bit values.
 ///
@@ -27,8 +27,8 @@ pub unsafe fn gemm_i16(
     out: *mut f32,
     out_stride: usize,
 ) {
-    // SAFETY: `row < count`, `step < steps` and `lane < PANEL`, so each access lies within the lengths
-    // that the caller guarantees.
+    // SAFETY: `row < count`, `step < steps` and `lane < PANEL`, so each access lies within the
+    // lengths that the caller guarantees.
     unsafe {
         for row in 0..count {
             let mut sums = [0i32; PANEL];

@@ -73,8 +73,8 @@ unsafe impl Simd for Lanes {
     #[inline(always)]
     fn round(self) -> Self::Int {
         // Adding 1.5 × 2²³ leaves the integer, rounded to nearest even, in the low bits.
-        // `round_ties_even` would be a call for each lane on the baseline instruction set. Exact for
-        // |value| < 2²².
+        // `round_ties_even` would be a call for each lane on the baseline instruction set. Exact
+        // for |value| < 2²².
         const MAGIC: f32 = 12_582_912.0;
         self.0
             .map(|value| ((value + MAGIC).to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32))
