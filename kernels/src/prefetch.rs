@@ -25,8 +25,9 @@ pub struct Prefetcher<'a> {
 impl<'a> Prefetcher<'a> {
     /// A prefetcher of `bytes`, of which none is requested yet.
     ///
-    /// A step, of which each requests `lines_per_step` cache lines, is one block of columns while a
-    /// panel is packed, and one block and term of a tile of tokens while it is multiplied.
+    /// Each step requests `lines_per_step` cache lines. Kernels take one step for each block of
+    /// columns while they pack a panel, and one for each block and term of a tile of tokens while
+    /// they multiply it.
     pub fn new(bytes: &'a [u8], lines_per_step: usize) -> Self {
         Prefetcher {
             bytes,
@@ -35,7 +36,7 @@ impl<'a> Prefetcher<'a> {
         }
     }
 
-    /// The bytes that have been requested: the first of all.
+    /// The bytes that have been requested so far, from the first on.
     pub fn requested(&self) -> &'a [u8] {
         &self.bytes[..self.requested]
     }
@@ -58,7 +59,7 @@ impl<'a> Prefetcher<'a> {
     }
 }
 
-/// Prefetches the cache line at an address, which may be any; does nothing but on x86-64.
+/// Prefetches the cache line at any address, mapped or not.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
 pub(crate) fn prefetch(line: *const u8) {
@@ -68,7 +69,7 @@ pub(crate) fn prefetch(line: *const u8) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
 }
 
-/// Prefetches the cache line at an address, which may be any; does nothing but on x86-64.
+/// Does nothing: this target has no prefetch instruction.
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 #[inline(always)]
 pub(crate) fn prefetch(_line: *const u8) {}

@@ -14,7 +14,7 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If the lengths differ, are no multiple of [`BLOCK`](crate::BLOCK) or exceed
+    /// If the lengths differ, are not multiples of [`BLOCK`](crate::BLOCK) or exceed
     /// [`MAX_HEAD_DIM`].
     pub fn head_norm_rope(
         &self,
@@ -91,7 +91,7 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If the lengths differ, are no multiple of 16 or exceed [`MAX_KEYS`], or the range is empty
+    /// If the lengths differ, are not multiples of 16 or exceed [`MAX_KEYS`], or the range is empty
     /// or not inside `scores`.
     pub fn softmax(&self, scores: &mut [f32], range: Range<usize>, out: &mut [i16]) -> i32 {
         assert!(

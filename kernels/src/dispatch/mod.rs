@@ -14,9 +14,10 @@ use crate::table::Functions;
 /// Sizes that do not fit each other are a bug of the caller and panic before anything is read or
 /// written.
 #[derive(Clone, Copy)]
-// The only constructor, `for_isa`, has checked the CPU. The methods rely on that: each asserts the
-// lengths that its kernel requires, and calls it.
-pub struct Kernels(&'static Functions);
+pub struct Kernels(
+    // Invariant, on which every method relies: the CPU supports the instruction set of the table.
+    &'static Functions,
+);
 
 impl std::fmt::Debug for Kernels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,7 +55,7 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If `columns` is no multiple of [`BLOCK`](crate::BLOCK).
+    /// If `columns` is not a multiple of [`BLOCK`](crate::BLOCK).
     pub fn panel_lines(&self, columns: usize) -> usize {
         pieces_of(columns) * self.0.panel_lines
     }

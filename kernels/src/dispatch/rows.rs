@@ -9,7 +9,7 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If the lengths differ or are no multiple of [`BLOCK`].
+    /// If the lengths differ or are not multiples of [`BLOCK`].
     pub fn add_rms_norm(
         &self,
         x: &mut [f32],
@@ -41,8 +41,8 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If the lengths of `x` and `weight` differ or are no multiple of [`BLOCK`], or the blocks do
-    /// not fit `out`.
+    /// If the lengths of `x` and `weight` differ or are not multiples of [`BLOCK`], or the blocks
+    /// do not fit `out`.
     pub fn rms_norm_quantize(
         &self,
         x: &[f32],
@@ -72,7 +72,7 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If the lengths differ or are no multiple of [`BLOCK`].
+    /// If the lengths differ or are not multiples of [`BLOCK`].
     pub fn rms_norm(&self, x: &mut [f32], weight: &[f32], eps: f32) {
         assert_eq!(weight.len(), x.len());
         // SAFETY: `self` exists, so the CPU supports the instruction set. `x` and
@@ -99,7 +99,8 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If `x` is no multiple of [`BLOCK`], `terms` is not 1 or 2, or the blocks do not fit `out`.
+    /// If `x` is not a multiple of [`BLOCK`], `terms` is not 1 or 2, or the blocks do not fit
+    /// `out`.
     pub fn quantize(
         &self,
         x: &[f32],
@@ -119,7 +120,7 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If `out` is no multiple of [`BLOCK`] or `row` does not hold as many values.
+    /// If `out` is not a multiple of [`BLOCK`] or `row` does not hold as many values.
     pub fn dequantize_q8_0(&self, row: &[u8], factor: f32, out: &mut [f32]) {
         let pieces = pieces_of(out.len());
         assert_eq!(row.len(), pieces * Q8_0_BYTES);
@@ -132,7 +133,7 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If the lengths differ or are no multiple of [`BLOCK`].
+    /// If the lengths differ or are not multiples of [`BLOCK`].
     pub fn accumulate(&self, sum: &mut [f32], x: &[f32]) {
         assert_eq!(sum.len(), x.len());
         // SAFETY: `self` exists, so the CPU supports the instruction set. `sum` and `x`

@@ -100,11 +100,11 @@ unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
     }
 }
 
-/// Computes what `gemm` in `arch::scalar::gemm` does.
+/// Computes what `gemm` in `arch::scalar::gemm` does, with a panel of this [`pack_panel`].
 ///
 /// # Safety
 ///
-/// - `panel` is valid for reading `blocks * PANEL_LINES` lines that [`pack_panel`] has written.
+/// - `panel` is valid for reading `blocks * PANEL_LINES` lines.
 /// - `activations + b * stride + t * TERMS` is valid for reading `TERMS` blocks for each `b` below
 ///   `blocks` and `t` below `tokens`.
 /// - `out` is valid for writing `tokens * PANEL` values, and for reading them if `add`.

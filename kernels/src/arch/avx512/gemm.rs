@@ -120,11 +120,11 @@ unsafe fn scales_of_8_rows(from: *const u8, row_bytes: usize) -> __m256 {
     }
 }
 
-/// Computes what `gemm` in `arch::scalar::gemm` does.
+/// Computes what `gemm` in `arch::scalar::gemm` does, with a panel of this [`pack_panel`].
 ///
 /// # Safety
 ///
-/// - `panel` is valid for reading `blocks * PANEL_LINES` lines that [`pack_panel`] has written.
+/// - `panel` is valid for reading `blocks * PANEL_LINES` lines.
 /// - `activations + b * stride + t * TERMS` is valid for reading `TERMS` blocks for each `b` below
 ///   `blocks` and `t` below `tokens`.
 /// - `out` is valid for writing `tokens * PANEL` values, and for reading them if `add`.

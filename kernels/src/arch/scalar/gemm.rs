@@ -40,12 +40,12 @@ pub unsafe fn pack_panel(
 }
 
 /// `out[t][r] = Σ_b f32(Σ_k w[r][b][k] a[t][b][k]) × (weight scale × activation scale)`, the blocks
-/// in order, each with one fused multiply-add; see [`crate::Kernels::gemm`]. With `add`, the sums
-/// start with the contents of `out`.
+/// in order, each with one fused multiply-add; see [`crate::Kernels::gemm`]. `panel` is the output
+/// of [`pack_panel`]. With `add`, the sums start with the contents of `out`.
 ///
 /// # Safety
 ///
-/// - `panel` is valid for reading `blocks * PANEL_LINES` lines that [`pack_panel`] has written.
+/// - `panel` is valid for reading `blocks * PANEL_LINES` lines.
 /// - `activations + b * stride + t * TERMS` is valid for reading `TERMS` blocks for each `b` below
 ///   `blocks` and `t` below `tokens`.
 /// - `out` is valid for writing `tokens * PANEL` values, and for reading them if `add`.
