@@ -7,15 +7,15 @@
     reason = "the macros of iai-callgrind make public items without documentation"
 )]
 
-use std::path::Path;
 use std::sync::Arc;
 
 use iai_callgrind::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use lanewise_kernels::{Isa, Kernels};
-use lanewise_tools::instructions;
-use lanewise_tools::work::{self, Counted, Prepared};
+use lanewise_testkit::scratch;
+use lanewise_workloads::limits;
+use lanewise_workloads::{self as work, Counted, Prepared};
 
 /// Blocks of 32 values: the most that a head may have.
 const BLOCKS: usize = 16;
@@ -23,7 +23,7 @@ const BLOCKS: usize = 16;
 /// The committed count as a limit that fails the run.
 fn limited(id: &str) -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::default();
-    callgrind.hard_limits([(EventKind::Ir, instructions::limit(id))]);
+    callgrind.hard_limits([(EventKind::Ir, limits::limit(id))]);
     let mut config = LibraryBenchmarkConfig::default();
     config.tool(callgrind);
     config
@@ -31,7 +31,7 @@ fn limited(id: &str) -> LibraryBenchmarkConfig {
 
 /// Says where the limits come from before anything is held against them.
 fn announced() -> LibraryBenchmarkConfig {
-    eprintln!("{}", instructions::notice());
+    eprintln!("{}", limits::notice());
     LibraryBenchmarkConfig::default()
 }
 
@@ -42,8 +42,8 @@ fn kernel(isa: Isa, name: &str) -> Prepared {
 }
 
 fn tokenizer(paragraphs: usize) -> Prepared {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-instructions.gguf");
-    let tokenizer = work::tiny_tokenizer(&path).expect("the tiny model can be written and read");
+    let tokenizer = work::tiny_tokenizer(&scratch!("tiny.gguf"))
+        .expect("the tiny model can be written and read");
     let mut work = work::tokenize(Arc::new(tokenizer), "tiny", paragraphs).prepare();
     // The first call makes the working space; how much the allocator does for it depends on the length of paths.
     work.run();

@@ -9,17 +9,13 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use lanewise::model::Model;
 use lanewise::runtime::Runtime;
 use lanewise::{Embedder, find_model};
-use lanewise_tools::texts::{LENGTHS, text};
+use lanewise_testkit::assets;
+use lanewise_testkit::texts::{LENGTHS, text};
 
 fn embed(criterion: &mut Criterion) {
     let model = match find_model().and_then(Model::open) {
         Ok(model) => Arc::new(model),
-        Err(error) => {
-            let required = std::env::var("LANEWISE_REQUIRE_MODEL").is_ok_and(|value| value == "1");
-            assert!(!required, "{error}");
-            eprintln!("SKIPPED, nothing is measured: {error}");
-            return;
-        }
+        Err(error) => return assets::skip(format!("nothing is measured: {error}")),
     };
     let settings = Embedder::builder()
         .settings()

@@ -3,8 +3,6 @@
 //! What is measured is [`Runtime::embed`], from ids to vectors in the caller's buffer. Around it `Embedder` allocates a
 //! text's ids and, for a prompt, the prompted text; `Embedder::embed_encoded` one list of references a call.
 
-mod support;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use lanewise::model::Model;
 use lanewise::runtime::{Runtime, Settings};
-use lanewise_tools::texts::{text, texts};
-use lanewise_tools::tiny_model;
+use lanewise_testkit::assets::{self, Variant};
+use lanewise_testkit::scratch;
+use lanewise_testkit::texts::{text, texts};
+use lanewise_testkit::tiny_model::{self, Options};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
@@ -52,13 +52,11 @@ static COUNTING: Counting = Counting;
 /// One test, so that no other allocates meanwhile.
 #[test]
 fn a_forward_pass_after_the_first_allocates_nothing() {
-    let tiny = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("allocations-{}.gguf", std::process::id()));
-    tiny_model::write(&tiny, &tiny_model::Options::default()).unwrap();
+    let tiny = tiny_model::written(scratch!("tiny.gguf"), &Options::default());
     for threads in [1, 2, 5] {
         check(&tiny, threads);
     }
-    if let Some(real) = support::real_model(support::Model::Q8_0) {
+    if let Some(real) = assets::real_model(Variant::Q8_0) {
         check(&real, 2);
     }
 }

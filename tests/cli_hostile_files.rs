@@ -6,7 +6,7 @@ mod cli_support;
 use std::process::{Command, Stdio};
 
 use cli_support::{Run, command, scratch};
-use lanewise_tools::hostile;
+use lanewise_testkit::hostile;
 
 /// Every so many of the models, which are opened one process each.
 const SAMPLE: usize = 37;

@@ -1,16 +1,16 @@
 //! A program that embeds for long stays as fast and as small as it began. For the real model, with the figures:
 //! `cargo test --release --test drift -- --include-ignored --nocapture`.
 
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lanewise::model::Model;
 use lanewise::runtime::{Runtime, Settings};
-use lanewise_tools::texts::text;
-use lanewise_tools::tiny_model;
+use lanewise_testkit::assets::{self, Variant};
+use lanewise_testkit::scratch;
+use lanewise_testkit::texts::text;
+use lanewise_testkit::tiny_model::{self, Options};
 
 const TEXTS: usize = 2000;
 const SHORT: usize = 4;
@@ -20,16 +20,14 @@ const WARM_UP: usize = 50;
 
 #[test]
 fn two_thousand_texts_later_neither_speed_nor_memory_has_changed() {
-    let tiny =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("drift-{}.gguf", std::process::id()));
-    tiny_model::write(&tiny, &tiny_model::Options::default()).unwrap();
+    let tiny = tiny_model::written(scratch!("tiny.gguf"), &Options::default());
     check(&tiny);
 }
 
 #[test]
 #[ignore = "takes half a minute on an idle machine, and many on a busy one"]
 fn nor_with_the_real_model() {
-    if let Some(real) = support::real_model(support::Model::Q8_0) {
+    if let Some(real) = assets::real_model(Variant::Q8_0) {
         check(&real);
     }
 }

@@ -1,17 +1,14 @@
 //! The library as a program that embeds it meets it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use lanewise::{Embedder, Input, Overflow, Prompt, cosine};
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
 
-static TINY: LazyLock<PathBuf> = LazyLock::new(|| {
-    let name = format!("embedder-{}.gguf", std::process::id());
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    tiny_model::write(&path, &Options::default()).unwrap();
-    path
-});
+static TINY: LazyLock<PathBuf> =
+    LazyLock::new(|| tiny_model::written(scratch!("tiny.gguf"), &Options::default()));
 
 fn open() -> Embedder {
     Embedder::open(&*TINY).unwrap()

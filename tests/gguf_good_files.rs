@@ -1,17 +1,16 @@
 //! Files that must open: every supported type and variant, and the real model.
 
-mod support;
-
 use std::path::Path;
 
 use lanewise::gguf::{Gguf, TensorType, Value as Read, ValueType};
 use lanewise::model::{Config, MatrixType, Weights};
-use lanewise_tools::gguf_writer::{Encoding, File, Value};
-use lanewise_tools::tiny_model::{self, Options};
-use support::{Model, real_model};
+use lanewise_testkit::assets::{Variant, real_model};
+use lanewise_testkit::gguf_writer::{Encoding, File, Value};
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
 
 fn load(name: &str, file: &File) -> (Gguf, Config, Weights) {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("good-{name}.gguf"));
+    let path = scratch!(format!("{name}.gguf"));
     file.write(&path).unwrap();
     load_at(&path)
 }
@@ -26,7 +25,7 @@ fn load_at(path: &Path) -> (Gguf, Config, Weights) {
 
 #[test]
 fn the_real_file_has_the_tensors_and_hyperparameters_that_are_published() {
-    let Some(path) = real_model(Model::Q8_0) else {
+    let Some(path) = real_model(Variant::Q8_0) else {
         return;
     };
     let (gguf, config, weights) = load_at(&path);

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lanewise::Error;
@@ -11,9 +11,11 @@ use lanewise::model::{Model, Reference};
 use lanewise::runtime::{Runtime, Settings};
 use lanewise::tokenizer::Tokenizer;
 use lanewise_kernels::Isa;
-use lanewise_tools::gguf_writer::Encoding;
-use lanewise_tools::tiny_model::{self, Options};
-use support::{cosine, golden_embeddings, mean_and_minimum, real_model};
+use lanewise_testkit::assets::{Variant, real_model};
+use lanewise_testkit::gguf_writer::Encoding;
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
+use support::{cosine, golden_embeddings, mean_and_minimum};
 
 fn settings(isa: Option<Isa>, threads: Option<usize>) -> Settings {
     Settings {
@@ -43,9 +45,7 @@ fn supported() -> impl Iterator<Item = Isa> {
 }
 
 fn tiny(name: &str, options: &Options) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("int8-{name}.gguf"));
-    tiny_model::write(&path, options).unwrap();
-    path
+    tiny_model::written(scratch!(format!("{name}.gguf")), options)
 }
 
 /// Texts of many lengths for a tiny model: ids from a small generator.
@@ -84,7 +84,7 @@ fn scalar_code_reaches_the_float32_vectors_of_long_texts_too() {
 
 /// Each instruction set, the fastest first, has the same bits; the fastest, on all golden texts, the accuracy asked for.
 fn reaches_the_float32_vectors(scalar_tokens: usize) {
-    let (Some(path), Some(texts)) = (real_model(support::Model::Q8_0), golden_embeddings()) else {
+    let (Some(path), Some(texts)) = (real_model(Variant::Q8_0), golden_embeddings()) else {
         return;
     };
     let model = Arc::new(Model::open(path).unwrap());

@@ -1,8 +1,6 @@
 //! How much memory the command takes on the real model, file pages included.
 #![cfg(target_os = "linux")]
 
-mod support;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -11,7 +9,8 @@ use std::sync::Arc;
 
 use lanewise::gguf::Gguf;
 use lanewise::tokenizer::Tokenizer;
-use lanewise_tools::texts;
+use lanewise_testkit::assets::{self, Variant};
+use lanewise_testkit::texts;
 
 /// Tokens of a text that is cut at 2048, since it may be read as fewer than it was made of.
 const TOKENS: usize = 3000;
@@ -64,7 +63,7 @@ fn after_embedding(model: &Path, text: &str) -> Memory {
 
 #[test]
 fn a_short_text_takes_160_mb_and_a_long_one_60_mb_more() {
-    let Some(model) = support::real_model(support::Model::Q8_0) else {
+    let Some(model) = assets::real_model(Variant::Q8_0) else {
         return;
     };
     let short = after_embedding(&model, "Hello world");

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lanewise::{Embedder, gguf::Gguf};
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
 
 fn tiny(name: &str, options: &Options) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("numbers-{name}.gguf"));
-    tiny_model::write(&path, options).unwrap();
-    path
+    tiny_model::written(scratch!(format!("{name}.gguf")), options)
 }
 
 fn length(vector: &[f32]) -> f64 {

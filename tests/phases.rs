@@ -1,18 +1,17 @@
 //! `roofline --phases` accounts for the whole time of a pass, and timing changes no bit of the vectors.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lanewise::model::Model;
 use lanewise::runtime::phases::Phase;
 use lanewise::runtime::{Runtime, Settings};
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
 
 #[test]
 fn the_phases_of_each_thread_add_up_to_the_pass_and_leave_the_vector_alone() {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("phases.gguf");
-    tiny_model::write(&path, &Options::default()).unwrap();
+    let path = tiny_model::written(scratch!("tiny.gguf"), &Options::default());
     let model = Arc::new(Model::open(path).unwrap());
     let hidden = model.config().hidden;
     let text: &[u32] = &[2, 5, 6, 7, 8, 9, 1];

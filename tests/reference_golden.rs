@@ -10,9 +10,11 @@ use lanewise::Error;
 use lanewise::gguf::Gguf;
 use lanewise::model::{Config, Reference, Weights};
 use lanewise::tokenizer::Tokenizer;
-use lanewise_tools::gguf_writer::Encoding;
-use lanewise_tools::tiny_model::{self, Options};
-use support::{Model, cosine, golden, golden_embeddings, mean_and_minimum, read_npy, real_model};
+use lanewise_testkit::assets::{Variant, golden, real_model};
+use lanewise_testkit::gguf_writer::Encoding;
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
+use support::{cosine, golden_embeddings, mean_and_minimum, read_npy};
 
 /// `<bos>Hello world<eos>`
 const HELLO_WORLD: [u32; 4] = [2, 9259, 1902, 1];
@@ -36,9 +38,8 @@ impl Loaded {
     }
 
     fn tiny(name: &str, options: &Options) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reference-{name}.gguf"));
-        tiny_model::write(&path, options).unwrap();
-        Self::open(&path)
+        let path = scratch!(format!("{name}.gguf"));
+        Self::open(&tiny_model::written(path, options))
     }
 
     fn reference(&self) -> Reference<'_> {
@@ -47,7 +48,7 @@ impl Loaded {
 }
 
 /// The least cosine to the golden hidden states, layer by layer.
-fn least_hidden_cosine(model: Model) -> Option<f64> {
+fn least_hidden_cosine(model: Variant) -> Option<f64> {
     let (path, golden) = (real_model(model)?, golden("hidden_hello_world.npy")?);
     let (shape, expected) = read_npy(&golden);
     let states = Loaded::open(&path)
@@ -68,20 +69,20 @@ fn least_hidden_cosine(model: Model) -> Option<f64> {
 
 #[test]
 fn hidden_states_of_the_f32_file_are_those_of_the_checkpoint_layer_by_layer() {
-    if let Some(least) = least_hidden_cosine(Model::F32) {
+    if let Some(least) = least_hidden_cosine(Variant::F32) {
         assert!(least >= 0.999_999, "{least}");
     }
 }
 
 #[test]
 fn hidden_states_of_the_q8_0_file_stay_near_those_of_the_checkpoint() {
-    if let Some(least) = least_hidden_cosine(Model::Q8_0) {
+    if let Some(least) = least_hidden_cosine(Variant::Q8_0) {
         assert!(least >= 0.995, "{least}");
     }
 }
 
 /// Mean and minimum of the cosines over the golden set, of the first `dims` values each.
-fn golden_cosines<const N: usize>(model: Model, dims: [usize; N]) -> Option<[(f64, f64); N]> {
+fn golden_cosines<const N: usize>(model: Variant, dims: [usize; N]) -> Option<[(f64, f64); N]> {
     let (path, golden) = (real_model(model)?, golden_embeddings()?);
     let loaded = Loaded::open(&path);
     let tokenizer = Tokenizer::from_gguf(loaded.gguf.clone()).unwrap();
@@ -107,7 +108,7 @@ fn golden_cosines<const N: usize>(model: Model, dims: [usize; N]) -> Option<[(f6
 
 #[test]
 fn embeddings_of_the_f32_file_are_those_of_the_checkpoint_at_every_length() {
-    for (_, minimum) in golden_cosines(Model::F32, [768, 512, 256, 128])
+    for (_, minimum) in golden_cosines(Variant::F32, [768, 512, 256, 128])
         .into_iter()
         .flatten()
     {
@@ -117,7 +118,7 @@ fn embeddings_of_the_f32_file_are_those_of_the_checkpoint_at_every_length() {
 
 #[test]
 fn embeddings_of_the_q8_0_file_lose_only_what_its_weights_lose() {
-    if let Some([(mean, _), ..]) = golden_cosines(Model::Q8_0, [768, 512, 256, 128]) {
+    if let Some([(mean, _), ..]) = golden_cosines(Variant::Q8_0, [768, 512, 256, 128]) {
         assert!(mean >= 0.9998, "{mean}");
     }
 }

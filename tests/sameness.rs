@@ -1,18 +1,17 @@
 //! A text has one vector: the same bits in any batch, on any threads, on every instruction set, each
 //! time.
 
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 
 use lanewise::Isa;
 use lanewise::model::Model;
 use lanewise::runtime::{Runtime, Settings};
-use lanewise_tools::random::Random;
-use lanewise_tools::texts::text;
-use lanewise_tools::tiny_model::{self, Options};
-use support::real_model;
+use lanewise_testkit::assets::{Variant, real_model};
+use lanewise_testkit::random::Random;
+use lanewise_testkit::scratch;
+use lanewise_testkit::texts::text;
+use lanewise_testkit::tiny_model::{self, Options};
 
 const THREADS: [usize; 4] = [1, 2, 3, 8];
 
@@ -98,13 +97,11 @@ fn supported() -> Vec<Isa> {
 }
 
 fn tiny(name: &str) -> std::path::PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sameness-{name}.gguf"));
     let options = Options {
         layers: 7,
         ..Options::default()
     };
-    tiny_model::write(&path, &options).unwrap();
-    path
+    tiny_model::written(scratch!(format!("{name}.gguf")), &options)
 }
 
 /// Without the scalar kernels where others run: the real model takes them a second a text.
@@ -137,7 +134,7 @@ fn random_batches_give_the_bits_of_single_runs_on_every_instruction_set_and_any_
 
 #[test]
 fn random_batches_of_the_real_model_give_the_bits_of_single_runs() {
-    if let Some(path) = real_model(support::Model::Q8_0) {
+    if let Some(path) = real_model(Variant::Q8_0) {
         check(&path, &fast(), REAL);
     }
 }
@@ -152,7 +149,7 @@ fn two_thousand_random_batches_give_the_bits_of_single_runs() {
         ..draw
     };
     check(&tiny("many"), &supported(), many(TINY));
-    if let Some(path) = real_model(support::Model::Q8_0) {
+    if let Some(path) = real_model(Variant::Q8_0) {
         check(&path, &fast(), many(REAL));
     }
 }

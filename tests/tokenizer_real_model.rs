@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use lanewise::gguf::Gguf;
 use lanewise::tokenizer::Tokenizer;
+use lanewise_testkit::assets::{self, Variant};
+use lanewise_testkit::random::Random;
 use serde::Deserialize;
-use support::Model;
-use tokenizer_support::{Random, Reference, SPACE, encode, tokens_of};
+use tokenizer_support::{Reference, SPACE, encode, tokens_of};
 
 /// Kinds of text that the random tests mix.
 const ALPHABETS: [&str; 16] = [
@@ -62,7 +63,7 @@ fn golden_cases() -> Option<Vec<Case>> {
 }
 
 fn real_model() -> Option<Arc<Gguf>> {
-    let path = support::real_model(Model::Q8_0)?;
+    let path = assets::real_model(Variant::Q8_0)?;
     Some(Arc::new(Gguf::open(path).expect("the real model opens")))
 }
 

@@ -2,7 +2,8 @@
 
 mod tokenizer_support;
 
-use tokenizer_support::{Random, Reference, SPACE, TinyFile, TinyValue, encode};
+use lanewise_testkit::random::Random;
+use tokenizer_support::{Reference, SPACE, TinyFile, TinyValue, encode};
 
 const FIRST: u32 = TinyFile::FIRST;
 

@@ -13,7 +13,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use cli_support::{Run, TINY, command, run, scratch};
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise_testkit::tiny_model::{self, Options};
 
 /// Runs `lanewise` with `arguments` after the shell commands `before` in a mount namespace; `None`
 /// where that cannot be had.

@@ -16,15 +16,14 @@ use lanewise::runtime::pool::Pool;
 use lanewise::runtime::threads::ThreadPlan;
 use lanewise::tokenizer::Tokenizer;
 use lanewise::{Embedder, Error, gguf};
-use lanewise_tools::gguf_writer::Value;
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise_testkit::gguf_writer::Value;
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
 
 /// A model of its own for each test, since some change it.
 fn tiny(name: &str, options: &Options) -> PathBuf {
-    let name = format!("world-{}-{name}.gguf", std::process::id());
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    tiny_model::write(&path, options).unwrap();
-    path
+    let name = format!("{}-{name}.gguf", std::process::id());
+    tiny_model::written(scratch!(name), options)
 }
 
 /// Runs a test once more in a process of its own, where it may do what would disturb others:

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use lanewise_kernels::{Isa, Kernels};
-use lanewise_tools::work::{Amount, Prepared, Temperature, Work};
+use lanewise_workloads::{Amount, Prepared, Temperature, Work};
 
 /// Enough for a steady median of calls that take microseconds; there are hundreds of benchmarks.
 const WARM_UP: Duration = Duration::from_millis(100);

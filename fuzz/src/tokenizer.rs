@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use lanewise::gguf::Gguf;
 use lanewise::tokenizer::Tokenizer;
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise_testkit::tiny_model::{self, Options};
 use libfuzzer_sys::arbitrary::Unstructured;
 
 use crate::{byte, pick, with_file};

@@ -118,16 +118,3 @@ pub fn embedding(object: &Value) -> Vec<f32> {
         .map(|number| number.as_f64().unwrap() as f32)
         .collect()
 }
-
-/// Numbers that look random and are the same in every run.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, bound: u64) -> u64 {
-        // Xorshift (Marsaglia 2003).
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound.max(1)
-    }
-}

@@ -16,23 +16,6 @@ pub fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     ids
 }
 
-/// Numbers that look random and are the same each time (a linear congruential generator).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % bound
-    }
-
-    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len())]
-    }
-}
-
 /// A token of a vocabulary: text, score and type.
 pub type Token = (Vec<u8>, f32, i32);
 

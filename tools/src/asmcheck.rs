@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 use self::loops::HotLoop;
-use crate::counts::Table;
+use lanewise_workloads::counts::Table;
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/counts/loops.txt");
 

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use ::lanewise::model::Model;
 use ::lanewise::{find_model, runtime::threads::ThreadPlan};
 
-use crate::texts::{text, texts};
 use engine::{ENGINES, Engine, Job, Peers};
+use lanewise_testkit::texts::{text, texts};
 use report::Report;
 
 pub use engine::ENGINE_COMMAND;

@@ -14,7 +14,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::Serialize;
 
-use crate::random::Random;
+use lanewise_testkit::random::Random;
 use languages::LANGUAGES;
 
 /// The shortest document in tokens, `<bos>` and `<eos>` included; words are counted, so it is about that.

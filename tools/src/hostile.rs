@@ -1,7 +1,5 @@
 //! Malformed models, each of which the library must refuse with a message of its own.
 
-mod cases;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -10,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lanewise::{Embedder, Error};
+use lanewise_testkit::hostile;
 
 /// The longest that refusing a file may take.
 const MOST_TIME: Duration = Duration::from_millis(100);
@@ -27,22 +26,6 @@ pub struct Options {
     check: bool,
 }
 
-/// A malformed model.
-#[derive(Clone, Debug)]
-pub struct Case {
-    /// The kind of damage.
-    pub group: &'static str,
-    /// What is wrong with it.
-    pub what: String,
-    /// The file.
-    pub bytes: Vec<u8>,
-}
-
-/// The models, always the same ones in the same order, no two with the same bytes.
-pub fn cases() -> Vec<Case> {
-    cases::all()
-}
-
 /// Does what the options say; the list if there is one to print.
 ///
 /// # Errors
@@ -58,7 +41,7 @@ pub fn run(options: &Options) -> Result<String, String> {
 
 fn write_all(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    for (number, case) in (1..).zip(cases()) {
+    for (number, case) in (1..).zip(hostile::cases()) {
         fs::write(folder.join(format!("{number:04}.gguf")), case.bytes)?;
     }
     Ok(())
@@ -76,10 +59,10 @@ fn check_all() -> Result<String, String> {
 fn list(folder: &Path) -> Result<String, String> {
     let path = folder.join("model.gguf");
     let write = |bytes: &[u8]| fs::write(&path, bytes).map_err(|error| error.to_string());
-    write(&cases::model().to_bytes())?;
+    write(&hostile::model().to_bytes())?;
     use_model(&path).map_err(|error| format!("the model without damage: {error}"))?;
 
-    let cases = cases();
+    let cases = hostile::cases();
     let mut list = format!(
         "Malformed models and what the library says of them: {} files, all made from one small model.\n\
          Regenerate with `cargo run --release -p lanewise-tools -- hostile --check > docs/hostile-files.txt`.\n",

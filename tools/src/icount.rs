@@ -6,8 +6,8 @@ use std::path::Path;
 
 use lanewise_kernels::{Isa, Kernels};
 
-use crate::counts::Table;
-use crate::work::{COUNTED, Counted};
+use lanewise_workloads::counts::Table;
+use lanewise_workloads::{COUNTED, Counted};
 
 /// The hidden command in which a kernel is stepped.
 pub const CHILD_COMMAND: &str = "icount-child";
@@ -98,7 +98,7 @@ pub fn run_child(options: &ChildOptions) -> Result<(), String> {
     let kernels = Kernels::for_isa(Isa::Avx512).ok_or("no AVX-512")?;
     // The empty name stands for no kernel: what the marks and the call through a pointer take.
     let work = match options.name.as_str() {
-        "" => crate::work::nothing(),
+        "" => lanewise_workloads::nothing(),
         name => Counted::named(name)
             .ok_or_else(|| format!("no kernel is called {name}"))?
             .work(kernels, options.blocks),

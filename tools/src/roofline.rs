@@ -13,7 +13,7 @@ use lanewise::runtime::phases::Phase;
 use lanewise::{Embedder, Result, find_model};
 use serde::Serialize;
 
-use crate::texts::{LENGTHS, text, texts};
+use lanewise_testkit::texts::{LENGTHS, text, texts};
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]

@@ -22,7 +22,7 @@ fn every_malformed_model_is_refused_as_the_list_in_docs_says() {
 
 #[test]
 fn there_are_over_a_thousand_malformed_models_no_two_of_them_alike() {
-    let mut cases = lanewise_tools::hostile::cases();
+    let mut cases = lanewise_testkit::hostile::cases();
     let count = cases.len();
     cases.sort_unstable_by(|a, b| a.bytes.cmp(&b.bytes));
     cases.dedup_by(|a, b| a.bytes == b.bytes);

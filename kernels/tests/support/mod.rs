@@ -7,10 +7,8 @@ use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, PANEL, Q8_0_BYTES};
 use std::io::Write;
 use std::sync::Once;
 
-#[cfg_attr(miri, path = "watched.rs")]
-mod guarded;
-
-pub use guarded::{Guarded, PLACES, Place};
+pub use lanewise_testkit::guarded::{Guarded, PLACES, Place};
+pub use lanewise_testkit::random::Random;
 
 /// Runs `test` with the kernels of every instruction set this CPU has and names the others, once a test file.
 pub fn on_each_isa(test: impl FnMut(Kernels)) {
@@ -62,32 +60,6 @@ pub fn assert_same_blocks(
             "{}: block {at} is {a:?}, expected {e:?}",
             what()
         );
-    }
-}
-
-/// Seeded numbers (splitmix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    /// Uniform in −`bound`..`bound`.
-    pub fn float(&mut self, bound: f32) -> f32 {
-        ((self.bits() >> 40) as f32 / 8_388_608.0 - 1.0) * bound
-    }
-
-    pub fn floats(&mut self, count: usize, bound: f32) -> Vec<f32> {
-        (0..count).map(|_| self.float(bound)).collect()
-    }
-
-    /// One of `choices`.
-    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.bits() as usize % choices.len()]
     }
 }
 

@@ -1,14 +1,12 @@
 //! Batches of mixed lengths from several threads that share an embedder of several threads.
 
-use std::path::Path;
-
 use lanewise::{Embedder, Isa};
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
 
 #[test]
 fn threads_that_share_an_embedder_get_the_vectors_of_single_texts() {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("batches.gguf");
-    tiny_model::write(&path, &Options::default()).unwrap();
+    let path = tiny_model::written(scratch!("tiny.gguf"), &Options::default());
     let long = "Hello world, ".repeat(20);
     let texts = ["", "Hello", long.as_str(), "the world of 日本 <unused7>"];
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {

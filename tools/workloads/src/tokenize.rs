@@ -7,7 +7,7 @@ use lanewise::gguf::Gguf;
 use lanewise::tokenizer::Tokenizer;
 
 use super::{Amount, Prepared, Work};
-use crate::tiny_model;
+use lanewise_testkit::tiny_model;
 
 /// Prose with what makes tokenizers work: capitals, digits, marks, accents, another script, runs of spaces and lines.
 const PARAGRAPH: &str = "The kettle on the stove began to sing just as the first snow of 1987 fell.  \

@@ -1,4 +1,4 @@
-//! The malformed models: a small correct one with one thing wrong in each.
+//! Malformed models: a small correct one with one thing wrong in each.
 
 mod keys;
 mod vocabulary;
@@ -8,10 +8,19 @@ use std::collections::HashSet;
 use crate::gguf_writer::{Encoding, Field, FieldKind, File, Layout, Value};
 use crate::tiny_model::{self, Options};
 
-use super::Case;
+/// A malformed model.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The kind of damage.
+    pub group: &'static str,
+    /// What is wrong with it.
+    pub what: String,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
 
-/// The small correct model.
-pub(super) fn model() -> File {
+/// The model without damage.
+pub fn model() -> File {
     tiny_model::build(&options())
 }
 
@@ -26,8 +35,8 @@ fn options() -> Options {
     }
 }
 
-/// Every case, in the order of the list, no two with the same bytes.
-pub(super) fn all() -> Vec<Case> {
+/// All malformed models, always the same ones in the same order, no two with the same bytes.
+pub fn cases() -> Vec<Case> {
     let mut cases = Cases {
         model: model(),
         layout: model().layout(),

@@ -6,7 +6,7 @@ use lanewise_kernels::{
 
 use super::weights::{Temperature, Weights};
 use super::{Amount, Bits, Prepared, Work};
-use crate::random::Random;
+use lanewise_testkit::random::Random;
 
 /// Tokens of the matrix products measured.
 pub const TOKENS: [usize; 6] = [1, 4, 12, 16, 64, 512];

@@ -1,4 +1,4 @@
-//! Buffers between unmapped pages.
+//! Buffers between unmapped pages: an access outside of the buffer ends the test.
 
 use std::ops::{Deref, DerefMut};
 
@@ -11,9 +11,11 @@ pub enum Place {
     End,
 }
 
+/// Both places.
 pub const PLACES: [Place; 2] = [Place::Start, Place::End];
 
-/// A slice with an unmapped page on either side: an access beyond it at its side of the page ends the test.
+/// A slice next to an unmapped page. An access beyond its end (or before its start) at that page
+/// raises a signal, which ends the test.
 pub struct Guarded<T> {
     map: *mut libc::c_void,
     map_bytes: usize,
@@ -22,10 +24,15 @@ pub struct Guarded<T> {
 }
 
 impl<T: Copy> Guarded<T> {
+    /// A copy of `values` at `place`.
+    ///
+    /// # Panics
+    /// If the system has no memory for it, or `values` at [`Place::End`] would not be aligned.
     pub fn new(place: Place, values: &[T]) -> Self {
         let size = size_of_val(values);
-        // SAFETY: a fresh private mapping; the pages between the first and the last are made accessible before the
-        // values are copied to them, where they fit at an address that the assertion shows to be aligned.
+        // SAFETY: the mapping is fresh and private. The pages between the first and the last are made
+        // accessible before the `size` bytes are copied to them, `size` is no larger than `inner`, and
+        // the assertion shows that `data` is aligned.
         unsafe {
             let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
             let inner = size.div_ceil(page).max(1) * page;
@@ -64,7 +71,7 @@ impl<T> Deref for Guarded<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `new` has put so many values there; the mapping lives as long as `self`.
+        // SAFETY: `new` initialized `length` values at `data`; the mapping lives as long as `self`.
         unsafe { std::slice::from_raw_parts(self.data, self.length) }
     }
 }
@@ -78,7 +85,7 @@ impl<T> DerefMut for Guarded<T> {
 
 impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
-        // SAFETY: the mapping that `new` made; no slice of it outlives `self`.
+        // SAFETY: this is the mapping that `new` made, of `map_bytes` bytes; no slice of it outlives `self`.
         unsafe { libc::munmap(self.map, self.map_bytes) };
     }
 }

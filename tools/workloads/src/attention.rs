@@ -4,7 +4,7 @@ use lanewise_kernels::{BLOCK, HEAD_MAX, Kernels, PANEL, Pieces, WEIGHT_MAX};
 
 use super::rows::scalar;
 use super::{Amount, Prepared, Work};
-use crate::random::Random;
+use lanewise_testkit::random::Random;
 
 /// One query or key head: norm, RoPE, INT16.
 pub fn head_norm_rope(kernels: Kernels, dim: usize) -> Work {

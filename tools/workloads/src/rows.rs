@@ -4,7 +4,7 @@ use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, Pieces, Q8_0_BYTES}
 
 use super::weights::{Temperature, Weights};
 use super::{Amount, Prepared, Work};
-use crate::random::Random;
+use lanewise_testkit::random::Random;
 
 const EPS: f32 = 1e-6;
 

@@ -1,20 +1,24 @@
-//! Buffers for Miri, which has no unmapped pages but sees every access outside of an allocation.
+//! Buffers for Miri, which has no unmapped pages but reports every access outside of an allocation.
 
 use std::ops::{Deref, DerefMut};
 
-/// As for buffers between unmapped pages, without a difference here.
+/// Where a guarded buffer would lie between unmapped pages; no difference here.
 #[derive(Clone, Copy, Debug)]
 pub enum Place {
+    /// Right after the first.
     Start,
+    /// Ending exactly at the second.
     End,
 }
 
+/// Both places.
 pub const PLACES: [Place; 2] = [Place::Start, Place::End];
 
 /// A slice that is an allocation of its own.
 pub struct Guarded<T>(Box<[T]>);
 
 impl<T: Copy> Guarded<T> {
+    /// A copy of `values`.
     pub fn new(_: Place, values: &[T]) -> Self {
         Self(values.into())
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 
-use crate::random::Random;
+use lanewise_testkit::random::Random;
 
 /// Whether the weights of a call are in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,10 +13,9 @@ use half::{bf16, f16};
 const BLOCK: usize = 32;
 
 /// How a tensor's values are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Encoding {
-    #[value(name = "q8_0")]
     Q8_0,
     F32,
     F16,

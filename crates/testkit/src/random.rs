@@ -1,6 +1,6 @@
-//! Pseudo-random numbers: the same in every tool and on every machine.
+//! Pseudo-random numbers: the same in every program and on every machine.
 
-/// SplitMix64 (Steele, Lea and Flood, 2014), from a seed.
+/// SplitMix64 (Steele, Lea and Flood, 2014), started from a seed.
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
@@ -19,23 +19,33 @@ impl Random {
         (self.bits() % limit as u64) as usize
     }
 
-    /// Evenly spread from 0 to 1, 1 excluded.
+    /// One of `choices`.
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    /// Uniform in 0..1.
     pub fn fraction(&mut self) -> f64 {
         self.below(1 << 53) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Evenly spread from −1 to 1.
+    /// Uniform in −1..1.
     pub fn symmetric(&mut self) -> f32 {
         // The upper 24 bits fit an f32 exactly.
         (self.bits() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
     }
 
-    /// `count` numbers evenly spread from −`bound` to `bound`.
-    pub fn floats(&mut self, count: usize, bound: f32) -> Vec<f32> {
-        (0..count).map(|_| self.symmetric() * bound).collect()
+    /// Uniform in −`bound`..`bound`.
+    pub fn float(&mut self, bound: f32) -> f32 {
+        self.symmetric() * bound
     }
 
-    /// `count` integers of magnitude `most` at most.
+    /// `count` numbers, uniform in −`bound`..`bound`.
+    pub fn floats(&mut self, count: usize, bound: f32) -> Vec<f32> {
+        (0..count).map(|_| self.float(bound)).collect()
+    }
+
+    /// `count` integers from −`most` to `most`.
     pub fn integers(&mut self, count: usize, most: i16) -> Vec<i16> {
         let number = |below: usize| below as i16 - most;
         (0..count)

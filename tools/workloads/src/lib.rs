@@ -2,7 +2,9 @@
 
 mod attention;
 mod counted;
+pub mod counts;
 mod gemm;
+pub mod limits;
 mod rows;
 mod tokenize;
 mod weights;
