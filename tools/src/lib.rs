@@ -2,7 +2,6 @@
 
 pub mod asmcheck;
 pub mod compare;
-#[cfg(feature = "corpus")]
 pub mod corpus;
 pub mod endurance;
 pub mod hostile;
