@@ -1,4 +1,4 @@
-//! A forward pass allocates nothing once its scratch has grown: counted over the whole process, all threads included.
+//! A forward pass allocates nothing after the first of its size, counted over all threads of the process.
 //!
 //! What is measured is [`Runtime::embed`], from ids to vectors in the caller's buffer. Around it `Embedder` allocates a
 //! text's ids and, for a prompt, the prompted text; `Embedder::embed_encoded` one list of references a call.

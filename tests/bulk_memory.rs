@@ -162,7 +162,7 @@ fn a_long_text_is_split_into_windows_within_the_least_memory() {
 }
 
 #[test]
-fn a_page_that_does_not_fit_says_at_the_start_what_would_do() {
+fn a_page_over_the_memory_limit_is_reported_at_the_start() {
     let folder = Folder::new();
     write_parquet(
         &folder.path("page.parquet"),

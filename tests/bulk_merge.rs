@@ -45,7 +45,7 @@ fn merged_shards_are_the_output_of_one_run_byte_for_byte() {
 }
 
 #[test]
-fn more_shards_than_rows_are_no_harm() {
+fn there_may_be_more_shards_than_rows() {
     let folder = Folder::with_corpus(3);
     folder.embed("--output v.csv");
     let expected = folder.read("v.csv");

@@ -162,7 +162,7 @@ fn ids_and_kept_columns_are_carried_along_with_their_types() {
 }
 
 #[test]
-fn the_file_says_which_space_its_vectors_are_of() {
+fn the_output_names_the_model_and_settings_of_its_vectors() {
     let folder = Folder::with_corpus(5);
     let settings = "--prompt document --title Moons --dims 32 --precision f16 --no-dense-head --overflow error";
     folder.embed(&format!("--output v.parquet {settings}"));
@@ -246,7 +246,7 @@ fn smaller_precisions_are_close_to_the_values() {
 }
 
 #[test]
-fn rows_that_cannot_be_embedded_are_listed_and_the_others_are_done() {
+fn rows_that_cannot_be_embedded_are_listed_and_skipped() {
     let folder = Folder::new();
     let long = "word ".repeat(400);
     let rows = format!(
@@ -355,7 +355,7 @@ fn standard_input_and_an_empty_file_work() {
 }
 
 #[test]
-fn what_would_be_lost_or_cannot_be_written_is_refused_before_the_work() {
+fn unusable_outputs_and_lossy_settings_are_refused_at_the_start() {
     let folder = Folder::with_corpus(3);
     let cases = [
         ("corpus.jsonl", "is an input as well", 1),

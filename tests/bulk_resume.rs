@@ -100,7 +100,7 @@ fn every_format_is_the_same_in_every_run() {
 }
 
 #[test]
-fn a_damaged_byte_in_the_spool_costs_rows_and_not_the_result() {
+fn a_damaged_byte_in_the_spool_only_repeats_work() {
     let folder = Folder::with_corpus(60);
     folder.embed("--output v.npy");
     let expected = folder.read("v.npy");
@@ -153,7 +153,7 @@ fn resuming_with_other_settings_or_input_is_refused() {
 }
 
 #[test]
-fn resuming_what_is_complete_does_nothing_and_says_so() {
+fn resuming_a_complete_run_does_nothing_and_says_so() {
     let folder = Folder::with_corpus(5);
     folder.embed("--output v.jsonl");
     let run = folder.embed("--output v.jsonl --resume");

@@ -1,4 +1,4 @@
-//! The command on the real model, found as a user's is.
+//! The command on the real model, which it finds by itself.
 
 mod cli_support;
 

@@ -1,4 +1,4 @@
-//! A program that embeds for long stays as fast and as small as it began. For the real model, with the figures:
+//! Speed and memory do not change while a program embeds many texts. With the real model and the figures printed:
 //! `cargo test --release --test drift -- --include-ignored --nocapture`.
 
 use std::path::Path;
@@ -19,14 +19,14 @@ const MIXED: usize = 200;
 const WARM_UP: usize = 50;
 
 #[test]
-fn two_thousand_texts_later_neither_speed_nor_memory_has_changed() {
+fn two_thousand_texts_change_neither_speed_nor_memory() {
     let tiny = tiny_model::written(scratch!("tiny.gguf"), &Options::default());
     check(&tiny);
 }
 
 #[test]
 #[ignore = "takes half a minute on an idle machine, and many on a busy one"]
-fn nor_with_the_real_model() {
+fn two_thousand_texts_of_the_real_model_change_neither() {
     if let Some(real) = assets::real_model(Variant::Q8_0) {
         check(&real);
     }

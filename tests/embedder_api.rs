@@ -1,4 +1,4 @@
-//! The library as a program that embeds it meets it.
+//! The public interface of the library.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -68,7 +68,7 @@ fn queries_and_documents_get_their_prompts() {
 }
 
 #[test]
-fn a_buffer_of_the_caller_is_filled_in_order_and_its_length_checked() {
+fn embed_into_fills_the_buffer_in_order_and_checks_its_length() {
     let embedder = Embedder::builder().dims(16).open(&*TINY).unwrap();
     let mut out = vec![0.0; 2 * 16];
     let usages = embedder

@@ -85,7 +85,7 @@ fn a_missing_path_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_folder_is_named_as_such() {
+fn a_directory_is_refused() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     assert_refused_at(folder, "file", "is a folder");
 }

@@ -24,7 +24,7 @@ fn load_at(path: &Path) -> (Gguf, Config, Weights) {
 }
 
 #[test]
-fn the_real_file_has_the_tensors_and_hyperparameters_that_are_published() {
+fn the_real_file_has_the_published_tensors_and_hyperparameters() {
     let Some(path) = real_model(Variant::Q8_0) else {
         return;
     };
@@ -107,7 +107,7 @@ fn versions_2_and_3_and_other_alignments_open() {
 }
 
 #[test]
-fn files_without_heads_say_so_and_files_without_a_local_rope_base_get_10000() {
+fn heads_are_optional_and_the_local_rope_base_defaults_to_10000() {
     let options = Options {
         no_dense: true,
         no_swa_base: true,
@@ -122,7 +122,7 @@ fn files_without_heads_say_so_and_files_without_a_local_rope_base_get_10000() {
 }
 
 #[test]
-fn a_file_without_key_length_divides_the_hidden_size_among_the_heads() {
+fn without_key_length_the_heads_share_the_hidden_size() {
     let mut file = tiny_model::build(&Options {
         heads: 2,
         ..Options::default()

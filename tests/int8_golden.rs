@@ -71,14 +71,14 @@ fn some_texts(model: &Model) -> Vec<Vec<u32>> {
 const SCALAR_TOKENS: usize = 256;
 
 #[test]
-fn every_instruction_set_reaches_the_float32_vectors_with_the_same_bits() {
+fn golden_vectors_have_the_same_bits_on_every_instruction_set() {
     reaches_the_float32_vectors(SCALAR_TOKENS);
 }
 
 /// Scalar code takes minutes for the long texts: `cargo test --release --test int8_golden -- --ignored`.
 #[test]
 #[ignore = "takes minutes"]
-fn scalar_code_reaches_the_float32_vectors_of_long_texts_too() {
+fn scalar_code_matches_the_golden_vectors_of_long_texts() {
     reaches_the_float32_vectors(usize::MAX);
 }
 
@@ -121,9 +121,9 @@ fn reaches_the_float32_vectors(scalar_tokens: usize) {
 }
 
 #[test]
-fn a_vector_has_the_same_bits_alone_in_any_batch_and_on_any_threads() {
+fn batch_and_thread_count_do_not_change_a_vector() {
     let path = tiny(
-        "sameness",
+        "determinism",
         &Options {
             layers: 7,
             ..Options::default()
@@ -156,7 +156,7 @@ fn a_vector_has_the_same_bits_alone_in_any_batch_and_on_any_threads() {
 
 /// A float path would give the reference's vectors to within rounding, 1e-6; quantised activations cannot.
 #[test]
-fn the_int8_path_is_not_the_float_path() {
+fn int8_and_float_paths_give_different_bits() {
     let path = tiny("claim", &Options::default());
     let model = Arc::new(Model::open(path).unwrap());
     let width = model.config().hidden;
@@ -182,7 +182,7 @@ fn the_int8_path_is_not_the_float_path() {
 }
 
 #[test]
-fn float_files_give_near_the_vectors_of_the_reference() {
+fn float_files_give_vectors_close_to_the_reference() {
     for encoding in [Encoding::F32, Encoding::F16, Encoding::Bf16] {
         let path = tiny(
             &format!("{encoding:?}"),
@@ -225,7 +225,7 @@ fn texts_that_cannot_be_embedded_are_refused_by_name() {
 
 /// A NaN scale would vanish if a maximum dropped it or an integer took its place.
 #[test]
-fn a_nan_in_any_matrix_fails_by_the_name_of_its_layer() {
+fn a_nan_in_any_matrix_is_an_error_that_names_its_layer() {
     let good = tiny("nan-good", &Options::default());
     let bytes = std::fs::read(&good).unwrap();
     let model = Model::open(&good).unwrap();

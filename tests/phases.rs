@@ -10,7 +10,7 @@ use lanewise_testkit::scratch;
 use lanewise_testkit::tiny_model::{self, Options};
 
 #[test]
-fn the_phases_of_each_thread_add_up_to_the_pass_and_leave_the_vector_alone() {
+fn phase_times_fit_the_pass_and_do_not_change_the_vector() {
     let path = tiny_model::written(scratch!("tiny.gguf"), &Options::default());
     let model = Arc::new(Model::open(path).unwrap());
     let hidden = model.config().hidden;

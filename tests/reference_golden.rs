@@ -68,14 +68,14 @@ fn least_hidden_cosine(model: Variant) -> Option<f64> {
 }
 
 #[test]
-fn hidden_states_of_the_f32_file_are_those_of_the_checkpoint_layer_by_layer() {
+fn hidden_states_of_the_f32_file_match_the_checkpoint() {
     if let Some(least) = least_hidden_cosine(Variant::F32) {
         assert!(least >= 0.999_999, "{least}");
     }
 }
 
 #[test]
-fn hidden_states_of_the_q8_0_file_stay_near_those_of_the_checkpoint() {
+fn hidden_states_of_the_q8_0_file_are_near_the_checkpoint() {
     if let Some(least) = least_hidden_cosine(Variant::Q8_0) {
         assert!(least >= 0.995, "{least}");
     }
@@ -107,7 +107,7 @@ fn golden_cosines<const N: usize>(model: Variant, dims: [usize; N]) -> Option<[(
 }
 
 #[test]
-fn embeddings_of_the_f32_file_are_those_of_the_checkpoint_at_every_length() {
+fn embeddings_of_the_f32_file_match_the_checkpoint() {
     for (_, minimum) in golden_cosines(Variant::F32, [768, 512, 256, 128])
         .into_iter()
         .flatten()
@@ -117,7 +117,7 @@ fn embeddings_of_the_f32_file_are_those_of_the_checkpoint_at_every_length() {
 }
 
 #[test]
-fn embeddings_of_the_q8_0_file_lose_only_what_its_weights_lose() {
+fn embeddings_of_the_q8_0_file_are_near_the_checkpoint() {
     if let Some([(mean, _), ..]) = golden_cosines(Variant::Q8_0, [768, 512, 256, 128]) {
         assert!(mean >= 0.9998, "{mean}");
     }
@@ -145,7 +145,7 @@ fn a_text_has_the_same_bits_alone_and_in_a_batch() {
 }
 
 #[test]
-fn without_dense_heads_the_embedding_is_the_mean_of_the_last_hidden_state() {
+fn without_heads_the_embedding_is_the_mean_of_the_last_layer() {
     let options = Options {
         no_dense: true,
         ..Options::default()
@@ -163,7 +163,7 @@ fn without_dense_heads_the_embedding_is_the_mean_of_the_last_hidden_state() {
 }
 
 #[test]
-fn every_matrix_type_gives_about_the_same_embedding() {
+fn every_matrix_type_gives_a_similar_embedding() {
     let embed = |encoding| {
         let options = Options {
             encoding,

@@ -118,7 +118,7 @@ fn bos_eos_and_pieces_are_those_of_the_file() {
 }
 
 #[test]
-fn random_texts_give_the_ids_of_the_plain_rules() {
+fn random_texts_match_the_reference_tokenizer() {
     let Some(gguf) = real_model() else { return };
     let reference = Reference::new(&tokens_of(&gguf));
     let tokenizer = Tokenizer::from_gguf(gguf).unwrap();

@@ -57,7 +57,10 @@ pub fn run(options: &Options) -> Result<String, String> {
             let list = list_in_scratch()?;
             if options.write {
                 write_list(&list).map_err(|error| format!("{LIST}: cannot write: {error}"))?;
-                return Ok(format!("{} lines written to {LIST}\n", list.lines().count()));
+                return Ok(format!(
+                    "{} lines written to {LIST}\n",
+                    list.lines().count()
+                ));
             }
             compare(&list, &committed_list()?)
         }

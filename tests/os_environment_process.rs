@@ -1,5 +1,5 @@
-//! What happens to a process that has a model open: its file changes, it forks, it runs out of
-//! memory, it is stopped, its CPUs are few.
+//! A process with an open model whose file changes, which forks, runs out of memory, or may use few
+//! CPUs or system calls.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -104,7 +104,7 @@ fn a_file_cut_short_or_written_to_gives_an_error_and_no_vector() {
 }
 
 #[test]
-fn a_file_replaced_by_renaming_or_removed_stays_as_it_was_opened() {
+fn a_file_replaced_or_removed_stays_as_it_was_opened() {
     let path = tiny("replaced", &Options::default());
     let embedder = Embedder::open(&path).unwrap();
     let before = embedder.embed("one").unwrap();
@@ -127,10 +127,10 @@ fn a_file_replaced_by_renaming_or_removed_stays_as_it_was_opened() {
 }
 
 #[test]
-fn a_lost_page_ends_a_program_that_asked_for_it_by_a_message_and_its_exit_code() {
-    let Some(output) = in_a_process_of_its_own(
-        "a_lost_page_ends_a_program_that_asked_for_it_by_a_message_and_its_exit_code",
-    ) else {
+fn a_lost_page_exits_with_a_message_and_the_chosen_code() {
+    let Some(output) =
+        in_a_process_of_its_own("a_lost_page_exits_with_a_message_and_the_chosen_code")
+    else {
         let path = tiny("lost-page", &Options::default());
         gguf::exit_on_lost_page(3);
         let file = gguf::Gguf::open(&path).unwrap();
@@ -144,8 +144,8 @@ fn a_lost_page_ends_a_program_that_asked_for_it_by_a_message_and_its_exit_code()
 }
 
 #[test]
-fn a_fork_between_calls_goes_on_with_threads_of_its_own() {
-    let test = "a_fork_between_calls_goes_on_with_threads_of_its_own";
+fn a_fork_between_calls_gets_threads_of_its_own() {
+    let test = "a_fork_between_calls_gets_threads_of_its_own";
     if let Some(output) = in_a_process_of_its_own(test) {
         return assert_passed(&output);
     }
@@ -183,8 +183,8 @@ fn a_fork_between_calls_goes_on_with_threads_of_its_own() {
 }
 
 #[test]
-fn a_fork_while_another_thread_embeds_gets_an_error_and_never_hangs() {
-    let test = "a_fork_while_another_thread_embeds_gets_an_error_and_never_hangs";
+fn a_fork_while_another_thread_embeds_never_hangs() {
+    let test = "a_fork_while_another_thread_embeds_never_hangs";
     if let Some(output) = in_a_process_of_its_own(test) {
         return assert_passed(&output);
     }
@@ -224,8 +224,8 @@ fn a_fork_while_another_thread_embeds_gets_an_error_and_never_hangs() {
 }
 
 #[test]
-fn memory_that_cannot_be_had_is_an_error_and_the_embedder_stays_usable() {
-    let test = "memory_that_cannot_be_had_is_an_error_and_the_embedder_stays_usable";
+fn memory_exhaustion_is_an_error_and_leaves_the_embedder_usable() {
+    let test = "memory_exhaustion_is_an_error_and_leaves_the_embedder_usable";
     if let Some(output) = in_a_process_of_its_own(test) {
         return assert_passed(&output);
     }
@@ -266,8 +266,8 @@ fn memory_that_cannot_be_had_is_an_error_and_the_embedder_stays_usable() {
 }
 
 #[test]
-fn memory_that_cannot_be_had_for_the_vocabulary_is_an_error() {
-    let test = "memory_that_cannot_be_had_for_the_vocabulary_is_an_error";
+fn memory_exhaustion_in_the_tokenizer_is_an_error() {
+    let test = "memory_exhaustion_in_the_tokenizer_is_an_error";
     if let Some(output) = in_a_process_of_its_own(test) {
         return assert_passed(&output);
     }
@@ -319,7 +319,7 @@ fn limit_memory(more: Option<u64>) {
 }
 
 #[test]
-fn pinning_that_is_refused_is_gone_without() {
+fn pinning_that_is_refused_leaves_workers_unpinned() {
     let mut plan = ThreadPlan::choose(Some(3)).unwrap();
     plan.cpus = vec![Some(CoreId { id: 1_000 }); 3];
     let mut pool = Pool::new(&plan).unwrap();
@@ -334,8 +334,8 @@ fn pinning_that_is_refused_is_gone_without() {
 }
 
 #[test]
-fn a_mask_with_holes_is_kept_to_and_any_number_of_threads_fits_it() {
-    let test = "a_mask_with_holes_is_kept_to_and_any_number_of_threads_fits_it";
+fn a_cpu_mask_with_holes_is_respected_with_any_thread_count() {
+    let test = "a_cpu_mask_with_holes_is_respected_with_any_thread_count";
     if let Some(output) = in_a_process_of_its_own(test) {
         return assert_passed(&output);
     }
@@ -361,8 +361,8 @@ fn a_mask_with_holes_is_kept_to_and_any_number_of_threads_fits_it() {
 }
 
 #[test]
-fn a_sandbox_that_refuses_what_is_not_needed_changes_no_vector() {
-    let test = "a_sandbox_that_refuses_what_is_not_needed_changes_no_vector";
+fn a_sandbox_that_refuses_optional_calls_changes_no_vector() {
+    let test = "a_sandbox_that_refuses_optional_calls_changes_no_vector";
     if let Some(output) = in_a_process_of_its_own(test) {
         print!("{}", String::from_utf8_lossy(&output.stdout));
         return assert_passed(&output);

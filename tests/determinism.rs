@@ -1,5 +1,5 @@
-//! A text has one vector: the same bits in any batch, on any threads, on every instruction set, each
-//! time.
+//! The same text always gives the same bits: in any batch, with any number of threads, on every
+//! instruction set, in every run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -128,21 +128,21 @@ const REAL: Draw = Draw {
 };
 
 #[test]
-fn random_batches_give_the_bits_of_single_runs_on_every_instruction_set_and_any_threads() {
+fn random_batches_give_the_bits_of_single_runs() {
     check(&tiny("random"), &supported(), TINY);
 }
 
 #[test]
-fn random_batches_of_the_real_model_give_the_bits_of_single_runs() {
+fn random_batches_of_the_real_model_give_the_same_bits() {
     if let Some(path) = real_model(Variant::Q8_0) {
         check(&path, &fast(), REAL);
     }
 }
 
-/// Half an hour: `cargo test --release --test sameness -- --ignored`.
+/// Half an hour: `cargo test --release --test determinism -- --ignored`.
 #[test]
 #[ignore = "takes long; run it after a change of kernels or of the runtime"]
-fn two_thousand_random_batches_give_the_bits_of_single_runs() {
+fn two_thousand_random_batches_give_the_same_bits() {
     let many = |draw: Draw| Draw {
         texts: 10 * draw.texts,
         batches: 2_000,

@@ -1,4 +1,4 @@
-//! Every vector is finite and of unit length, and no weights make the engine slow.
+//! Every vector is finite and has unit length, and denormal weights do not make a pass slow.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn vectors_of_any_text_and_any_dims_have_unit_length() {
 }
 
 #[test]
-fn weights_that_give_no_direction_are_an_error_that_names_the_tensor() {
+fn weights_that_give_a_zero_vector_are_an_error() {
     let path = tiny("zeros", &Options::default());
     fill(&path, |name| name == "output_norm.weight", 0.0);
     let error = Embedder::open(&path).unwrap().embed("text").unwrap_err();

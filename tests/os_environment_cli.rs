@@ -1,8 +1,8 @@
-//! The command where the world is not as usual: quotas, no `/proc`, nothing writable, a process
-//! that is stopped, a model that is cut short under it.
+//! The command in unusual environments: CPU quotas, no `/proc`, nothing writable, a stopped process,
+//! a model that is truncated while it is open.
 //!
-//! Quotas and missing folders are shown to the command in a mount namespace of its own, for which
-//! the system must allow `unshare`; where it does not, those tests say that they were skipped.
+//! Quotas and missing directories are simulated in a mount namespace. Where the system does not
+//! allow `unshare`, those tests print `SKIPPED`.
 #![cfg(target_os = "linux")]
 
 mod cli_support;
@@ -15,9 +15,9 @@ use std::time::Duration;
 use cli_support::{Run, TINY, command, run, scratch};
 use lanewise_testkit::tiny_model::{self, Options};
 
-/// Runs `lanewise` with `arguments` after the shell commands `before` in a mount namespace; `None`
-/// where that cannot be had.
-fn in_a_world(before: &str, arguments: &[&str]) -> Option<Run> {
+/// Runs `lanewise` with `arguments` after the shell commands `before` in a mount namespace, or
+/// returns `None` if the system allows none.
+fn in_mount_namespace(before: &str, arguments: &[&str]) -> Option<Run> {
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");
         command
@@ -39,7 +39,7 @@ fn in_a_world(before: &str, arguments: &[&str]) -> Option<Run> {
         .iter()
         .any(|root| program.starts_with(root))
     {
-        println!("SKIPPED: {program} lies in a folder that the test hides from it");
+        println!("SKIPPED: {program} lies in a directory that the test hides from it");
         return None;
     }
     let script = format!("{before}\nexec \"$0\" \"$@\"");
@@ -97,7 +97,7 @@ fn a_cpu_quota_is_rounded_down_to_threads_but_never_to_none() {
             ],
         );
         for world in [version_2, of_the_parent, version_1] {
-            let Some(run) = in_a_world(&world, &["info"]) else {
+            let Some(run) = in_mount_namespace(&world, &["info"]) else {
                 return;
             };
             let line = threads_line(&run);
@@ -110,7 +110,7 @@ fn a_cpu_quota_is_rounded_down_to_threads_but_never_to_none() {
         }
     }
     let unlimited = cgroup("0::/a/b", root, &[("a/b/cpu.max", "max 100000")]);
-    if let Some(run) = in_a_world(&unlimited, &["info"]) {
+    if let Some(run) = in_mount_namespace(&unlimited, &["info"]) {
         assert!(threads_line(&run).contains("no lower quota"), "{run:?}");
     }
 }
@@ -127,7 +127,7 @@ fn no_proc_no_sys_and_nothing_writable_change_no_vector() {
          export HOME=/root XDG_CACHE_HOME=/root/.cache TMPDIR=/tmp",
         "export HOME=/nonexistent\nunset XDG_CACHE_HOME",
     ] {
-        let Some(run) = in_a_world(world, &["embed", "Hello world"]) else {
+        let Some(run) = in_mount_namespace(world, &["embed", "Hello world"]) else {
             return;
         };
         assert_eq!((run.code, &*run.err), (0, ""), "{world}");
@@ -136,7 +136,7 @@ fn no_proc_no_sys_and_nothing_writable_change_no_vector() {
 }
 
 #[test]
-fn more_threads_than_cpus_and_a_mask_of_one_cpu_change_no_vector() {
+fn thread_count_and_cpu_mask_do_not_change_a_vector() {
     let usual = run(&["embed", "Hello world"]);
     for threads in ["1", "2", "7", "64"] {
         let many = run(&["embed", "--threads", threads, "Hello world"]);
@@ -198,7 +198,7 @@ impl Embedding {
 }
 
 #[test]
-fn a_process_that_is_stopped_goes_on_where_it_was() {
+fn a_process_that_is_stopped_and_continued_completes() {
     let text = "a text of some words ".repeat(8);
     let mut embedding = Embedding::start(&TINY);
     let expected = embedding.embed(&text).unwrap();
@@ -214,7 +214,7 @@ fn a_process_that_is_stopped_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_model_cut_short_at_any_time_gives_right_vectors_then_a_message_and_code_3() {
+fn a_model_cut_short_at_any_time_exits_with_3() {
     let text = "a text of some words ".repeat(40);
     let path = scratch("cut-short");
     let options = Options {
