@@ -12,7 +12,7 @@ use crate::turns::Turns;
 use crate::{EmbedderBuilder, Error, OpeningTimes, Prompt, Result};
 
 /// Tokens of one forward call at most, but always at least one text: bounds the scratch.
-const TOKENS_PER_CALL: usize = 8192;
+pub const TOKENS_PER_CALL: usize = 8192;
 
 /// What to do with a text that has more tokens than the model has positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,16 +89,6 @@ pub struct Embedding {
     pub vector: Vec<f32>,
     /// What was read of the text.
     pub usage: Usage,
-}
-
-/// The cosine of the angle between two vectors of unit length: 1 for the same meaning.
-///
-/// # Panics
-/// If they differ in length.
-pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len(), "vectors of different lengths");
-    let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
-    products.sum::<f64>() as f32
 }
 
 /// A text's tokens, ready for [`Embedder::embed_encoded`] of the embedder that made them.
@@ -193,6 +183,13 @@ impl Embedder {
         self.opening_times
     }
 
+    /// What is wrong with a text of more tokens than the model reads, as messages say it after the text's name.
+    #[doc(hidden)]
+    pub fn overflow_problem(&self) -> String {
+        let context = self.model.config().context;
+        format!("has more than the {context} tokens that the model reads")
+    }
+
     /// Embeds a text without a prompt, or any [`Input`].
     ///
     /// # Errors
@@ -281,7 +278,7 @@ impl Embedder {
         if !complete && self.overflow == Overflow::Error {
             return Err(Error::Argument {
                 name: "text".into(),
-                problem: format!("has more than the {context} tokens that the model reads"),
+                problem: self.overflow_problem(),
                 remedy: "split or shorten it, or allow truncation".into(),
             });
         }

@@ -14,10 +14,13 @@ mod prompt;
 pub mod runtime;
 pub mod tokenizer;
 mod turns;
+mod vectors;
 
 pub use builder::{EmbedderBuilder, OpeningTimes};
-pub use embedder::{Embedder, Embedding, Encoded, Input, Overflow, Usage, cosine};
+pub use embedder::{Embedder, Embedding, Encoded, Input, Overflow, TOKENS_PER_CALL, Usage};
 pub use error::{Error, Result};
 pub use lanewise_kernels::Isa;
 pub use locate::find_model;
 pub use prompt::Prompt;
+pub use runtime::{SCRATCH_BYTES_PER_TOKEN, TOKENS_PER_PASS};
+pub use vectors::{Precision, cosine};

@@ -6,11 +6,14 @@ mod cli_support;
 
 use std::fs::File;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Float16Type, Float32Type, Int8Type, Int64Type, UInt8Type, UInt64Type};
-use arrow::ipc::reader::FileReader;
 use bulk_support::{Folder, embedding};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use lanewise_bulk::internals::arrow_array::cast::AsArray;
+use lanewise_bulk::internals::arrow_array::types::{
+    Float16Type, Float32Type, Int8Type, Int64Type, UInt8Type, UInt64Type,
+};
+use lanewise_bulk::internals::arrow_array::{Array, RecordBatch};
+use lanewise_bulk::internals::arrow_ipc::reader::FileReader;
+use lanewise_bulk::internals::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 const ROWS: usize = 100;
 

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use lanewise::{Embedder, EmbedderBuilder, Overflow, Prompt};
-use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
 
@@ -61,8 +60,7 @@ pub struct VectorOptions {
 }
 
 /// What to do with texts of more tokens than the model reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OverflowPolicy {
     /// Embed the beginning, and say so
     Truncate,
@@ -85,6 +83,17 @@ impl TryFrom<OverflowPolicy> for Overflow {
             OverflowPolicy::Split => Err(Failure::usage(
                 "--overflow split goes with --input and --output only",
             )),
+        }
+    }
+}
+
+#[cfg(feature = "bulk")]
+impl From<OverflowPolicy> for lanewise_bulk::OverflowPolicy {
+    fn from(policy: OverflowPolicy) -> Self {
+        match policy {
+            OverflowPolicy::Truncate => Self::Truncate,
+            OverflowPolicy::Error => Self::Error,
+            OverflowPolicy::Split => Self::Split,
         }
     }
 }

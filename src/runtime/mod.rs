@@ -28,7 +28,10 @@ use threads::ThreadPlan;
 
 /// Tokens of one pass at most, but always at least one text: a batch of short texts so takes no more scratch than one text
 /// of full length. 33,000 tokens in one pass ran at four fifths of the speed of 8,000, for want of cache.
-const TOKENS_PER_PASS: usize = 2048;
+pub const TOKENS_PER_PASS: usize = 2048;
+/// Bytes of scratch that a pass takes for each of its tokens, at most: residual stream, queries, keys, values and the
+/// products' outputs.
+pub const SCRATCH_BYTES_PER_TOKEN: usize = 40 << 10;
 
 /// How to run a model.
 #[derive(Clone, Copy, Debug)]

@@ -5,16 +5,17 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use lanewise_bulk::internals::tempfile::{TempDir, tempdir_in};
 use serde_json::Value;
 
 use crate::cli_support::{Run, TINY, command, feed};
 
 /// A folder that is removed at the end.
-pub struct Folder(tempfile::TempDir);
+pub struct Folder(TempDir);
 
 impl Folder {
     pub fn new() -> Self {
-        Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+        Self(tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
     }
 
     /// A folder with `corpus.jsonl` of so many rows with id, text, number and nested language.

@@ -1,0 +1,3 @@
+//! Vectors: how they are stored and how similar they are.
+
+pub use lanewise_vectors::{Precision, cosine};
