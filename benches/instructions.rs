@@ -7,15 +7,14 @@
     reason = "the macros of iai-callgrind make public items without documentation"
 )]
 
-use std::path::Path;
 use std::sync::Arc;
 
 use iai_callgrind::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use lanewise_kernels::{Isa, Kernels};
-use lanewise_tools::instructions;
-use lanewise_tools::work::{self, Counted, Prepared};
+use lanewise_testkit::scratch;
+use lanewise_workloads::{self as work, Counted, Counter, Prepared, limits};
 
 /// Blocks of 32 values: the most that a head may have.
 const BLOCKS: usize = 16;
@@ -23,7 +22,7 @@ const BLOCKS: usize = 16;
 /// The committed count as a limit that fails the run.
 fn limited(id: &str) -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::default();
-    callgrind.hard_limits([(EventKind::Ir, instructions::limit(id))]);
+    callgrind.hard_limits([(EventKind::Ir, limits::limit(id))]);
     let mut config = LibraryBenchmarkConfig::default();
     config.tool(callgrind);
     config
@@ -31,19 +30,20 @@ fn limited(id: &str) -> LibraryBenchmarkConfig {
 
 /// Says where the limits come from before anything is held against them.
 fn announced() -> LibraryBenchmarkConfig {
-    eprintln!("{}", instructions::notice());
+    eprintln!("{}", limits::notice());
     LibraryBenchmarkConfig::default()
 }
 
 fn kernel(isa: Isa, name: &str) -> Prepared {
+    assert_eq!(Counter::of(isa), Counter::Valgrind);
     let kernels = Kernels::for_isa(isa).expect("a CPU with AVX2");
     let counted = Counted::named(name).expect("a counted kernel");
     counted.work(kernels, BLOCKS).prepare()
 }
 
 fn tokenizer(paragraphs: usize) -> Prepared {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-instructions.gguf");
-    let tokenizer = work::tiny_tokenizer(&path).expect("the tiny model can be written and read");
+    let tokenizer = work::tiny_tokenizer(&scratch!("tiny.gguf"))
+        .expect("the tiny model can be written and read");
     let mut work = work::tokenize(Arc::new(tokenizer), "tiny", paragraphs).prepare();
     // The first call makes the working space; how much the allocator does for it depends on the length of paths.
     work.run();
@@ -86,12 +86,12 @@ kernels! {
     scalar_softmax = "softmax",
     scalar_pack_values = "pack_values",
     scalar_add_rms_norm = "add_rms_norm",
-    scalar_rms_norm_quantise = "rms_norm_quantise",
+    scalar_rms_norm_quantize = "rms_norm_quantize",
     scalar_rms_norm = "rms_norm",
-    scalar_gelu_multiply_quantise = "gelu_multiply_quantise",
-    scalar_quantise = "quantise",
-    scalar_quantise_2_terms = "quantise_2_terms",
-    scalar_dequantise_q8_0 = "dequantise_q8_0",
+    scalar_gelu_multiply_quantize = "gelu_multiply_quantize",
+    scalar_quantize = "quantize",
+    scalar_quantize_2_terms = "quantize_2_terms",
+    scalar_dequantize_q8_0 = "dequantize_q8_0",
     scalar_accumulate = "accumulate",
 }
 
@@ -112,12 +112,12 @@ kernels! {
     avx2_softmax = "softmax",
     avx2_pack_values = "pack_values",
     avx2_add_rms_norm = "add_rms_norm",
-    avx2_rms_norm_quantise = "rms_norm_quantise",
+    avx2_rms_norm_quantize = "rms_norm_quantize",
     avx2_rms_norm = "rms_norm",
-    avx2_gelu_multiply_quantise = "gelu_multiply_quantise",
-    avx2_quantise = "quantise",
-    avx2_quantise_2_terms = "quantise_2_terms",
-    avx2_dequantise_q8_0 = "dequantise_q8_0",
+    avx2_gelu_multiply_quantize = "gelu_multiply_quantize",
+    avx2_quantize = "quantize",
+    avx2_quantize_2_terms = "quantize_2_terms",
+    avx2_dequantize_q8_0 = "dequantize_q8_0",
     avx2_accumulate = "accumulate",
 }
 

@@ -6,35 +6,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use lanewise::model::Model;
-use lanewise::runtime::Runtime;
+use lanewise::internals::Runtime;
+use lanewise::internals::models;
 use lanewise::{Embedder, find_model};
-use lanewise_tools::texts::{LENGTHS, text};
+use lanewise_testkit::assets;
+use lanewise_testkit::texts::{LENGTHS, text};
 
 fn embed(criterion: &mut Criterion) {
-    let model = match find_model().and_then(Model::open) {
-        Ok(model) => Arc::new(model),
-        Err(error) => {
-            let required = std::env::var("LANEWISE_REQUIRE_MODEL").is_ok_and(|value| value == "1");
-            assert!(!required, "{error}");
-            eprintln!("SKIPPED, nothing is measured: {error}");
-            return;
-        }
+    let model = match find_model().and_then(models::open) {
+        Ok(model) => model,
+        Err(error) => return assets::skip(format!("nothing is measured: {error}")),
     };
     let settings = Embedder::builder()
-        .settings()
+        .runtime_options()
         .expect("the environment's settings can be used");
     let mut runtime = Runtime::new(Arc::clone(&model), &settings).expect("the model runs");
-    let mut vector = vec![0.0; model.config().hidden];
+    let mut vector = vec![0.0; model.shape().hidden];
     let mut group = criterion.benchmark_group(format!("embed/{}", runtime.isa()));
     group
         .sample_size(10)
         .measurement_time(Duration::from_secs(3));
     for tokens in LENGTHS
         .into_iter()
-        .filter(|&tokens| tokens <= model.config().context)
+        .filter(|&tokens| tokens <= model.shape().context)
     {
-        let ids = text(tokens, model.config().vocabulary, 0);
+        let ids = text(tokens, model.shape().vocabulary, 0);
         group.throughput(Throughput::Elements(tokens as u64));
         group.bench_function(BenchmarkId::from_parameter(tokens), |bencher| {
             bencher.iter(|| {

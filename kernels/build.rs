@@ -1,4 +1,4 @@
-//! Tells the crate which compiler builds it: counted and measured figures of kernels hold for one compiler only.
+//! Passes the compiler's version to the crate: instruction counts hold for one compiler only.
 
 use std::env;
 use std::process::Command;

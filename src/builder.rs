@@ -6,30 +6,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::model::Model;
-use crate::runtime::{Runtime, Settings};
-use crate::tokenizer::Tokenizer;
-use crate::turns::Turns;
-use crate::{Embedder, Error, Overflow, Result};
 use lanewise_kernels::Isa;
+use lanewise_pool::MAX_THREADS;
 
-/// The width of EmbeddingGemma, and the shorter lengths that it was trained to be cut to.
-const TRAINED_WIDTH: usize = 768;
-const TRAINED_DIMS: [usize; 4] = [TRAINED_WIDTH, 512, 256, 128];
-
-/// Far more than any machine this runs on; a larger number is a slip.
-const MAX_THREADS: usize = 1024;
-
-/// How long the parts of [`EmbedderBuilder::open`] took.
-#[derive(Debug, Clone, Copy)]
-pub struct OpeningTimes {
-    /// Mapping the file and checking its header.
-    pub map: Duration,
-    /// Indexing the vocabulary and, at the same time, mapping the pages of the weights.
-    pub index: Duration,
-    /// Starting the threads and allocating scratch.
-    pub start: Duration,
-}
+use crate::embedder::OpeningTimes;
+use crate::engine::Matrix;
+use crate::models::{self, Dims, Model};
+use crate::runtime::{Runtime, RuntimeOptions};
+use crate::shared_runtime::SharedRuntime;
+use crate::{Embedder, Error, Overflow, Result};
 
 /// Settings of an [`Embedder`] that is yet to be opened.
 ///
@@ -42,6 +27,21 @@ pub struct EmbedderBuilder {
     dims: Option<usize>,
     no_dense_heads: bool,
     overflow: Overflow,
+}
+
+impl Embedder {
+    /// Opens a model file with the default settings; [`builder`](Self::builder) has others.
+    ///
+    /// # Errors
+    /// As [`EmbedderBuilder::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open(path)
+    }
+
+    /// Settings to be changed before opening a file.
+    pub fn builder() -> EmbedderBuilder {
+        EmbedderBuilder::default()
+    }
 }
 
 impl EmbedderBuilder {
@@ -77,11 +77,12 @@ impl EmbedderBuilder {
         self
     }
 
-    /// The settings that a [`Runtime`] takes, the environment consulted for what is not set.
+    /// The options of a [`Runtime`], the environment consulted for what is not set.
     ///
     /// # Errors
     /// If a setting, here or in the environment, cannot be used; the message names it.
-    pub fn settings(&self) -> Result<Settings> {
+    #[doc(hidden)]
+    pub fn runtime_options(&self) -> Result<RuntimeOptions> {
         let threads = match self.threads {
             Some(threads) => Some(checked_threads("threads", threads)?),
             None => variable("LANEWISE_THREADS")?
@@ -101,7 +102,7 @@ impl EmbedderBuilder {
                 })
                 .transpose()?,
         };
-        Ok(Settings {
+        Ok(RuntimeOptions {
             threads,
             isa,
             dense_heads: !self.no_dense_heads,
@@ -114,22 +115,23 @@ impl EmbedderBuilder {
     /// If a setting cannot be used, or the file is missing, damaged, of another kind or without
     /// the dense heads.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Embedder> {
-        let settings = self.settings()?;
+        let options = self.runtime_options()?;
         let mut lap = Lap::start();
-        let model = Arc::new(Model::open(path)?);
-        let dims = checked_dims(self.dims, model.config().hidden)?;
+        let model = models::open(path)?;
+        let dims = checked_dims(self.dims, model.dims())?;
         let map = lap.next();
         let tokenizer = thread::scope(|scope| {
-            // Both take about 10 ms. Without the thread, which the system may refuse, pages come one by one, later.
-            let _ = thread::Builder::new().spawn_scoped(scope, || model.prefault());
-            Tokenizer::from_gguf(Arc::clone(model.gguf()))
+            // Both take about 10 ms. Without the thread, which the system may refuse, pages are mapped
+            // one by one, later.
+            let _ = thread::Builder::new().spawn_scoped(scope, || prefault(&*model));
+            (model.family().tokenizer)(Arc::clone(model.gguf()))
         })?;
         let index = lap.next();
-        let runtime = Runtime::new(Arc::clone(&model), &settings)?;
+        let runtime = Runtime::new(Arc::clone(&model), &options)?;
         let start = lap.next();
         Ok(Embedder {
             tokenizer,
-            runtime: Turns::new(runtime),
+            runtime: SharedRuntime::new(runtime),
             dims,
             overflow: self.overflow,
             opening_times: OpeningTimes { map, index, start },
@@ -173,15 +175,20 @@ fn checked_isa(name: &str, isa: Isa) -> Result<Isa> {
     })
 }
 
-fn checked_dims(dims: Option<usize>, width: usize) -> Result<usize> {
-    let dims = dims.unwrap_or(width);
-    let (usable, remedy) = if width == TRAINED_WIDTH {
-        let usable = TRAINED_DIMS.contains(&dims);
-        (usable, "use 768, 512, 256 or 128".into())
-    } else {
-        let usable = (1..=width).contains(&dims);
-        (usable, format!("use 1 to {width} with this model"))
+/// The length of vectors: the one asked for, else the longest.
+fn checked_dims(asked: Option<usize>, dims: Dims) -> Result<usize> {
+    let (longest, usable, remedy) = match dims {
+        Dims::Trained(lengths) => {
+            let longest = lengths.first().copied().unwrap_or(0);
+            let usable = asked.is_none_or(|dims| lengths.contains(&dims));
+            (longest, usable, format!("use {}", list(lengths)))
+        }
+        Dims::UpTo(width) => {
+            let usable = asked.is_none_or(|dims| (1..=width).contains(&dims));
+            (width, usable, format!("use 1 to {width} with this model"))
+        }
     };
+    let dims = asked.unwrap_or(longest);
     if usable {
         return Ok(dims);
     }
@@ -190,6 +197,22 @@ fn checked_dims(dims: Option<usize>, width: usize) -> Result<usize> {
         problem: format!("the model gives no vectors of {dims} values"),
         remedy,
     })
+}
+
+/// Numbers as in `768, 512, 256 or 128`.
+fn list(numbers: &[usize]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    match numbers.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// Has the system map the pages that every forward pass reads: all matrices of the layers, and what
+/// runs once a text, but not the embedding table, of which a pass copies a few rows.
+fn prefault(model: &dyn Model) {
+    model.matrices().of_products().for_each(Matrix::prefault);
 }
 
 /// Measures consecutive pieces of work.
@@ -211,20 +234,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_trained_model_has_four_lengths_and_others_have_all_up_to_their_width() {
+    fn dims_are_trained_lengths_or_any_up_to_the_width() {
+        const TRAINED: Dims = Dims::Trained(&[768, 512, 256, 128]);
+        const ANY: Dims = Dims::UpTo(64);
         for dims in [768, 512, 256, 128] {
-            assert_eq!(checked_dims(Some(dims), 768).unwrap(), dims);
+            assert_eq!(checked_dims(Some(dims), TRAINED).unwrap(), dims);
         }
-        assert_eq!(checked_dims(None, 64).unwrap(), 64);
-        assert_eq!(checked_dims(Some(10), 64).unwrap(), 10);
-        for (dims, width) in [(0, 768), (100, 768), (1024, 768), (0, 64), (65, 64)] {
-            let message = checked_dims(Some(dims), width).unwrap_err().to_string();
+        assert_eq!(checked_dims(None, TRAINED).unwrap(), 768);
+        assert_eq!(checked_dims(None, ANY).unwrap(), 64);
+        assert_eq!(checked_dims(Some(10), ANY).unwrap(), 10);
+        for (dims, lengths) in [
+            (0, TRAINED),
+            (100, TRAINED),
+            (1024, TRAINED),
+            (0, ANY),
+            (65, ANY),
+        ] {
+            let message = checked_dims(Some(dims), lengths).unwrap_err().to_string();
             assert!(message.starts_with("dims: "), "{message}");
         }
+        let message = checked_dims(Some(100), TRAINED).unwrap_err().to_string();
+        assert!(message.ends_with("use 768, 512, 256 or 128"), "{message}");
     }
 
     #[test]
-    fn thread_numbers_that_are_slips_are_refused() {
+    fn absurd_numbers_of_threads_are_refused() {
         assert!(checked_threads("threads", 0).is_err());
         assert!(checked_threads("threads", 1_000_000).is_err());
         assert_eq!(checked_threads("threads", 2).unwrap(), 2);

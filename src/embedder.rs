@@ -4,15 +4,16 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::model::Model;
-use crate::runtime::normalize;
+use crate::models::Model;
+use crate::shared_runtime::SharedRuntime;
 use crate::tokenizer::Tokenizer;
-use crate::turns::Turns;
-use crate::{EmbedderBuilder, Error, OpeningTimes, Prompt, Result};
+use crate::vectors::normalize;
+use crate::{Error, Prompt, Result};
 
-/// Tokens of one forward call at most, but always at least one text: bounds the scratch.
-const TOKENS_PER_CALL: usize = 8192;
+/// Tokens handed to the runtime at once, but always at least one text: bounds the lists of a call.
+pub const TOKENS_PER_CALL: usize = 8192;
 
 /// What to do with a text that has more tokens than the model has positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,14 +58,6 @@ impl<'a> Input<'a> {
             ..Self::new(Prompt::Document, text)
         }
     }
-
-    /// Everything that the model reads, but for `<bos>` and `<eos>`.
-    pub fn whole(&self) -> Cow<'a, str> {
-        match self.prompt {
-            Prompt::Raw => self.text.into(),
-            prompt => format!("{}{}", prompt.prefix(self.title), self.text).into(),
-        }
-    }
 }
 
 impl<'a> From<&'a str> for Input<'a> {
@@ -91,16 +84,6 @@ pub struct Embedding {
     pub usage: Usage,
 }
 
-/// The cosine of the angle between two vectors of unit length: 1 for the same meaning.
-///
-/// # Panics
-/// If they differ in length.
-pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len(), "vectors of different lengths");
-    let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
-    products.sum::<f64>() as f32
-}
-
 /// A text's tokens, ready for [`Embedder::embed_encoded`] of the embedder that made them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
@@ -121,6 +104,17 @@ impl Encoded {
             truncated: self.truncated,
         }
     }
+}
+
+/// How long the parts of [`EmbedderBuilder::open`](crate::EmbedderBuilder::open) took.
+#[derive(Debug, Clone, Copy)]
+pub struct OpeningTimes {
+    /// Mapping the file and checking its header.
+    pub map: Duration,
+    /// Indexing the vocabulary and, at the same time, mapping the pages of the weights.
+    pub index: Duration,
+    /// Starting the threads and allocating scratch.
+    pub start: Duration,
 }
 
 /// An open model that turns texts into vectors of unit length.
@@ -151,46 +145,58 @@ impl Encoded {
 /// # }
 /// ```
 pub struct Embedder {
-    pub(crate) model: Arc<Model>,
-    pub(crate) tokenizer: Tokenizer,
-    pub(crate) runtime: Turns,
+    pub(crate) model: Arc<dyn Model>,
+    pub(crate) tokenizer: Box<dyn Tokenizer>,
+    pub(crate) runtime: SharedRuntime,
     pub(crate) dims: usize,
     pub(crate) overflow: Overflow,
     pub(crate) opening_times: OpeningTimes,
 }
 
 impl Embedder {
-    /// Opens a model file with the default settings; [`builder`](Self::builder) has others.
-    ///
-    /// # Errors
-    /// As [`EmbedderBuilder::open`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::builder().open(path)
-    }
-
-    /// Settings to be changed before opening a file.
-    pub fn builder() -> EmbedderBuilder {
-        EmbedderBuilder::default()
-    }
-
     /// The length of the vectors.
     pub fn dims(&self) -> usize {
         self.dims
     }
 
+    /// The path of the model's file, as it was opened.
+    pub fn model_path(&self) -> &Path {
+        self.model.gguf().path()
+    }
+
+    /// The most tokens of a text that the model reads, the special ones at both ends included.
+    pub fn context(&self) -> usize {
+        self.model.shape().context
+    }
+
+    /// What the model reads before a text that is embedded for `prompt`; only documents have a
+    /// title.
+    pub fn prompt_text(&self, prompt: Prompt, title: Option<&str>) -> Cow<'static, str> {
+        (self.model.family().prompt_text)(prompt, title)
+    }
+
     /// The model: its file, hyperparameters and weights.
-    pub fn model(&self) -> &Model {
-        &self.model
+    #[doc(hidden)]
+    pub fn model(&self) -> &dyn Model {
+        &*self.model
     }
 
     /// The tokenizer of the model's file.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+    #[doc(hidden)]
+    pub fn tokenizer(&self) -> &dyn Tokenizer {
+        &*self.tokenizer
     }
 
     /// How long the parts of opening took.
     pub fn opening_times(&self) -> OpeningTimes {
         self.opening_times
+    }
+
+    /// What is wrong with a text of more tokens than the model reads, as messages say it after the text's name.
+    #[doc(hidden)]
+    pub fn overflow_problem(&self) -> String {
+        let context = self.context();
+        format!("has more than the {context} tokens that the model reads")
     }
 
     /// Embeds a text without a prompt, or any [`Input`].
@@ -272,16 +278,18 @@ impl Embedder {
     /// # Errors
     /// If the text is too long and [`Overflow::Error`] is set.
     pub fn encode<'a>(&self, input: impl Into<Input<'a>>) -> Result<Encoded> {
-        let context = self.model.config().context;
+        let context = self.context();
         let mut ids = vec![self.tokenizer.bos()];
-        let whole = input.into().whole();
+        let input = input.into();
+        let family = self.model.family();
+        let text = family.prompted(input.prompt, input.title, input.text);
         // `<bos>` and `<eos>` have their place always.
-        let complete = self.tokenizer.encode_limited(&whole, context - 2, &mut ids);
+        let complete = self.tokenizer.encode_limited(&text, context - 2, &mut ids);
         ids.push(self.tokenizer.eos());
         if !complete && self.overflow == Overflow::Error {
             return Err(Error::Argument {
                 name: "text".into(),
-                problem: format!("has more than the {context} tokens that the model reads"),
+                problem: self.overflow_problem(),
                 remedy: "split or shorten it, or allow truncation".into(),
             });
         }
@@ -307,7 +315,7 @@ impl Embedder {
                 remedy: format!("give it {expected}: {} for each text", self.dims),
             });
         }
-        let hidden = self.model.config().hidden;
+        let hidden = self.model.shape().hidden;
         let mut full = Vec::new();
         let mut rest = out;
         for call in calls(texts) {

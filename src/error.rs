@@ -1,4 +1,4 @@
-//! What can go wrong, said so that the reader knows where and what to do.
+//! What can go wrong: each error names the thing, the problem and the remedy.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ pub enum Error {
     /// The operating system refused a file.
     #[error("{}: {action}: {source}; {remedy}", path.display())]
     Io {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// What was tried, as in `cannot open`.
         action: &'static str,
@@ -32,6 +32,14 @@ pub enum Error {
         problem: String,
         /// What to do next.
         remedy: String,
+    },
+    /// A model file without the dense heads that the vectors are to pass.
+    #[error(
+        "{}: dense_2.weight: the file has no dense heads, without which vectors lie in another space; use a file with the heads, or ask for vectors without them", path.display()
+    )]
+    MissingDenseHeads {
+        /// The model file.
+        path: PathBuf,
     },
     /// An argument or setting that cannot be used.
     #[error("{name}: {problem}; {remedy}")]
@@ -53,5 +61,28 @@ pub enum Error {
     },
 }
 
+/// Keeps the message of the pool's error.
+impl From<lanewise_pool::Error> for Error {
+    fn from(error: lanewise_pool::Error) -> Self {
+        Self::Argument {
+            name: lanewise_pool::Error::ARGUMENT.into(),
+            problem: error.problem(),
+            remedy: error.remedy(),
+        }
+    }
+}
+
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_pool_keeps_its_message() {
+        let error = lanewise_pool::Error::ThreadCount { requested: 0 };
+        let message = error.to_string();
+        assert_eq!(Error::from(error).to_string(), message);
+    }
+}

@@ -1,16 +1,16 @@
-//! The texts that EmbeddingGemma was trained to see in front of its input.
+//! What texts are embedded for.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::{Error, Result};
 
-/// What a text is embedded for. Vectors compare best when both sides carry the prompt the model
-/// was trained with: a [`Query`](Prompt::Query) against [`Document`](Prompt::Document)s, say.
+/// What a text is embedded for, which decides the words that a model reads before it. Vectors
+/// compare best when both sides carry the prompt the model was trained with: a
+/// [`Query`](Prompt::Query) against [`Document`](Prompt::Document)s, say.
 ///
-/// `FromStr` takes every name of the model's own configuration and the task's name, in any case
-/// and with spaces, hyphens or underscores: `STS`, `Retrieval-query`, `fact checking`.
+/// `FromStr` takes the names of tasks that models' configurations use, in any case and with spaces,
+/// hyphens or underscores: `STS`, `Retrieval-query`, `fact checking`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Prompt {
@@ -37,35 +37,27 @@ pub enum Prompt {
     Summarization,
 }
 
-/// A prompt's value, its own name, the task named in its text, and its other names.
+/// A prompt's value, its own name, and its other names.
 struct Entry {
     prompt: Prompt,
     name: &'static str,
-    task: &'static str,
     aliases: &'static [&'static str],
 }
 
-const fn entry(
-    prompt: Prompt,
-    name: &'static str,
-    task: &'static str,
-    aliases: &'static [&'static str],
-) -> Entry {
+const fn entry(prompt: Prompt, name: &'static str, aliases: &'static [&'static str]) -> Entry {
     Entry {
         prompt,
         name,
-        task,
         aliases,
     }
 }
 
 /// In the order of the variants, so that a variant is an index.
 const TABLE: [Entry; 10] = [
-    entry(Prompt::Raw, "raw", "", &["none"]),
+    entry(Prompt::Raw, "raw", &["none"]),
     entry(
         Prompt::Query,
         "query",
-        "search result",
         &[
             "search result",
             "Retrieval",
@@ -74,44 +66,30 @@ const TABLE: [Entry; 10] = [
             "Reranking",
         ],
     ),
-    entry(Prompt::Document, "document", "", &["Retrieval-document"]),
-    entry(
-        Prompt::QuestionAnswering,
-        "question-answering",
-        "question answering",
-        &[],
-    ),
+    entry(Prompt::Document, "document", &["Retrieval-document"]),
+    entry(Prompt::QuestionAnswering, "question-answering", &[]),
     entry(
         Prompt::FactChecking,
         "fact-checking",
-        "fact checking",
         &["fact-verification"],
     ),
     entry(
         Prompt::CodeRetrieval,
         "code-retrieval",
-        "code retrieval",
         &["InstructionRetrieval"],
     ),
     entry(
         Prompt::Classification,
         "classification",
-        "classification",
         &["MultilabelClassification"],
     ),
-    entry(Prompt::Clustering, "clustering", "clustering", &[]),
+    entry(Prompt::Clustering, "clustering", &[]),
     entry(
         Prompt::SentenceSimilarity,
         "sentence-similarity",
-        "sentence similarity",
         &["STS", "PairClassification"],
     ),
-    entry(
-        Prompt::Summarization,
-        "summarization",
-        "summarization",
-        &["summarisation"],
-    ),
+    entry(Prompt::Summarization, "summarization", &["summarisation"]),
 ];
 
 impl Prompt {
@@ -128,16 +106,6 @@ impl Prompt {
     /// Its other names, as in the model's configuration.
     pub fn aliases(self) -> &'static [&'static str] {
         TABLE[self as usize].aliases
-    }
-
-    /// The text put in front. A `title` stands in a document's prompt in the place of `none`, and
-    /// nowhere else.
-    pub fn prefix(self, title: Option<&str>) -> Cow<'static, str> {
-        match self {
-            Prompt::Raw => "".into(),
-            Prompt::Document => format!("title: {} | text: ", title.unwrap_or("none")).into(),
-            _ => format!("task: {} | query: ", TABLE[self as usize].task).into(),
-        }
     }
 }
 
@@ -185,31 +153,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_of_the_model_configuration_gives_its_text() {
-        let search = "task: search result | query: ";
-        let similarity = "task: sentence similarity | query: ";
-        for (name, text) in [
-            ("raw", ""),
-            ("query", search),
-            ("Retrieval", search),
-            ("Retrieval-query", search),
-            ("BitextMining", search),
-            ("Reranking", search),
-            ("document", "title: none | text: "),
-            ("Retrieval-document", "title: none | text: "),
-            ("question answering", "task: question answering | query: "),
-            ("fact checking", "task: fact checking | query: "),
-            ("code retrieval", "task: code retrieval | query: "),
-            ("InstructionRetrieval", "task: code retrieval | query: "),
-            ("Classification", "task: classification | query: "),
-            ("MultilabelClassification", "task: classification | query: "),
-            ("Clustering", "task: clustering | query: "),
-            ("STS", similarity),
-            ("PairClassification", similarity),
-            ("Summarization", "task: summarization | query: "),
+    fn every_name_of_a_task_gives_its_prompt() {
+        for (name, prompt) in [
+            ("raw", Prompt::Raw),
+            ("query", Prompt::Query),
+            ("Retrieval", Prompt::Query),
+            ("Retrieval-query", Prompt::Query),
+            ("BitextMining", Prompt::Query),
+            ("Reranking", Prompt::Query),
+            ("document", Prompt::Document),
+            ("Retrieval-document", Prompt::Document),
+            ("question answering", Prompt::QuestionAnswering),
+            ("fact checking", Prompt::FactChecking),
+            ("code retrieval", Prompt::CodeRetrieval),
+            ("InstructionRetrieval", Prompt::CodeRetrieval),
+            ("Classification", Prompt::Classification),
+            ("MultilabelClassification", Prompt::Classification),
+            ("Clustering", Prompt::Clustering),
+            ("STS", Prompt::SentenceSimilarity),
+            ("PairClassification", Prompt::SentenceSimilarity),
+            ("Summarization", Prompt::Summarization),
         ] {
-            let prompt: Prompt = name.parse().unwrap();
-            assert_eq!(prompt.prefix(None), text, "{name}");
+            assert_eq!(name.parse::<Prompt>().unwrap(), prompt, "{name}");
         }
     }
 
@@ -226,18 +191,6 @@ mod tests {
         assert!(
             message.contains("'quary'") && message.contains("sentence-similarity"),
             "{message}"
-        );
-    }
-
-    #[test]
-    fn a_title_stands_in_a_document_only() {
-        assert_eq!(
-            Prompt::Document.prefix(Some("Moons")),
-            "title: Moons | text: "
-        );
-        assert_eq!(
-            Prompt::Clustering.prefix(Some("Moons")),
-            Prompt::Clustering.prefix(None)
         );
     }
 

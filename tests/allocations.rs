@@ -1,19 +1,18 @@
-//! A forward pass allocates nothing once its scratch has grown: counted over the whole process, all threads included.
+//! A forward pass allocates nothing after the first of its size, counted over all threads of the process.
 //!
 //! What is measured is [`Runtime::embed`], from ids to vectors in the caller's buffer. Around it `Embedder` allocates a
 //! text's ids and, for a prompt, the prompted text; `Embedder::embed_encoded` one list of references a call.
 
-mod support;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use lanewise::model::Model;
-use lanewise::runtime::{Runtime, Settings};
-use lanewise_tools::texts::{text, texts};
-use lanewise_tools::tiny_model;
+use lanewise::internals::models;
+use lanewise::internals::{Runtime, RuntimeOptions};
+use lanewise_testkit::assets::{self, Variant};
+use lanewise_testkit::scratch;
+use lanewise_testkit::texts::{text, texts};
+use lanewise_testkit::tiny_model::{self, Options};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
@@ -52,39 +51,37 @@ static COUNTING: Counting = Counting;
 /// One test, so that no other allocates meanwhile.
 #[test]
 fn a_forward_pass_after_the_first_allocates_nothing() {
-    let tiny = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("allocations-{}.gguf", std::process::id()));
-    tiny_model::write(&tiny, &tiny_model::Options::default()).unwrap();
+    let tiny = tiny_model::written(scratch!("tiny.gguf"), &Options::default());
     for threads in [1, 2, 5] {
         check(&tiny, threads);
     }
-    if let Some(real) = support::real_model(support::Model::Q8_0) {
+    if let Some(real) = assets::real_model(Variant::Q8_0) {
         check(&real, 2);
     }
 }
 
 fn check(path: &Path, threads: usize) {
-    let model = Arc::new(Model::open(path).unwrap());
-    let config = model.config().clone();
-    let settings = Settings {
+    let model = models::open(path).unwrap();
+    let shape = model.shape();
+    let settings = RuntimeOptions {
         threads: Some(threads),
-        ..Settings::default()
+        ..RuntimeOptions::default()
     };
     let mut runtime = Runtime::new(model, &settings).unwrap();
-    let longest = config.context.min(600);
+    let longest = shape.context.min(600);
     // The second batch has more texts, the third longer ones: the first pass over all grows every buffer.
     let batches = [
-        vec![text(4, config.vocabulary, 0)],
-        texts(20, 2, 40, config.vocabulary),
-        vec![text(longest, config.vocabulary, 1)],
-        texts(5, 2, longest, config.vocabulary),
+        vec![text(4, shape.vocabulary, 0)],
+        texts(20, 2, 40, shape.vocabulary),
+        vec![text(longest, shape.vocabulary, 1)],
+        texts(5, 2, longest, shape.vocabulary),
     ];
-    let mut vectors = vec![0.0; 20 * config.hidden];
+    let mut vectors = vec![0.0; 20 * shape.hidden];
     let mut counts = Vec::new();
     for pass in 0..3 {
         for batch in &batches {
             let ids: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
-            let out = &mut vectors[..ids.len() * config.hidden];
+            let out = &mut vectors[..ids.len() * shape.hidden];
             let before = ALLOCATIONS.load(Relaxed);
             runtime.embed(&ids, out).unwrap();
             let count = ALLOCATIONS.load(Relaxed) - before;

@@ -85,13 +85,13 @@ fn fill_and_resume(size: &str, output: &str, full: &str, left: &[&str]) {
 }
 
 #[test]
-fn a_disk_that_is_full_while_rows_are_embedded_costs_nothing() {
+fn a_disk_that_fills_while_embedding_loses_no_rows() {
     let spool = "disk/v.parquet.partial";
     fill_and_resume("64k", "v.parquet", spool, &["v.parquet.partial"]);
 }
 
 #[test]
-fn a_disk_that_is_full_while_the_output_is_made_costs_nothing() {
+fn a_disk_that_fills_while_writing_the_output_loses_no_rows() {
     for name in ["v.csv", "v.jsonl", "v.npy", "v.parquet", "v.arrow"] {
         let spool = format!("{name}.partial");
         fill_and_resume("248k", name, &format!("disk/{name}"), &[&spool]);
@@ -99,7 +99,7 @@ fn a_disk_that_is_full_while_the_output_is_made_costs_nothing() {
 }
 
 #[test]
-fn a_read_only_disk_is_told_before_the_work() {
+fn a_read_only_disk_is_reported_at_the_start() {
     let folder = Folder::with_corpus(ROWS);
     let Some(_disk) = Disk::mount(&folder, "ro") else {
         return;
@@ -113,7 +113,7 @@ fn a_read_only_disk_is_told_before_the_work() {
 }
 
 #[test]
-fn a_disk_that_is_too_small_is_told_before_the_work_where_the_rows_are_known() {
+fn a_disk_too_small_for_known_rows_is_reported_at_the_start() {
     let folder = Folder::with_corpus(ROWS);
     let Some(disk) = Disk::mount(&folder, "size=248k") else {
         return;

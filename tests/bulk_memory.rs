@@ -12,12 +12,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use bulk_support::Folder;
 use cli_support::Run;
-use flate2::write::GzEncoder;
-use parquet::arrow::ArrowWriter;
-use parquet::file::properties::WriterProperties;
+use lanewise_bulk::internals::arrow_array::{ArrayRef, RecordBatch, StringArray};
+use lanewise_bulk::internals::flate2::Compression;
+use lanewise_bulk::internals::flate2::write::GzEncoder;
+use lanewise_bulk::internals::parquet::arrow::ArrowWriter;
+use lanewise_bulk::internals::parquet::file::properties::WriterProperties;
 
 const LARGE_ROWS: usize = 8;
 const LARGE_BYTES: usize = 10_000_000;
@@ -127,7 +128,7 @@ fn rows_of_ten_megabytes_fit_into_the_least_memory() {
     folder.write("large.jsonl", lines.concat().as_bytes());
     let mut gzip = GzEncoder::new(
         File::create(folder.path("large.jsonl.gz")).unwrap(),
-        flate2::Compression::fast(),
+        Compression::fast(),
     );
     gzip.write_all(lines.concat().as_bytes()).unwrap();
     gzip.finish().unwrap();
@@ -162,7 +163,7 @@ fn a_long_text_is_split_into_windows_within_the_least_memory() {
 }
 
 #[test]
-fn a_page_that_does_not_fit_says_at_the_start_what_would_do() {
+fn a_page_over_the_memory_limit_is_reported_at_the_start() {
     let folder = Folder::new();
     write_parquet(
         &folder.path("page.parquet"),

@@ -6,11 +6,14 @@ mod cli_support;
 
 use std::fs::File;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Float16Type, Float32Type, Int8Type, Int64Type, UInt8Type, UInt64Type};
-use arrow::ipc::reader::FileReader;
 use bulk_support::{Folder, embedding};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use lanewise_bulk::internals::arrow_array::cast::AsArray;
+use lanewise_bulk::internals::arrow_array::types::{
+    Float16Type, Float32Type, Int8Type, Int64Type, UInt8Type, UInt64Type,
+};
+use lanewise_bulk::internals::arrow_array::{Array, RecordBatch};
+use lanewise_bulk::internals::arrow_ipc::reader::FileReader;
+use lanewise_bulk::internals::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 const ROWS: usize = 100;
 
@@ -162,7 +165,7 @@ fn ids_and_kept_columns_are_carried_along_with_their_types() {
 }
 
 #[test]
-fn the_file_says_which_space_its_vectors_are_of() {
+fn the_output_names_the_model_and_settings_of_its_vectors() {
     let folder = Folder::with_corpus(5);
     let settings = "--prompt document --title Moons --dims 32 --precision f16 --no-dense-head --overflow error";
     folder.embed(&format!("--output v.parquet {settings}"));
@@ -246,7 +249,7 @@ fn smaller_precisions_are_close_to_the_values() {
 }
 
 #[test]
-fn rows_that_cannot_be_embedded_are_listed_and_the_others_are_done() {
+fn rows_that_cannot_be_embedded_are_listed_and_skipped() {
     let folder = Folder::new();
     let long = "word ".repeat(400);
     let rows = format!(
@@ -355,7 +358,7 @@ fn standard_input_and_an_empty_file_work() {
 }
 
 #[test]
-fn what_would_be_lost_or_cannot_be_written_is_refused_before_the_work() {
+fn unusable_outputs_and_lossy_settings_are_refused_at_the_start() {
     let folder = Folder::with_corpus(3);
     let cases = [
         ("corpus.jsonl", "is an input as well", 1),

@@ -1,4 +1,4 @@
-//! `lanewise embed` and `similarity` as a user and a script meet them.
+//! `lanewise embed` and `lanewise similarity`.
 
 mod cli_support;
 
@@ -269,7 +269,7 @@ fn a_closed_pipe_ends_the_command_quietly() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn output_that_cannot_be_written_is_said() {
+fn a_failed_write_to_standard_output_is_reported() {
     let mut command = command();
     command.args(["embed", "a", "-m"]).arg(&*TINY);
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");

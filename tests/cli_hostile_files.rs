@@ -6,7 +6,7 @@ mod cli_support;
 use std::process::{Command, Stdio};
 
 use cli_support::{Run, command, scratch};
-use lanewise_tools::hostile;
+use lanewise_testkit::hostile;
 
 /// Every so many of the models, which are opened one process each.
 const SAMPLE: usize = 37;
@@ -15,7 +15,7 @@ const SAMPLE: usize = 37;
 const MEMORY: &str = "100000";
 
 #[test]
-fn a_malformed_model_gives_a_message_and_exit_code_3_within_100_megabytes() {
+fn a_malformed_model_exits_with_3_within_100_megabytes() {
     let path = scratch("hostile");
     for case in hostile::cases().iter().step_by(SAMPLE) {
         std::fs::write(&path, &case.bytes).unwrap();

@@ -71,7 +71,7 @@ fn info_as_json_names_the_same_facts() {
 }
 
 #[test]
-fn info_says_loudly_that_the_heads_are_absent() {
+fn info_warns_that_the_dense_heads_are_absent() {
     let run = run(&["info", "-m", TINY_WITHOUT_HEADS.to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}", run.err);
     assert!(run.out.contains("ABSENT"), "{}", run.out);

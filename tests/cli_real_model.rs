@@ -1,21 +1,16 @@
-//! The command on the real model, found as a user's is.
+//! The command on the real model, which it finds by itself.
 
 mod cli_support;
 
 use std::path::PathBuf;
 
 use cli_support::{Run, command, feed};
+use lanewise_testkit::assets;
 use serde_json::Value;
 
-/// The real model; `None` (and a line that says so) where there is none, unless it is required.
+/// The real model as the command finds it, or `None` if it is missing.
 fn real_model() -> Option<PathBuf> {
-    let found = lanewise::find_model();
-    if let Err(error) = &found {
-        let required = std::env::var("LANEWISE_REQUIRE_MODEL").is_ok_and(|value| value == "1");
-        assert!(!required, "{error}");
-        println!("SKIPPED: {error}");
-    }
-    found.ok()
+    lanewise::find_model().map_err(assets::skip).ok()
 }
 
 fn run(arguments: &[&str]) -> Option<Run> {

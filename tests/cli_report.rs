@@ -12,7 +12,7 @@ fn json(arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn the_three_measurements_come_in_their_order_with_the_go_figures_beside() {
+fn the_report_has_three_measurements_and_the_go_figures() {
     let run = run(&["report", "--count", "3"]);
     assert_eq!(run.code, 0, "{}", run.err);
     let mut rest = run.out.as_str();
@@ -39,7 +39,7 @@ fn the_three_measurements_come_in_their_order_with_the_go_figures_beside() {
 }
 
 #[test]
-fn the_two_paths_are_close_but_not_the_same() {
+fn int8_and_f32_vectors_are_close_but_different() {
     let report = json(&[]);
     let accuracy = &report["int8_accuracy"];
     assert_eq!(accuracy["different_paths"], true);

@@ -1,16 +1,16 @@
-//! A program that embeds for long stays as fast and as small as it began. For the real model, with the figures:
+//! Speed and memory do not change while a program embeds many texts. With the real model and the figures printed:
 //! `cargo test --release --test drift -- --include-ignored --nocapture`.
-
-mod support;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanewise::model::Model;
-use lanewise::runtime::{Runtime, Settings};
-use lanewise_tools::texts::text;
-use lanewise_tools::tiny_model;
+use lanewise::internals::models;
+use lanewise::internals::{Runtime, RuntimeOptions};
+use lanewise_testkit::assets::{self, Variant};
+use lanewise_testkit::scratch;
+use lanewise_testkit::texts::text;
+use lanewise_testkit::tiny_model::{self, Options};
 
 const TEXTS: usize = 2000;
 const SHORT: usize = 4;
@@ -19,28 +19,26 @@ const MIXED: usize = 200;
 const WARM_UP: usize = 50;
 
 #[test]
-fn two_thousand_texts_later_neither_speed_nor_memory_has_changed() {
-    let tiny =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("drift-{}.gguf", std::process::id()));
-    tiny_model::write(&tiny, &tiny_model::Options::default()).unwrap();
+fn two_thousand_texts_change_neither_speed_nor_memory() {
+    let tiny = tiny_model::written(scratch!("tiny.gguf"), &Options::default());
     check(&tiny);
 }
 
 #[test]
 #[ignore = "takes half a minute on an idle machine, and many on a busy one"]
-fn nor_with_the_real_model() {
-    if let Some(real) = support::real_model(support::Model::Q8_0) {
+fn two_thousand_texts_of_the_real_model_change_neither() {
+    if let Some(real) = assets::real_model(Variant::Q8_0) {
         check(&real);
     }
 }
 
 fn check(path: &Path) {
-    let model = Arc::new(Model::open(path).unwrap());
-    let mut runtime = Runtime::new(Arc::clone(&model), &Settings::default()).unwrap();
-    let config = model.config();
-    let mut vector = vec![0.0; config.hidden];
-    let short = text(SHORT, config.vocabulary, 0);
-    let long = text(config.context.min(512), config.vocabulary, 0);
+    let model = models::open(path).unwrap();
+    let mut runtime = Runtime::new(Arc::clone(&model), &RuntimeOptions::default()).unwrap();
+    let shape = model.shape();
+    let mut vector = vec![0.0; shape.hidden];
+    let short = text(SHORT, shape.vocabulary, 0);
+    let long = text(shape.context.min(512), shape.vocabulary, 0);
     let mut embed = |ids: &[u32]| {
         let start = Instant::now();
         runtime.embed(&[ids], &mut vector).unwrap();

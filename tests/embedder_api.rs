@@ -1,17 +1,14 @@
-//! The library as a program that embeds it meets it.
+//! The public interface of the library.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use lanewise::{Embedder, Input, Overflow, Prompt, cosine};
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
 
-static TINY: LazyLock<PathBuf> = LazyLock::new(|| {
-    let name = format!("embedder-{}.gguf", std::process::id());
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    tiny_model::write(&path, &Options::default()).unwrap();
-    path
-});
+static TINY: LazyLock<PathBuf> =
+    LazyLock::new(|| tiny_model::written(scratch!("tiny.gguf"), &Options::default()));
 
 fn open() -> Embedder {
     Embedder::open(&*TINY).unwrap()
@@ -71,7 +68,7 @@ fn queries_and_documents_get_their_prompts() {
 }
 
 #[test]
-fn a_buffer_of_the_caller_is_filled_in_order_and_its_length_checked() {
+fn embed_into_fills_the_buffer_in_order_and_checks_its_length() {
     let embedder = Embedder::builder().dims(16).open(&*TINY).unwrap();
     let mut out = vec![0.0; 2 * 16];
     let usages = embedder

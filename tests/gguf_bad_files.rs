@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use lanewise::gguf::{Gguf, Value as Read};
-use lanewise::model::{Config, Weights};
+use lanewise::internals::gguf::{Gguf, Value as Read};
+use lanewise::internals::models;
 use lanewise::{Error, Result};
-use lanewise_tools::gguf_writer::{Encoding, File, Value};
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise_testkit::gguf_writer::{Encoding, File, Value};
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
 
 /// A path that no other test of this file uses.
-fn scratch(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bad-{name}.gguf"))
+fn path_of(name: &str) -> PathBuf {
+    scratch!(format!("{name}.gguf"))
 }
 
 fn tiny() -> File {
@@ -22,15 +23,13 @@ fn tiny() -> File {
 
 /// Everything that is read of a file before a text is embedded, and then all the rest.
 fn load(path: &Path) -> Result<()> {
-    let gguf = Gguf::open(path)?;
-    let config = Config::from_gguf(&gguf)?;
-    Weights::from_gguf(&gguf, &config)?.verify(&gguf)
+    models::verify(&*models::open(path)?)
 }
 
 /// Asserts that `bytes` as a model file are refused with this field and a problem that contains `problem`.
 #[track_caller]
 fn assert_refused(name: &str, bytes: &[u8], field: &str, problem: &str) {
-    let path = scratch(name);
+    let path = path_of(name);
     std::fs::write(&path, bytes).unwrap();
     assert_refused_at(&path, field, problem);
     std::fs::remove_file(&path).unwrap();
@@ -72,7 +71,7 @@ fn key(name: &str) -> String {
 
 #[test]
 fn a_missing_path_is_named_with_what_to_do() {
-    let path = scratch("missing");
+    let path = path_of("missing");
     let error = load(&path).unwrap_err();
     assert!(matches!(error, Error::Io { .. }));
     let message = error.to_string();
@@ -84,7 +83,7 @@ fn a_missing_path_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_folder_is_named_as_such() {
+fn a_directory_is_refused() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     assert_refused_at(folder, "file", "is a folder");
 }
@@ -270,7 +269,7 @@ fn tensors_outside_the_file_or_over_each_other_are_refused() {
 #[test]
 fn a_file_cut_short_anywhere_is_refused() {
     let bytes = small().to_bytes();
-    let path = scratch("cut");
+    let path = path_of("cut");
     let lengths = (0..bytes.len() - 32).step_by(if cfg!(miri) { 997 } else { 13 });
     for length in lengths {
         std::fs::write(&path, &bytes[..length]).unwrap();
@@ -286,7 +285,7 @@ fn a_file_cut_short_anywhere_is_refused() {
 fn no_damaged_header_makes_the_reader_panic() {
     let mut bytes = small().to_bytes();
     let header = bytes.len() - small().tensors.iter().map(|t| t.data.len()).sum::<usize>();
-    let path = scratch("damaged");
+    let path = path_of("damaged");
     let mut refused = 0;
     let rounds = if cfg!(miri) { 40 } else { 4000usize };
     for round in 0..rounds {

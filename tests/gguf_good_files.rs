@@ -1,35 +1,35 @@
 //! Files that must open: every supported type and variant, and the real model.
 
-mod support;
-
 use std::path::Path;
+use std::sync::Arc;
 
-use lanewise::gguf::{Gguf, TensorType, Value as Read, ValueType};
-use lanewise::model::{Config, MatrixType, Weights};
-use lanewise_tools::gguf_writer::{Encoding, File, Value};
-use lanewise_tools::tiny_model::{self, Options};
-use support::{Model, real_model};
+use lanewise::internals::gguf::{Gguf, TensorType, Value as Read, ValueType};
+use lanewise::internals::models::gemma_embedding::{Config, GemmaEmbedding};
+use lanewise::internals::models::{self, Model};
+use lanewise_testkit::assets::{Variant, real_model};
+use lanewise_testkit::gguf_writer::{Encoding, File, Value};
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
 
-fn load(name: &str, file: &File) -> (Gguf, Config, Weights) {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("good-{name}.gguf"));
+fn load(name: &str, file: &File) -> GemmaEmbedding {
+    let path = scratch!(format!("{name}.gguf"));
     file.write(&path).unwrap();
     load_at(&path)
 }
 
-fn load_at(path: &Path) -> (Gguf, Config, Weights) {
-    let gguf = Gguf::open(path).unwrap();
-    let config = Config::from_gguf(&gguf).unwrap();
-    let weights = Weights::from_gguf(&gguf, &config).unwrap();
-    weights.verify(&gguf).unwrap();
-    (gguf, config, weights)
+fn load_at(path: &Path) -> GemmaEmbedding {
+    let model = GemmaEmbedding::from_gguf(Arc::new(Gguf::open(path).unwrap())).unwrap();
+    models::verify(&model).unwrap();
+    model
 }
 
 #[test]
-fn the_real_file_has_the_tensors_and_hyperparameters_that_are_published() {
-    let Some(path) = real_model(Model::Q8_0) else {
+fn the_real_file_has_the_published_tensors_and_hyperparameters() {
+    let Some(path) = real_model(Variant::Q8_0) else {
         return;
     };
-    let (gguf, config, weights) = load_at(&path);
+    let model = load_at(&path);
+    let (gguf, config, weights) = (model.gguf(), model.config(), model.weights());
     assert_eq!((gguf.version(), gguf.alignment()), (3, 32));
     assert_eq!(gguf.tensors().len(), 316);
     let expected = Config {
@@ -48,11 +48,11 @@ fn the_real_file_has_the_tensors_and_hyperparameters_that_are_published() {
         rope_base_local: 1e4,
         vocabulary: 262_144,
     };
-    assert_eq!(config, expected);
+    assert_eq!(*config, expected);
     let global: Vec<usize> = (0..24).filter(|&layer| config.is_global(layer)).collect();
     assert_eq!(global, [5, 11, 17, 23]);
     let layers = weights.layers.iter().flat_map(|layer| layer.matrices());
-    let bytes: usize = layers.map(|matrix| matrix.range.len()).sum();
+    let bytes: usize = layers.map(|matrix| matrix.range().len()).sum();
     assert_eq!(bytes, 107_790_336);
     assert!(weights.dense.is_some());
 
@@ -70,27 +70,24 @@ fn the_real_file_has_the_tensors_and_hyperparameters_that_are_published() {
 #[test]
 fn every_supported_matrix_type_loads_with_its_values() {
     for (encoding, kind, row_bytes) in [
-        (Encoding::Q8_0, MatrixType::Q8_0, 68),
-        (Encoding::F32, MatrixType::F32, 256),
-        (Encoding::F16, MatrixType::F16, 128),
-        (Encoding::Bf16, MatrixType::Bf16, 128),
+        (Encoding::Q8_0, TensorType::Q8_0, 68),
+        (Encoding::F32, TensorType::F32, 256),
+        (Encoding::F16, TensorType::F16, 128),
+        (Encoding::Bf16, TensorType::Bf16, 128),
     ] {
         let options = Options {
             encoding,
             ..Options::default()
         };
         let mut file = tiny_model::build(&options);
-        let (gguf, config, weights) = load(&format!("{encoding:?}"), &file);
+        let model = load(&format!("{encoding:?}"), &file);
+        let config = model.config();
         assert_eq!((config.layers, config.hidden, config.heads), (2, 64, 3));
-        let matrix = &weights.layers[1].ffn_up;
-        assert_eq!((matrix.kind, matrix.rows, matrix.columns), (kind, 96, 64));
+        let matrix = &model.weights().layers[1].ffn_up;
+        assert_eq!(matrix.weight_type().tensor_type(), kind);
+        assert_eq!((matrix.rows(), matrix.columns()), (96, 64));
         assert_eq!(matrix.row_bytes(), row_bytes);
-        assert_eq!(
-            matrix.data(&gguf),
-            file.tensor_mut("blk.1.ffn_up.weight").data
-        );
-        let tensor = gguf.tensor("blk.1.ffn_up.weight").unwrap();
-        assert_eq!(tensor.kind, kind.tensor_type());
+        assert_eq!(matrix.bytes(), file.tensor_mut("blk.1.ffn_up.weight").data);
     }
 }
 
@@ -101,41 +98,44 @@ fn versions_2_and_3_and_other_alignments_open() {
         file.version = version;
         file.alignment = alignment;
         file.set("general.alignment", Value::U32(alignment as u32));
-        let (gguf, ..) = load(&format!("version-{version}-{alignment}"), &file);
+        let model = load(&format!("version-{version}-{alignment}"), &file);
+        let gguf = model.gguf();
         assert_eq!(gguf.version(), version);
         assert_eq!(gguf.alignment(), alignment as u64);
     }
 }
 
 #[test]
-fn files_without_heads_say_so_and_files_without_a_local_rope_base_get_10000() {
+fn heads_are_optional_and_the_local_rope_base_defaults_to_10000() {
     let options = Options {
         no_dense: true,
         no_swa_base: true,
         layers: 7,
         ..Options::default()
     };
-    let (_, config, weights) = load("bare", &tiny_model::build(&options));
-    assert!(weights.dense.is_none());
+    let model = load("bare", &tiny_model::build(&options));
+    let config = model.config();
+    assert!(model.weights().dense.is_none());
     assert_eq!(config.rope_base_local, 10_000.0);
     let global: Vec<usize> = (0..7).filter(|&layer| config.is_global(layer)).collect();
     assert_eq!(global, [5]);
 }
 
 #[test]
-fn a_file_without_key_length_divides_the_hidden_size_among_the_heads() {
+fn without_key_length_the_heads_share_the_hidden_size() {
     let mut file = tiny_model::build(&Options {
         heads: 2,
         ..Options::default()
     });
     file.remove("gemma-embedding.attention.key_length");
     file.remove("gemma-embedding.attention.value_length");
-    assert_eq!(load("no-key-length", &file).1.head_dim, 32);
+    assert_eq!(load("no-key-length", &file).config().head_dim, 32);
 }
 
 #[test]
 fn the_metadata_are_listed_with_their_values() {
-    let (gguf, ..) = load("metadata", &tiny_model::build(&Options::default()));
+    let model = load("metadata", &tiny_model::build(&Options::default()));
+    let gguf = model.gguf();
     let keys: Vec<&str> = gguf.metadata().map(|(key, _)| key).collect();
     assert!(keys.is_sorted());
     assert_eq!(

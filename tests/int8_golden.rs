@@ -3,20 +3,21 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use lanewise::Error;
-use lanewise::model::{Model, Reference};
-use lanewise::runtime::{Runtime, Settings};
-use lanewise::tokenizer::Tokenizer;
+use lanewise::internals::models::{self, Model};
+use lanewise::internals::tokenizer::SentencePiece;
+use lanewise::internals::{Runtime, RuntimeOptions};
 use lanewise_kernels::Isa;
-use lanewise_tools::gguf_writer::Encoding;
-use lanewise_tools::tiny_model::{self, Options};
-use support::{cosine, golden_embeddings, mean_and_minimum, real_model};
+use lanewise_testkit::assets::{Variant, real_model};
+use lanewise_testkit::gguf_writer::Encoding;
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
+use support::{cosine, golden_embeddings, mean_and_minimum};
 
-fn settings(isa: Option<Isa>, threads: Option<usize>) -> Settings {
-    Settings {
+fn settings(isa: Option<Isa>, threads: Option<usize>) -> RuntimeOptions {
+    RuntimeOptions {
         threads,
         isa,
         dense_heads: true,
@@ -43,16 +44,14 @@ fn supported() -> impl Iterator<Item = Isa> {
 }
 
 fn tiny(name: &str, options: &Options) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("int8-{name}.gguf"));
-    tiny_model::write(&path, options).unwrap();
-    path
+    tiny_model::written(scratch!(format!("{name}.gguf")), options)
 }
 
 /// Texts of many lengths for a tiny model: ids from a small generator.
-fn some_texts(model: &Model) -> Vec<Vec<u32>> {
-    let config = model.config();
+fn some_texts(model: &dyn Model) -> Vec<Vec<u32>> {
+    let shape = model.shape();
     let mut state = 1u64;
-    [2, 3, 7, 16, 31, 32, 33, 64, 100, config.context]
+    [2, 3, 7, 16, 31, 32, 33, 64, 100, shape.context]
         .into_iter()
         .map(|length| {
             (0..length)
@@ -60,7 +59,7 @@ fn some_texts(model: &Model) -> Vec<Vec<u32>> {
                     state = state
                         .wrapping_mul(6_364_136_223_846_793_005)
                         .wrapping_add(1);
-                    (state >> 33) as u32 % config.vocabulary as u32
+                    (state >> 33) as u32 % shape.vocabulary as u32
                 })
                 .collect()
         })
@@ -71,24 +70,24 @@ fn some_texts(model: &Model) -> Vec<Vec<u32>> {
 const SCALAR_TOKENS: usize = 256;
 
 #[test]
-fn every_instruction_set_reaches_the_float32_vectors_with_the_same_bits() {
+fn golden_vectors_have_the_same_bits_on_every_instruction_set() {
     reaches_the_float32_vectors(SCALAR_TOKENS);
 }
 
 /// Scalar code takes minutes for the long texts: `cargo test --release --test int8_golden -- --ignored`.
 #[test]
 #[ignore = "takes minutes"]
-fn scalar_code_reaches_the_float32_vectors_of_long_texts_too() {
+fn scalar_code_matches_the_golden_vectors_of_long_texts() {
     reaches_the_float32_vectors(usize::MAX);
 }
 
 /// Each instruction set, the fastest first, has the same bits; the fastest, on all golden texts, the accuracy asked for.
 fn reaches_the_float32_vectors(scalar_tokens: usize) {
-    let (Some(path), Some(texts)) = (real_model(support::Model::Q8_0), golden_embeddings()) else {
+    let (Some(path), Some(texts)) = (real_model(Variant::Q8_0), golden_embeddings()) else {
         return;
     };
-    let model = Arc::new(Model::open(path).unwrap());
-    let tokenizer = Tokenizer::from_gguf(model.gguf().clone()).unwrap();
+    let model = models::open(path).unwrap();
+    let tokenizer = SentencePiece::from_gguf(model.gguf().clone()).unwrap();
     let ids: Vec<Vec<u32>> = texts.iter().map(|text| text.ids(&tokenizer)).collect();
     let mut first: Vec<Vec<f32>> = Vec::new();
     for isa in supported().collect::<Vec<_>>().into_iter().rev() {
@@ -121,17 +120,17 @@ fn reaches_the_float32_vectors(scalar_tokens: usize) {
 }
 
 #[test]
-fn a_vector_has_the_same_bits_alone_in_any_batch_and_on_any_threads() {
+fn batch_and_thread_count_do_not_change_a_vector() {
     let path = tiny(
-        "sameness",
+        "determinism",
         &Options {
             layers: 7,
             ..Options::default()
         },
     );
-    let model = Arc::new(Model::open(path).unwrap());
-    let width = model.config().hidden;
-    let texts = some_texts(&model);
+    let model = models::open(path).unwrap();
+    let width = model.shape().hidden;
+    let texts = some_texts(&*model);
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
     let mut alone = Vec::new();
     let mut runtime = Runtime::new(model.clone(), &settings(Some(Isa::Scalar), Some(1))).unwrap();
@@ -156,14 +155,14 @@ fn a_vector_has_the_same_bits_alone_in_any_batch_and_on_any_threads() {
 
 /// A float path would give the reference's vectors to within rounding, 1e-6; quantised activations cannot.
 #[test]
-fn the_int8_path_is_not_the_float_path() {
+fn int8_and_float_paths_give_different_bits() {
     let path = tiny("claim", &Options::default());
-    let model = Arc::new(Model::open(path).unwrap());
-    let width = model.config().hidden;
-    let reference = Reference::new(model.gguf(), model.config(), model.weights());
+    let model = models::open(path).unwrap();
+    let width = model.shape().hidden;
+    let reference = model.reference();
     for isa in supported() {
         let mut runtime = Runtime::new(model.clone(), &settings(Some(isa), None)).unwrap();
-        for text in some_texts(&model) {
+        for text in some_texts(&*model) {
             let int8 = embed(&mut runtime, &[&text], width);
             let float = reference.embed(&text).unwrap();
             let largest = int8
@@ -182,7 +181,7 @@ fn the_int8_path_is_not_the_float_path() {
 }
 
 #[test]
-fn float_files_give_near_the_vectors_of_the_reference() {
+fn float_files_give_vectors_close_to_the_reference() {
     for encoding in [Encoding::F32, Encoding::F16, Encoding::Bf16] {
         let path = tiny(
             &format!("{encoding:?}"),
@@ -191,11 +190,11 @@ fn float_files_give_near_the_vectors_of_the_reference() {
                 ..Options::default()
             },
         );
-        let model = Arc::new(Model::open(path).unwrap());
-        let reference = Reference::new(model.gguf(), model.config(), model.weights());
+        let model = models::open(path).unwrap();
+        let reference = model.reference();
         let mut runtime = Runtime::new(model.clone(), &settings(None, None)).unwrap();
-        for text in some_texts(&model) {
-            let int8 = embed(&mut runtime, &[&text], model.config().hidden);
+        for text in some_texts(&*model) {
+            let int8 = embed(&mut runtime, &[&text], model.shape().hidden);
             let near = cosine(&int8, &reference.embed(&text).unwrap());
             assert!(near > 0.99, "{encoding:?}: cosine {near}");
         }
@@ -204,10 +203,10 @@ fn float_files_give_near_the_vectors_of_the_reference() {
 
 #[test]
 fn texts_that_cannot_be_embedded_are_refused_by_name() {
-    let model = Arc::new(Model::open(tiny("refused", &Options::default())).unwrap());
-    let width = model.config().hidden;
+    let model = models::open(tiny("refused", &Options::default())).unwrap();
+    let width = model.shape().hidden;
     let mut runtime = Runtime::new(model.clone(), &settings(None, None)).unwrap();
-    let (long, outside) = (vec![2; model.config().context + 1], [2, u32::MAX, 1]);
+    let (long, outside) = (vec![2; model.shape().context + 1], [2, u32::MAX, 1]);
     for bad in [&[][..], &long, &outside] {
         let mut out = vec![0.0; 2 * width];
         let error = runtime.embed(&[&[2, 1], bad], &mut out).unwrap_err();
@@ -225,24 +224,24 @@ fn texts_that_cannot_be_embedded_are_refused_by_name() {
 
 /// A NaN scale would vanish if a maximum dropped it or an integer took its place.
 #[test]
-fn a_nan_in_any_matrix_fails_by_the_name_of_its_layer() {
+fn a_nan_in_any_matrix_is_an_error_that_names_its_layer() {
     let good = tiny("nan-good", &Options::default());
     let bytes = std::fs::read(&good).unwrap();
-    let model = Model::open(&good).unwrap();
-    for matrix in model.weights().layers[1].matrices() {
+    let model = models::open(&good).unwrap();
+    for matrix in &model.matrices().layers[1] {
         let mut bytes = bytes.clone();
-        bytes[matrix.range.start..][..2].copy_from_slice(&0x7e00u16.to_le_bytes());
+        bytes[matrix.range().start..][..2].copy_from_slice(&0x7e00u16.to_le_bytes());
         let path = good.with_file_name("int8-nan.gguf");
         std::fs::write(&path, bytes).unwrap();
         for isa in supported() {
-            let model = Arc::new(Model::open(&path).unwrap());
+            let model = models::open(&path).unwrap();
             let mut runtime = Runtime::new(model.clone(), &settings(Some(isa), None)).unwrap();
-            let mut out = vec![0.0; model.config().hidden];
+            let mut out = vec![0.0; model.shape().hidden];
             let error = runtime.embed(&[&[2, 5, 6, 7, 1]], &mut out).unwrap_err();
             assert!(
                 matches!(&error, Error::File { field, .. } if field == "blk.1"),
                 "{} on {isa}: {error}",
-                matrix.name
+                matrix.name()
             );
         }
     }

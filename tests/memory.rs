@@ -1,17 +1,16 @@
 //! How much memory the command takes on the real model, file pages included.
 #![cfg(target_os = "linux")]
 
-mod support;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use lanewise::gguf::Gguf;
-use lanewise::tokenizer::Tokenizer;
-use lanewise_tools::texts;
+use lanewise::internals::gguf::Gguf;
+use lanewise::internals::tokenizer::{SentencePiece, Tokenizer};
+use lanewise_testkit::assets::{self, Variant};
+use lanewise_testkit::texts;
 
 /// Tokens of a text that is cut at 2048, since it may be read as fewer than it was made of.
 const TOKENS: usize = 3000;
@@ -64,12 +63,12 @@ fn after_embedding(model: &Path, text: &str) -> Memory {
 
 #[test]
 fn a_short_text_takes_160_mb_and_a_long_one_60_mb_more() {
-    let Some(model) = support::real_model(support::Model::Q8_0) else {
+    let Some(model) = assets::real_model(Variant::Q8_0) else {
         return;
     };
     let short = after_embedding(&model, "Hello world");
     // Tokens from all over the vocabulary, whose rows lie all over the embedding table.
-    let tokenizer = Tokenizer::from_gguf(Arc::new(Gguf::open(&model).unwrap())).unwrap();
+    let tokenizer = SentencePiece::from_gguf(Arc::new(Gguf::open(&model).unwrap())).unwrap();
     let ids = texts::text(TOKENS, tokenizer.vocabulary_len(), 0);
     let text = String::from_utf8_lossy(&tokenizer.decode(&ids)).replace(['\n', '\r'], " ");
     let long = after_embedding(&model, &text);

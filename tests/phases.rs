@@ -1,31 +1,29 @@
 //! `roofline --phases` accounts for the whole time of a pass, and timing changes no bit of the vectors.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanewise::model::Model;
-use lanewise::runtime::phases::Phase;
-use lanewise::runtime::{Runtime, Settings};
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise::internals::engine::Phase;
+use lanewise::internals::models;
+use lanewise::internals::{Runtime, RuntimeOptions};
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
 
 #[test]
-fn the_phases_of_each_thread_add_up_to_the_pass_and_leave_the_vector_alone() {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("phases.gguf");
-    tiny_model::write(&path, &Options::default()).unwrap();
-    let model = Arc::new(Model::open(path).unwrap());
-    let hidden = model.config().hidden;
+fn phase_times_fit_the_pass_and_do_not_change_the_vector() {
+    let path = tiny_model::written(scratch!("tiny.gguf"), &Options::default());
+    let model = models::open(path).unwrap();
+    let hidden = model.shape().hidden;
     let text: &[u32] = &[2, 5, 6, 7, 8, 9, 1];
     for threads in [1, 2] {
-        let settings = Settings {
+        let settings = RuntimeOptions {
             threads: Some(threads),
-            ..Settings::default()
+            ..RuntimeOptions::default()
         };
         let mut runtime = Runtime::new(model.clone(), &settings).unwrap();
         let (mut plain, mut timed) = (vec![0.0; hidden], vec![0.0; hidden]);
         runtime.embed(&[text], &mut plain).unwrap();
         let start = Instant::now();
-        let times = runtime.embed_timed(&[text], &mut timed).unwrap();
+        let times = runtime.embed_profiled(&[text], &mut timed).unwrap();
         let whole = start.elapsed();
         assert_eq!(plain, timed);
         assert_eq!(times.len(), threads);

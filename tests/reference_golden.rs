@@ -2,55 +2,32 @@
 
 mod support;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use lanewise::Error;
-use lanewise::gguf::Gguf;
-use lanewise::model::{Config, Reference, Weights};
-use lanewise::tokenizer::Tokenizer;
-use lanewise_tools::gguf_writer::Encoding;
-use lanewise_tools::tiny_model::{self, Options};
-use support::{Model, cosine, golden, golden_embeddings, mean_and_minimum, read_npy, real_model};
+use lanewise::internals::models::{self, Model};
+use lanewise::internals::tokenizer::SentencePiece;
+use lanewise_testkit::assets::{Variant, golden, real_model};
+use lanewise_testkit::gguf_writer::Encoding;
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
+use support::{cosine, golden_embeddings, mean_and_minimum, read_npy};
 
 /// `<bos>Hello world<eos>`
 const HELLO_WORLD: [u32; 4] = [2, 9259, 1902, 1];
 
-struct Loaded {
-    gguf: Arc<Gguf>,
-    config: Config,
-    weights: Weights,
-}
-
-impl Loaded {
-    fn open(path: &Path) -> Self {
-        let gguf = Gguf::open(path).unwrap();
-        let config = Config::from_gguf(&gguf).unwrap();
-        let weights = Weights::from_gguf(&gguf, &config).unwrap();
-        Self {
-            gguf: Arc::new(gguf),
-            config,
-            weights,
-        }
-    }
-
-    fn tiny(name: &str, options: &Options) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reference-{name}.gguf"));
-        tiny_model::write(&path, options).unwrap();
-        Self::open(&path)
-    }
-
-    fn reference(&self) -> Reference<'_> {
-        Reference::new(&self.gguf, &self.config, &self.weights)
-    }
+fn tiny(name: &str, options: &Options) -> Arc<dyn Model> {
+    let path = scratch!(format!("{name}.gguf"));
+    models::open(tiny_model::written(path, options)).unwrap()
 }
 
 /// The least cosine to the golden hidden states, layer by layer.
-fn least_hidden_cosine(model: Model) -> Option<f64> {
+fn least_hidden_cosine(model: Variant) -> Option<f64> {
     let (path, golden) = (real_model(model)?, golden("hidden_hello_world.npy")?);
     let (shape, expected) = read_npy(&golden);
-    let states = Loaded::open(&path)
+    let states = models::open(&path)
+        .unwrap()
         .reference()
         .hidden_states(&HELLO_WORLD)
         .unwrap();
@@ -67,24 +44,24 @@ fn least_hidden_cosine(model: Model) -> Option<f64> {
 }
 
 #[test]
-fn hidden_states_of_the_f32_file_are_those_of_the_checkpoint_layer_by_layer() {
-    if let Some(least) = least_hidden_cosine(Model::F32) {
+fn hidden_states_of_the_f32_file_match_the_checkpoint() {
+    if let Some(least) = least_hidden_cosine(Variant::F32) {
         assert!(least >= 0.999_999, "{least}");
     }
 }
 
 #[test]
-fn hidden_states_of_the_q8_0_file_stay_near_those_of_the_checkpoint() {
-    if let Some(least) = least_hidden_cosine(Model::Q8_0) {
+fn hidden_states_of_the_q8_0_file_are_near_the_checkpoint() {
+    if let Some(least) = least_hidden_cosine(Variant::Q8_0) {
         assert!(least >= 0.995, "{least}");
     }
 }
 
 /// Mean and minimum of the cosines over the golden set, of the first `dims` values each.
-fn golden_cosines<const N: usize>(model: Model, dims: [usize; N]) -> Option<[(f64, f64); N]> {
+fn golden_cosines<const N: usize>(model: Variant, dims: [usize; N]) -> Option<[(f64, f64); N]> {
     let (path, golden) = (real_model(model)?, golden_embeddings()?);
-    let loaded = Loaded::open(&path);
-    let tokenizer = Tokenizer::from_gguf(loaded.gguf.clone()).unwrap();
+    let loaded = models::open(&path).unwrap();
+    let tokenizer = SentencePiece::from_gguf(loaded.gguf().clone()).unwrap();
     let ids: Vec<Vec<u32>> = golden.iter().map(|golden| golden.ids(&tokenizer)).collect();
     let texts: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let start = Instant::now();
@@ -106,8 +83,8 @@ fn golden_cosines<const N: usize>(model: Model, dims: [usize; N]) -> Option<[(f6
 }
 
 #[test]
-fn embeddings_of_the_f32_file_are_those_of_the_checkpoint_at_every_length() {
-    for (_, minimum) in golden_cosines(Model::F32, [768, 512, 256, 128])
+fn embeddings_of_the_f32_file_match_the_checkpoint() {
+    for (_, minimum) in golden_cosines(Variant::F32, [768, 512, 256, 128])
         .into_iter()
         .flatten()
     {
@@ -116,8 +93,8 @@ fn embeddings_of_the_f32_file_are_those_of_the_checkpoint_at_every_length() {
 }
 
 #[test]
-fn embeddings_of_the_q8_0_file_lose_only_what_its_weights_lose() {
-    if let Some([(mean, _), ..]) = golden_cosines(Model::Q8_0, [768, 512, 256, 128]) {
+fn embeddings_of_the_q8_0_file_are_near_the_checkpoint() {
+    if let Some([(mean, _), ..]) = golden_cosines(Variant::Q8_0, [768, 512, 256, 128]) {
         assert!(mean >= 0.9998, "{mean}");
     }
 }
@@ -130,7 +107,7 @@ fn a_text_has_the_same_bits_alone_and_in_a_batch() {
         kv_heads: 2,
         ..Options::default()
     };
-    let loaded = Loaded::tiny("batch", &options);
+    let loaded = tiny("batch", &options);
     let reference = loaded.reference();
     let ids: Vec<u32> = (0..40).map(|index| index * 7 % 200).collect();
     let texts = [1, 40, 6, 7, 2, 25].map(|length| &ids[..length]);
@@ -144,16 +121,16 @@ fn a_text_has_the_same_bits_alone_and_in_a_batch() {
 }
 
 #[test]
-fn without_dense_heads_the_embedding_is_the_mean_of_the_last_hidden_state() {
+fn without_heads_the_embedding_is_the_mean_of_the_last_layer() {
     let options = Options {
         no_dense: true,
         ..Options::default()
     };
-    let loaded = Loaded::tiny("no-dense", &options);
+    let loaded = tiny("no-dense", &options);
     let ids = [2, 30, 40, 50, 1];
     let states = loaded.reference().hidden_states(&ids).unwrap();
-    assert_eq!(states.len(), loaded.config.layers + 1);
-    let mut sum = vec![0.0; loaded.config.hidden];
+    assert_eq!(states.len(), loaded.summary().layers + 1);
+    let mut sum = vec![0.0; loaded.shape().hidden];
     for token in states.last().unwrap().chunks_exact(sum.len()) {
         sum.iter_mut().zip(token).for_each(|(sum, x)| *sum += x);
     }
@@ -162,13 +139,13 @@ fn without_dense_heads_the_embedding_is_the_mean_of_the_last_hidden_state() {
 }
 
 #[test]
-fn every_matrix_type_gives_about_the_same_embedding() {
+fn every_matrix_type_gives_a_similar_embedding() {
     let embed = |encoding| {
         let options = Options {
             encoding,
             ..Options::default()
         };
-        let loaded = Loaded::tiny(&format!("{encoding:?}"), &options);
+        let loaded = tiny(&format!("{encoding:?}"), &options);
         loaded.reference().embed(&[2, 30, 40, 50, 1]).unwrap()
     };
     let exact = embed(Encoding::F32);
@@ -180,9 +157,9 @@ fn every_matrix_type_gives_about_the_same_embedding() {
 
 #[test]
 fn tokens_that_the_model_cannot_take_are_an_error() {
-    let loaded = Loaded::tiny("arguments", &Options::default());
-    let too_long = vec![2; loaded.config.context + 1];
-    let outside = [2, loaded.config.vocabulary as u32, 1];
+    let loaded = tiny("arguments", &Options::default());
+    let too_long = vec![2; loaded.shape().context + 1];
+    let outside = [2, loaded.shape().vocabulary as u32, 1];
     for (ids, problem) in [
         (&[][..], "ids: holds no token"),
         (&too_long, "ids: holds 257 tokens, but the model takes 256"),

@@ -6,11 +6,12 @@ mod tokenizer_support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanewise::gguf::Gguf;
-use lanewise::tokenizer::Tokenizer;
+use lanewise::internals::gguf::Gguf;
+use lanewise::internals::tokenizer::{SentencePiece, Tokenizer};
+use lanewise_testkit::assets::{self, Variant};
+use lanewise_testkit::random::Random;
 use serde::Deserialize;
-use support::Model;
-use tokenizer_support::{Random, Reference, SPACE, encode, tokens_of};
+use tokenizer_support::{Reference, SPACE, encode, tokens_of};
 
 /// Kinds of text that the random tests mix.
 const ALPHABETS: [&str; 16] = [
@@ -62,12 +63,12 @@ fn golden_cases() -> Option<Vec<Case>> {
 }
 
 fn real_model() -> Option<Arc<Gguf>> {
-    let path = support::real_model(Model::Q8_0)?;
+    let path = assets::real_model(Variant::Q8_0)?;
     Some(Arc::new(Gguf::open(path).expect("the real model opens")))
 }
 
-fn tokenizer() -> Option<Tokenizer> {
-    Some(Tokenizer::from_gguf(real_model()?).expect("the real vocabulary is sound"))
+fn tokenizer() -> Option<SentencePiece> {
+    Some(SentencePiece::from_gguf(real_model()?).expect("the real vocabulary is sound"))
 }
 
 fn random_text(random: &mut Random) -> String {
@@ -117,10 +118,10 @@ fn bos_eos_and_pieces_are_those_of_the_file() {
 }
 
 #[test]
-fn random_texts_give_the_ids_of_the_plain_rules() {
+fn random_texts_match_the_reference_tokenizer() {
     let Some(gguf) = real_model() else { return };
     let reference = Reference::new(&tokens_of(&gguf));
-    let tokenizer = Tokenizer::from_gguf(gguf).unwrap();
+    let tokenizer = SentencePiece::from_gguf(gguf).unwrap();
     let mut random = Random(1);
     for _ in 0..6000 {
         let text = random_text(&mut random);
@@ -239,11 +240,11 @@ fn speed() {
     };
     // The first time counts: it is what every start of the program pays.
     let mut index = || {
-        std::hint::black_box(Tokenizer::from_gguf(Arc::clone(&gguf)).unwrap());
+        std::hint::black_box(SentencePiece::from_gguf(Arc::clone(&gguf)).unwrap());
     };
     let (first, later) = (best(1, &mut index), best(10, &mut index));
     println!("index: {first:.1?} the first time, {later:.1?} later");
-    let tokenizer = Tokenizer::from_gguf(gguf).unwrap();
+    let tokenizer = SentencePiece::from_gguf(gguf).unwrap();
     println!("index: {} bytes of heap", tokenizer.heap_size());
 
     let mut ids = Vec::new();

@@ -2,7 +2,9 @@
 
 mod tokenizer_support;
 
-use tokenizer_support::{Random, Reference, SPACE, TinyFile, TinyValue, encode};
+use lanewise::internals::tokenizer::Tokenizer;
+use lanewise_testkit::random::Random;
+use tokenizer_support::{Reference, SPACE, TinyFile, TinyValue, encode};
 
 const FIRST: u32 = TinyFile::FIRST;
 
@@ -14,7 +16,7 @@ fn refusal(file: TinyFile) -> String {
 }
 
 #[test]
-fn the_pair_with_the_highest_score_merges_first_and_the_leftmost_on_a_tie() {
+fn the_best_pair_merges_first_and_the_leftmost_on_a_tie() {
     let tokenizer = TinyFile::new(&["a", "b", "c"])
         .with("bc", -3.0, 1)
         .with("ab", -4.0, 1)
@@ -38,7 +40,7 @@ fn characters_outside_the_vocabulary_become_their_bytes() {
 }
 
 #[test]
-fn a_space_decodes_to_a_space_even_where_the_vocabulary_has_no_piece_for_it() {
+fn a_space_without_a_piece_decodes_to_a_space() {
     let tokenizer = TinyFile::new(&["a"]).open().unwrap();
     for text in ["a a", " ", "a\u{2581}"] {
         let decoded = tokenizer.decode(&encode(&tokenizer, text));
@@ -71,7 +73,7 @@ fn added_tokens_match_literally_and_longest_first() {
 }
 
 #[test]
-fn odd_vocabularies_follow_the_plain_rules() {
+fn random_vocabularies_match_the_reference_tokenizer() {
     let mut random = Random(5);
     for _ in 0..300 {
         let mut file = TinyFile::new(&["a", ">", "\u{2581}"]);
@@ -163,7 +165,7 @@ fn scores_of_any_sign_and_size_are_put_in_order() {
 }
 
 #[test]
-fn equal_empty_unused_and_undecodable_pieces_do_no_harm() {
+fn equal_empty_unused_and_undecodable_pieces_are_accepted() {
     let tokenizer = TinyFile::new(&["a", "a", "", "b"])
         .with("ab", 0.0, 5)
         .with("b", 0.0, 2)
@@ -221,7 +223,7 @@ fn tokens_without_meaning_are_named() {
 }
 
 #[test]
-fn added_tokens_beyond_reason_are_refused() {
+fn added_tokens_of_too_many_bytes_are_refused() {
     let mut file = TinyFile::new(&[]);
     for number in 0..5000 {
         file = file.with(format!("{number:01000}"), 0.0, 4);

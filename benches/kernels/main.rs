@@ -11,10 +11,11 @@
 mod suite;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use lanewise::gguf::Gguf;
-use lanewise::{find_model, tokenizer::Tokenizer};
-use lanewise_tools::work::{self, SHAPES, TOKENS, Temperature};
-use std::path::Path;
+use lanewise::find_model;
+use lanewise::internals::gguf::Gguf;
+use lanewise::internals::tokenizer::SentencePiece;
+use lanewise_testkit::{assets, scratch};
+use lanewise_workloads::{self as work, SHAPES, TOKENS, Temperature};
 use std::sync::Arc;
 use suite::Suite;
 
@@ -70,19 +71,19 @@ fn rows(criterion: &mut Criterion) {
     let mut suite = Suite::new(criterion);
     let warm = Temperature::Warm;
     suite.kernel(warm, |kernels| work::add_rms_norm(kernels, HIDDEN));
-    suite.kernel(warm, |kernels| work::rms_norm_quantise(kernels, HIDDEN));
+    suite.kernel(warm, |kernels| work::rms_norm_quantize(kernels, HIDDEN));
     suite.kernel(warm, |kernels| work::rms_norm(kernels, HIDDEN));
     for terms in [1, 2] {
-        suite.kernel(warm, |kernels| work::quantise(kernels, HIDDEN, terms));
+        suite.kernel(warm, |kernels| work::quantize(kernels, HIDDEN, terms));
     }
     for tokens in TOKENS {
         suite.kernel(warm, |kernels| {
-            work::gelu_multiply_quantise(kernels, tokens)
+            work::gelu_multiply_quantize(kernels, tokens)
         });
     }
     for temperature in TEMPERATURES {
         suite.kernel(temperature, |kernels| {
-            work::dequantise_q8_0(kernels, HIDDEN, temperature)
+            work::dequantize_q8_0(kernels, HIDDEN, temperature)
         });
     }
     suite.kernel(warm, |kernels| work::accumulate(kernels, HIDDEN));
@@ -91,11 +92,11 @@ fn rows(criterion: &mut Criterion) {
 /// With the vocabulary of the real model where it is there, and with that of the tiny one.
 fn tokenizing(criterion: &mut Criterion) {
     let mut suite = Suite::new(criterion);
-    let tiny = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-kernels.gguf");
-    let tiny = work::tiny_tokenizer(&tiny).expect("the tiny model can be written and read");
+    let tiny = work::tiny_tokenizer(&scratch!("tiny.gguf"))
+        .expect("the tiny model can be written and read");
     let real = find_model()
         .and_then(Gguf::open)
-        .and_then(|gguf| Tokenizer::from_gguf(Arc::new(gguf)));
+        .and_then(|gguf| SentencePiece::from_gguf(Arc::new(gguf)));
     match real {
         Ok(real) => {
             let real = Arc::new(real);
@@ -103,11 +104,7 @@ fn tokenizing(criterion: &mut Criterion) {
                 suite.portable(work::tokenize(Arc::clone(&real), "model", paragraphs));
             }
         }
-        Err(error) => {
-            let required = std::env::var("LANEWISE_REQUIRE_MODEL").is_ok_and(|value| value == "1");
-            assert!(!required, "{error}");
-            println!("SKIPPED, tokenizing with the real vocabulary: {error}");
-        }
+        Err(error) => assets::skip(format!("tokenizing with the real vocabulary: {error}")),
     }
     suite.portable(work::tokenize(Arc::new(tiny), "tiny", 16));
 }

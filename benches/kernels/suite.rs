@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use lanewise_kernels::{Isa, Kernels};
-use lanewise_tools::work::{Amount, Prepared, Temperature, Work};
+use lanewise_workloads::{Amount, Prepared, Temperature, Work};
 
 /// Enough for a steady median of calls that take microseconds; there are hundreds of benchmarks.
 const WARM_UP: Duration = Duration::from_millis(100);
@@ -27,7 +27,7 @@ impl<'a> Suite<'a> {
         }
     }
 
-    /// Benchmarks work on each instruction set that this CPU has.
+    /// Benchmarks work on each instruction set that this CPU supports.
     pub fn kernel(&mut self, temperature: Temperature, work: impl Fn(Kernels) -> Work) {
         let scalar = Kernels::for_isa(Isa::Scalar).expect("the scalar kernels run anywhere");
         for kernels in Isa::ALL.into_iter().filter_map(Kernels::for_isa) {
@@ -36,7 +36,8 @@ impl<'a> Suite<'a> {
         }
     }
 
-    /// Benchmarks work that is the same code on every instruction set, so that there is nothing to check it against.
+    /// Benchmarks work that is the same code on every instruction set, with nothing to compare it
+    /// with.
     pub fn portable(&mut self, work: Work) {
         self.add("any", Temperature::Warm, work, None::<fn() -> Prepared>);
     }

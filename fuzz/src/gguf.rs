@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use lanewise::{Embedder, Error};
-use lanewise_tools::gguf_writer::{File, Value};
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise_testkit::gguf_writer::{File, Value};
+use lanewise_testkit::tiny_model::{self, Options};
 use libfuzzer_sys::arbitrary::Unstructured;
 
 use crate::{byte, damage, number, pick, with_file};

@@ -1,21 +1,22 @@
-//! Every input format of the command line: rows or a failure, whatever is in the file.
+//! Every input format of bulk embedding: rows or an error, whatever is in the file.
 //!
 //! The input is a format, damage to a small valid file of it, and for the text formats a file.
 
 use std::panic;
 use std::sync::{Arc, LazyLock, Once};
 
-use arrow::array::types::Int32Type;
-use arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, StringViewArray};
-use arrow::ipc::CompressionType;
-use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use lanewise_bulk::internals::arrow_array::types::Int32Type;
+use lanewise_bulk::internals::arrow_array::{
+    ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, StringViewArray, StructArray,
+};
+use lanewise_bulk::internals::arrow_ipc::CompressionType;
+use lanewise_bulk::internals::arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use lanewise_bulk::internals::parquet::arrow::ArrowWriter;
+use lanewise_bulk::internals::parquet::basic::Compression;
+use lanewise_bulk::internals::parquet::file::properties::WriterProperties;
+use lanewise_bulk::{InputFormat, ReadBudget, ReadOptions, Rows};
 use libfuzzer_sys::arbitrary::Unstructured;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
 
-use crate::cli::bulk::input::{InputFormat, ReadOptions, Share, open};
-use crate::cli::failure::Failure;
 use crate::{byte, damage, pick, with_file};
 
 /// Rows read of a file at most: a few bytes can stand for many equal rows.
@@ -48,7 +49,7 @@ static COLUMNAR: LazyLock<Vec<(InputFormat, Vec<u8>)>> = LazyLock::new(|| {
 /// Runs the target.
 ///
 /// # Panics
-/// If a reader panics, or a failure has no message.
+/// If a reader panics, or an error has no message.
 pub fn run(data: &[u8]) {
     report_no_panics();
     let mut input = Unstructured::new(data);
@@ -58,9 +59,9 @@ pub fn run(data: &[u8]) {
         id_field: Some("id".into()),
         keep: vec!["list".into(), "nested.part".into()],
         max_row_bytes: 4096,
-        share: Share {
+        budget: ReadBudget {
             bytes: 1 << 30,
-            beside: 0,
+            rest_bytes: 0,
         },
     };
     let skipped = u64::from(byte(&mut input) % 4);
@@ -89,17 +90,18 @@ pub fn run(data: &[u8]) {
 
 fn read(bytes: &[u8], skipped: u64, options: ReadOptions) {
     with_file(bytes, |path| {
-        let result = open(&[path.to_path_buf()], options).and_then(|mut rows| {
+        let result = Rows::open(&[path.to_path_buf()], options).and_then(|mut rows| {
             rows.skip_rows(skipped)?;
             rows.take(MOST_ROWS).try_for_each(|row| row.map(drop))
         });
-        if let Err(Failure::Stopped { message, .. }) = result {
+        if let Err(error) = result {
+            let message = error.to_string();
             assert!(message.len() > 20, "{message}");
         }
     });
 }
 
-/// The readers turn panics of the crates that decode into failures, so a panic as such is no find;
+/// The readers turn panics of the crates that decode into errors, so a panic as such is no find;
 /// one that passes them by still ends the target.
 fn report_no_panics() {
     static ONCE: Once = Once::new();
@@ -126,7 +128,7 @@ fn batch() -> RecordBatch {
     let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists));
     let nested = [("part", texts_too)];
     let nested = RecordBatch::try_from_iter(nested).expect("one column is a batch");
-    let nested: ArrayRef = Arc::new(arrow::array::StructArray::from(nested));
+    let nested: ArrayRef = Arc::new(StructArray::from(nested));
     let texts: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
     let columns = [
         ("id", ids),

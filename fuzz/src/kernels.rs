@@ -1,11 +1,12 @@
-//! Every kernel on every instruction set against scalar: any shape, any bytes, between unmapped pages.
+//! Every kernel of every instruction set against scalar: any shape, any bytes, between unmapped
+//! pages.
 //!
 //! The input chooses the kernel, the shape and how values are drawn. Its remaining bytes are the
 //! first values; seeded ones follow, so that a short input reaches large shapes.
 
 use lanewise_kernels::{
-    ActivationBlock, Activations, Ahead, BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces, Q8_0_BYTES,
-    Q8Rows, WEIGHT_MAX, pack_keys,
+    ActivationBlock, ActivationChunk, BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces, Prefetcher,
+    Q8_0_BYTES, Q8Rows, WEIGHT_MAX, pack_keys,
 };
 use libfuzzer_sys::arbitrary::Unstructured;
 
@@ -35,15 +36,15 @@ pub fn run(data: &[u8]) {
 const KERNELS: [fn(&mut Values); 11] = [
     gemm,
     add_rms_norm,
-    rms_norm_quantise,
+    rms_norm_quantize,
     rms_norm,
     head_norm_rope,
-    gelu_multiply_quantise,
-    quantise,
+    gelu_multiply_quantize,
+    quantize,
     softmax,
     attention_scores,
     attention_weighted_sum,
-    dequantise_and_accumulate,
+    dequantize_and_accumulate,
 ];
 
 /// Where shapes and values come from.
@@ -119,7 +120,7 @@ impl<'a, 'b> Values<'a, 'b> {
     }
 }
 
-/// The floats that `run` makes, of every instruction set, at both places, against scalar's.
+/// Compares the floats that `run` returns for every instruction set and both places with scalar's.
 fn check_floats(what: &str, run: impl Fn(Kernels, Place) -> Vec<f32>) {
     let expected = run(scalar(), Place::End);
     on_each_isa(|kernels| {
@@ -131,7 +132,7 @@ fn check_floats(what: &str, run: impl Fn(Kernels, Place) -> Vec<f32>) {
     });
 }
 
-/// As `check_floats`, of blocks.
+/// Like `check_floats` for blocks.
 fn check_blocks(what: &str, run: impl Fn(Kernels, Place) -> Vec<ActivationBlock>) {
     let expected = run(scalar(), Place::End);
     on_each_isa(|kernels| {
@@ -143,7 +144,7 @@ fn check_blocks(what: &str, run: impl Fn(Kernels, Place) -> Vec<ActivationBlock>
     });
 }
 
-/// As they come from a file, the bytes of the weights may be anything.
+/// The bytes of the weights may be anything, because they come from a file.
 fn gemm(values: &mut Values) {
     let (blocks, tokens, terms) = (values.size(24), values.size(30), values.size(2));
     let start = values.size(tokens as u8) - 1;
@@ -160,11 +161,11 @@ fn gemm(values: &mut Values) {
             bytes: &bytes,
             row_bytes,
         };
-        let mut ahead = Ahead::new(&bytes, 5);
-        kernels.pack_panel(rows, 0..cut, &mut panel, &mut ahead);
+        let mut prefetcher = Prefetcher::new(&bytes, 5);
+        kernels.pack_panel(rows, 0..cut, &mut panel, &mut prefetcher);
         let values = Guarded::new(place, &activations);
         let mut out = Guarded::new(place, &vec![0.0; (end - start) * PANEL]);
-        let activations = Activations {
+        let activations = ActivationChunk {
             blocks: &values,
             tokens,
             terms,
@@ -175,17 +176,17 @@ fn gemm(values: &mut Values) {
             0..cut,
             start..end,
             &mut out,
-            &mut ahead,
+            &mut prefetcher,
         );
         if cut < blocks {
-            kernels.pack_panel(rows, cut..blocks, &mut panel, &mut ahead);
+            kernels.pack_panel(rows, cut..blocks, &mut panel, &mut prefetcher);
             kernels.gemm(
                 &panel,
                 activations,
                 cut..blocks,
                 start..end,
                 &mut out,
-                &mut ahead,
+                &mut prefetcher,
             );
         }
         out.to_vec()
@@ -209,15 +210,15 @@ fn add_rms_norm(values: &mut Values) {
     });
 }
 
-fn rms_norm_quantise(values: &mut Values) {
+fn rms_norm_quantize(values: &mut Values) {
     let (pieces, stride) = (values.size(36), values.size(3));
     let x = values.floats(pieces * BLOCK);
     let weight = values.floats(pieces * BLOCK);
-    check_blocks("rms_norm_quantise", |kernels, place| {
+    check_blocks("rms_norm_quantize", |kernels, place| {
         let out = vec![ActivationBlock::default(); (pieces - 1) * stride + 1];
         let mut out = Guarded::new(place, &out);
         let (x, weight) = (Guarded::new(place, &x), Guarded::new(place, &weight));
-        kernels.rms_norm_quantise(&x, &weight, EPS, &mut out, stride);
+        kernels.rms_norm_quantize(&x, &weight, EPS, &mut out, stride);
         out.to_vec()
     });
 }
@@ -253,25 +254,25 @@ fn head_norm_rope(values: &mut Values) {
     });
 }
 
-fn gelu_multiply_quantise(values: &mut Values) {
+fn gelu_multiply_quantize(values: &mut Values) {
     let tokens = values.size(40);
     let (gate, up) = (values.floats(tokens * BLOCK), values.floats(tokens * BLOCK));
-    check_blocks("gelu_multiply_quantise", |kernels, place| {
+    check_blocks("gelu_multiply_quantize", |kernels, place| {
         let mut out = Guarded::new(place, &vec![ActivationBlock::default(); tokens]);
         let (gate, up) = (Guarded::new(place, &gate), Guarded::new(place, &up));
-        kernels.gelu_multiply_quantise(&gate, &up, &mut out);
+        kernels.gelu_multiply_quantize(&gate, &up, &mut out);
         out.to_vec()
     });
 }
 
-fn quantise(values: &mut Values) {
+fn quantize(values: &mut Values) {
     let (pieces, terms) = (values.size(36), values.size(2));
     let stride = terms - 1 + values.size(4);
     let x = values.floats(pieces * BLOCK);
-    check_blocks("quantise", |kernels, place| {
+    check_blocks("quantize", |kernels, place| {
         let out = vec![ActivationBlock::default(); (pieces - 1) * stride + terms];
         let mut out = Guarded::new(place, &out);
-        kernels.quantise(&Guarded::new(place, &x), terms, &mut out, stride);
+        kernels.quantize(&Guarded::new(place, &x), terms, &mut out, stride);
         out.to_vec()
     });
 }
@@ -326,7 +327,7 @@ fn attention_weighted_sum(values: &mut Values) {
     let out_stride = PANEL - 1 + values.size(40);
     let channels = values.floats(tokens * PANEL);
     let mut weights = values.integers((count - 1) * weight_stride + 2 * steps, WEIGHT_MAX);
-    // Softmax gives no others.
+    // Softmax returns no other weights.
     weights.iter_mut().for_each(|weight| *weight = weight.abs());
     let factors = values.floats(count);
     check_floats("attention_weighted_sum", |kernels, place| {
@@ -348,14 +349,14 @@ fn attention_weighted_sum(values: &mut Values) {
 }
 
 /// Rows of a table may start at odd addresses.
-fn dequantise_and_accumulate(values: &mut Values) {
+fn dequantize_and_accumulate(values: &mut Values) {
     let (pieces, shift) = (values.size(36), values.size(64) - 1);
     let factor = values.float();
     let sum = values.floats(pieces * BLOCK);
     let row = values.bytes(shift + pieces * Q8_0_BYTES);
-    check_floats("dequantise_q8_0, accumulate", |kernels, place| {
+    check_floats("dequantize_q8_0, accumulate", |kernels, place| {
         let mut out = Guarded::new(place, &vec![0.0; pieces * BLOCK]);
-        kernels.dequantise_q8_0(&Guarded::new(place, &row)[shift..], factor, &mut out);
+        kernels.dequantize_q8_0(&Guarded::new(place, &row)[shift..], factor, &mut out);
         let mut sum = Guarded::new(place, &sum);
         kernels.accumulate(&mut sum, &out);
         out.iter().chain(sum.iter()).copied().collect()

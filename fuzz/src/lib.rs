@@ -1,6 +1,5 @@
 //! What the fuzz targets do with their bytes; `fuzz/run` runs them.
 
-mod cli;
 pub mod gguf;
 pub mod inputs;
 pub mod kernels;

@@ -6,9 +6,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use lanewise::gguf::Gguf;
-use lanewise::tokenizer::Tokenizer;
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise::internals::gguf::Gguf;
+use lanewise::internals::tokenizer::{SentencePiece, Tokenizer};
+use lanewise_testkit::tiny_model::{self, Options};
 use libfuzzer_sys::arbitrary::Unstructured;
 
 use crate::{byte, pick, with_file};
@@ -23,7 +23,7 @@ static TINY: LazyLock<(Tokenizer, Reference)> = LazyLock::new(|| {
         Gguf::open(path).expect("the tiny model opens")
     });
     let reference = Reference::new(&tokens_of(&gguf));
-    let tokenizer = Tokenizer::from_gguf(Arc::new(gguf)).expect("the tiny model has a vocabulary");
+    let tokenizer = SentencePiece::from_gguf(Arc::new(gguf)).expect("the tiny model has a vocabulary");
     (tokenizer, reference)
 });
 

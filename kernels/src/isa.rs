@@ -1,26 +1,42 @@
-//! Which instruction sets this crate has kernels for, and which of them this CPU runs.
+//! Instruction sets that this crate has kernels for, and detection of those the CPU supports.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// An instruction set with a complete set of kernels.
-///
-/// The order is that of speed: a later one is preferred where it is supported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Isa {
-    /// Plain Rust, the specification of every other kernel; runs anywhere.
-    Scalar,
+/// Defines [`Isa`] with the list of its variants and their names, so that none can be left out.
+macro_rules! instruction_sets {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// An instruction set with a complete set of kernels.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Isa {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Isa {
+            /// All instruction sets. Of those that a CPU supports, a later one is faster.
+            pub const ALL: [Isa; [$($name),*].len()] = [$(Isa::$variant),*];
+
+            /// The name, as the environment variable `LANEWISE_ISA` takes it.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Isa::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+instruction_sets! {
+    /// Portable Rust, the specification of all other kernels; every CPU supports it.
+    Scalar = "scalar",
     /// AVX2 with FMA and F16C: 256-bit `vpmaddwd`.
-    Avx2,
+    Avx2 = "avx2",
     /// AVX-512 F, BW, DQ, VL and VNNI: 512-bit `vpdpbusd`.
-    Avx512,
+    Avx512 = "avx512",
 }
 
 impl Isa {
-    /// All of them, slowest first.
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
-
-    /// Whether this CPU, under this operating system, can run the kernels.
+    /// Whether this CPU and this operating system support the instruction set.
     pub fn is_supported(self) -> bool {
         match self {
             Isa::Scalar => true,
@@ -40,26 +56,17 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(not(target_arch = "x86_64"))]
-            _ => false,
+            Isa::Avx2 | Isa::Avx512 => false,
         }
     }
 
-    /// The fastest supported one.
+    /// The fastest instruction set that is supported.
     pub fn detect() -> Isa {
         Isa::ALL
             .into_iter()
             .rev()
             .find(|isa| isa.is_supported())
             .unwrap_or(Isa::Scalar)
-    }
-
-    /// The name that `LANEWISE_ISA` takes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Isa::Scalar => "scalar",
-            Isa::Avx2 => "avx2",
-            Isa::Avx512 => "avx512",
-        }
     }
 }
 
@@ -69,13 +76,22 @@ impl fmt::Display for Isa {
     }
 }
 
-/// The given name is that of no instruction set here.
+/// The error of parsing a name that no [`Isa`] has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownIsa;
 
 impl fmt::Display for UnknownIsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("unknown instruction set; known are scalar, avx2 and avx512")
+        f.write_str("unknown instruction set; known are ")?;
+        for (index, isa) in Isa::ALL.iter().enumerate() {
+            f.write_str(match index {
+                0 => "",
+                index if index + 1 == Isa::ALL.len() => " and ",
+                _ => ", ",
+            })?;
+            f.write_str(isa.name())?;
+        }
+        Ok(())
     }
 }
 
@@ -84,10 +100,28 @@ impl std::error::Error for UnknownIsa {}
 impl FromStr for Isa {
     type Err = UnknownIsa;
 
+    /// Parses a [`name`](Isa::name).
     fn from_str(name: &str) -> Result<Self, UnknownIsa> {
         Isa::ALL
             .into_iter()
             .find(|isa| isa.name() == name)
             .ok_or(UnknownIsa)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_and_unknown_names_list_the_known_ones() {
+        for isa in Isa::ALL {
+            assert_eq!(isa.name().parse(), Ok(isa));
+        }
+        let error = "mmx".parse::<Isa>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unknown instruction set; known are scalar, avx2 and avx512"
+        );
     }
 }

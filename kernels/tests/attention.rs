@@ -1,4 +1,5 @@
-//! Attention kernels on every instruction set against plain integer arithmetic, and softmax against e to the power.
+//! Attention kernels of every instruction set against integer arithmetic, softmax against
+//! `f64::exp`.
 
 mod support;
 
@@ -8,7 +9,7 @@ use support::*;
 const UNSET: f32 = -7777.0;
 const LARGEST: i16 = WEIGHT_MAX as i16;
 
-/// Scores of `count` queries with `keys` keys, every instruction set against plain loops.
+/// Compares the scores of `count` queries and `keys` keys with those of plain loops.
 fn check_scores(dim: usize, count: usize, keys: usize, mut value: impl FnMut() -> i16) {
     let mut random = Random((dim * 1000 + count) as u64);
     let queries: Vec<i16> = (0..count * dim).map(|_| value()).collect();
@@ -67,7 +68,7 @@ fn attention_scores_do_not_overflow_at_the_largest_values() {
     }
 }
 
-/// Weighted sums of `tokens` values for `count` rows of weights, every instruction set against plain loops.
+/// Compares weighted sums of `tokens` values for `count` rows of weights with those of plain loops.
 fn check_weighted_sum(
     tokens: usize,
     count: usize,
@@ -82,7 +83,7 @@ fn check_weighted_sum(
         .collect();
     let factors = random.floats(count, 0.01);
     let mut expected = vec![UNSET; (count - 1) * out_stride + PANEL];
-    // 32 scales, then 32 means.
+    // The scales, then the means.
     let mut expected_scales = vec![0.0; 2 * PANEL];
     for channel in 0..PANEL {
         let column = || values.iter().skip(channel).step_by(PANEL);
@@ -134,10 +135,10 @@ fn weighted_sums_are_exact_integers_times_the_scales() {
 }
 
 #[test]
-fn weighted_sums_do_not_overflow_at_the_largest_weights_and_values() {
+fn weighted_sums_do_not_overflow_at_the_largest_values() {
     let mut random = Random(4);
     for tokens in [1, 2, 3, 4, 63, 64, 70, MAX_KEYS] {
-        // One value far from all others, and as many on either side of the mean.
+        // One value far from all others; then as many on one side of the mean as on the other.
         for side in [1, 2] {
             let value = |at: usize| if at / PANEL % 2 < side - 1 { -1.5 } else { 1.5 };
             let mut values: Vec<f32> = (0..tokens * PANEL).map(value).collect();
@@ -145,7 +146,7 @@ fn weighted_sums_do_not_overflow_at_the_largest_weights_and_values() {
             check_weighted_sum(tokens, 7, &values, || LARGEST);
             check_weighted_sum(tokens, 7, &values, || 0);
             check_weighted_sum(tokens, 7, &values, || random.pick(&[0, LARGEST]));
-            // All weight on one sign: the largest sums there are.
+            // All weight on values of one sign gives the largest sums.
             let mut at = 0;
             let stride = tokens.next_multiple_of(2) + 3;
             check_weighted_sum(tokens, 3, &values, || {
@@ -163,14 +164,14 @@ fn weighted_sums_do_not_overflow_at_the_largest_weights_and_values() {
 }
 
 #[test]
-fn softmax_weights_are_the_largest_times_e_to_the_distance_from_the_largest() {
+fn softmax_weights_are_rounded_exponentials() {
     let mut random = Random(5);
     for (case, padded) in (16..=512).step_by(16).cycle().take(200).enumerate() {
         let start = random.bits() as usize % padded;
         let end = start + 1 + random.bits() as usize % (padded - start);
         let spread = [0.0, 1e-3, 1.0, 10.0, 300.0, 1e30][case % 6];
         let mut scores = random.floats(padded, spread);
-        // Outside the range anything may lie.
+        // The contents outside the range must not matter.
         scores[..start].fill(f32::NAN);
         scores[end..].fill(f32::INFINITY);
         let inside = &scores[start..end];
@@ -193,7 +194,7 @@ fn softmax_weights_are_the_largest_times_e_to_the_distance_from_the_largest() {
                 );
                 for (weight, score) in out[start..end].iter().zip(inside) {
                     let exact = f64::from(LARGEST) * (f64::from(*score) - f64::from(largest)).exp();
-                    // Rounding to an integer, and 1/200 for the difference and the power in f32.
+                    // 1/2 for rounding to an integer, 1/200 for computing the exponential in f32.
                     let error = (f64::from(*weight) - exact).abs();
                     assert!(error <= 0.505, "{isa}: {weight} for {exact}");
                 }

@@ -1,24 +1,25 @@
-//! The matrix product: the same bits on every instruction set, and the numbers of plain arithmetic.
+//! The matrix product: the same bits on every instruction set, and the results of f64 arithmetic.
 
 mod support;
 
 use half::f16;
 use lanewise_kernels::{
-    ActivationBlock, Activations, Ahead, BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, Q8Rows,
+    ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Prefetcher, Q8_0_BYTES, Q8Rows,
     f16_to_f32,
 };
 use std::ops::Range;
 use support::*;
 
-/// Written to whatever a kernel must fill.
+/// What outputs hold before a kernel fills them.
 const UNSET: f32 = -7777.0;
 
-/// Packs and multiplies, up to `cut` blocks at a time, in buffers that end, or start, at unmapped pages.
+/// Packs and multiplies up to `cut` blocks at a time, in buffers that start or end at unmapped
+/// pages.
 fn product_cut(
     kernels: Kernels,
     place: Place,
     rows: &[u8],
-    activations: Activations<'_>,
+    activations: ActivationChunk<'_>,
     tokens: Range<usize>,
     cut: usize,
 ) -> Vec<f32> {
@@ -26,11 +27,11 @@ fn product_cut(
     let row_blocks = row_bytes / Q8_0_BYTES;
     let rows = Guarded::new(place, rows);
     let bytes = &*rows;
-    // Nothing lies beyond these bytes: asking must do no harm.
-    let mut ahead = Ahead::new(bytes, 5);
+    // Nothing is mapped after these bytes: prefetching past their end must be harmless.
+    let mut prefetcher = Prefetcher::new(bytes, 5);
     let blocks = Guarded::new(place, activations.blocks);
     let mut out = Guarded::new(place, &vec![UNSET; tokens.len() * PANEL]);
-    let activations = Activations {
+    let activations = ActivationChunk {
         blocks: &blocks,
         ..activations
     };
@@ -39,9 +40,16 @@ fn product_cut(
         let lines = kernels.panel_lines(blocks.len() * BLOCK);
         let mut panel = Guarded::new(place, &vec![Line([0xa5; 64]); lines]);
         let rows = Q8Rows { bytes, row_bytes };
-        kernels.pack_panel(rows, blocks.clone(), &mut panel, &mut ahead);
+        kernels.pack_panel(rows, blocks.clone(), &mut panel, &mut prefetcher);
         let tokens = tokens.clone();
-        kernels.gemm(&panel, activations, blocks, tokens, &mut out, &mut ahead);
+        kernels.gemm(
+            &panel,
+            activations,
+            blocks,
+            tokens,
+            &mut out,
+            &mut prefetcher,
+        );
     }
     out.to_vec()
 }
@@ -51,14 +59,14 @@ fn product(
     kernels: Kernels,
     place: Place,
     rows: &[u8],
-    activations: Activations<'_>,
+    activations: ActivationChunk<'_>,
     tokens: Range<usize>,
 ) -> Vec<f32> {
     product_cut(kernels, place, rows, activations, tokens, usize::MAX)
 }
 
-/// Every supported set against scalar, at both places.
-fn check(rows: &[u8], activations: Activations<'_>, tokens: Range<usize>, what: &str) {
+/// Compares every supported instruction set with scalar, at both places.
+fn check(rows: &[u8], activations: ActivationChunk<'_>, tokens: Range<usize>, what: &str) {
     let expected = product(scalar(), Place::End, rows, activations, tokens.clone());
     on_each_isa(|kernels| {
         for place in PLACES {
@@ -84,7 +92,7 @@ fn random_activations(random: &mut Random, count: usize) -> Vec<ActivationBlock>
         .collect()
 }
 
-/// A positive normal f16 of ordinary size.
+/// A positive normal f16 of the size that weight scales have.
 fn ordinary_scale(random: &mut Random) -> u16 {
     f16::from_f32(random.float(0.02).abs() + 1e-4).to_bits()
 }
@@ -102,7 +110,7 @@ fn gemm_has_the_bits_of_scalar_for_every_small_shape() {
         for tokens in 1..=30 {
             for terms in 1..=2 {
                 let values = random_activations(&mut random, blocks * tokens * terms);
-                let activations = Activations {
+                let activations = ActivationChunk {
                     blocks: &values,
                     tokens,
                     terms,
@@ -127,7 +135,7 @@ fn a_product_in_pieces_has_the_bits_of_the_whole() {
         );
         for terms in 1..=2 {
             let values = random_activations(&mut random, blocks * tokens * terms);
-            let activations = Activations {
+            let activations = ActivationChunk {
                 blocks: &values,
                 tokens,
                 terms,
@@ -152,14 +160,14 @@ fn gemm_is_exact_at_the_extremes_of_both_operands() {
             let rows = q8_rows(blocks, || f16::ONE.to_bits(), || weight);
             for terms in 1..=2 {
                 let values = vec![activation(1.0, || value); blocks * tokens * terms];
-                let activations = Activations {
+                let activations = ActivationChunk {
                     blocks: &values,
                     tokens,
                     terms,
                 };
                 check(&rows, activations, 0..tokens, "extremes");
                 let unit = if terms == 2 { 257 } else { 1 };
-                let exact = blocks as i64 * 32 * i64::from(weight) * i64::from(value) * unit;
+                let exact = (blocks * BLOCK) as i64 * i64::from(weight) * i64::from(value) * unit;
                 let out = product(scalar(), Place::End, &rows, activations, 0..tokens);
                 if exact.abs() < 1 << 24 {
                     assert!(out.iter().all(|out| *out == exact as f32));
@@ -174,7 +182,7 @@ fn gemm_is_exact_at_the_extremes_of_both_operands() {
         let values: Vec<_> = (0..9 * 11 * terms)
             .map(|_| activation(0.5, || extreme.pick(&[-128, 127, 0])))
             .collect();
-        let activations = Activations {
+        let activations = ActivationChunk {
             blocks: &values,
             tokens: 11,
             terms,
@@ -185,7 +193,7 @@ fn gemm_is_exact_at_the_extremes_of_both_operands() {
 
 #[test]
 fn gemm_agrees_on_every_kind_of_weight_scale() {
-    // Zeros, subnormals, the smallest and largest normals, infinities, NaNs quiet and signalling.
+    // Zeros, subnormals, the smallest and largest normals, infinities, quiet and signaling NaNs.
     const SCALES: [u16; 16] = [
         0x0000, 0x8000, 0x0001, 0x8001, 0x03ff, 0x83ff, 0x0400, 0x8400, 0x7bff, 0xfbff, 0x7c00,
         0xfc00, 0x7c01, 0x7e00, 0xfe00, 0xffff,
@@ -196,7 +204,7 @@ fn gemm_agrees_on_every_kind_of_weight_scale() {
             let scale = || if kinds.bits() % 4 == 0 { kind } else { 0x2c00 };
             let rows = q8_rows(5, scale, || random.bits() as i8);
             let values = random_activations(&mut random, 5 * 8 * terms);
-            let activations = Activations {
+            let activations = ActivationChunk {
                 blocks: &values,
                 tokens: 8,
                 terms,
@@ -218,7 +226,7 @@ fn rows_may_start_at_odd_addresses() {
                 Q8Rows { bytes, row_bytes },
                 0..3,
                 &mut panel,
-                &mut Ahead::default(),
+                &mut Prefetcher::default(),
             );
             panel
         };
@@ -226,7 +234,7 @@ fn rows_may_start_at_odd_addresses() {
         for shift in 1..64 {
             let mut shifted = vec![0; shift];
             shifted.extend(&rows);
-            // From the start of a page, so that the address is as odd as the shift.
+            // The buffer starts at a page, so the shift is the alignment of the rows.
             let shifted = Guarded::new(Place::Start, &shifted);
             let same = std::iter::zip(&expected, pack(&shifted[shift..]));
             assert!(same.into_iter().all(|(a, b)| a.0 == b.0), "shift {shift}");
@@ -235,7 +243,7 @@ fn rows_may_start_at_odd_addresses() {
 }
 
 #[test]
-fn scalar_gemm_is_the_product_of_the_dequantised_numbers() {
+fn scalar_gemm_is_the_product_of_the_dequantized_numbers() {
     let (mut random, mut scales) = (Random(8), Random(9));
     for (blocks, tokens, terms) in [(1, 1, 1), (24, 5, 1), (36, 4, 2), (7, 3, 2)] {
         let rows = q8_rows(
@@ -244,7 +252,7 @@ fn scalar_gemm_is_the_product_of_the_dequantised_numbers() {
             || random.bits() as i8,
         );
         let values = random_activations(&mut random, blocks * tokens * terms);
-        let activations = Activations {
+        let activations = ActivationChunk {
             blocks: &values,
             tokens,
             terms,
@@ -267,7 +275,8 @@ fn scalar_gemm_is_the_product_of_the_dequantised_numbers() {
                         magnitude += term.abs();
                     }
                 }
-                // One rounding a block for the sum, three for the scale, the integer and their product.
+                // One rounding for each block of the sum; three for the scale, the integer and
+                // their product.
                 let bound = (blocks + 3) as f64 * 2f64.powi(-24) * magnitude;
                 let error = (f64::from(out[token * PANEL + row]) - sum).abs();
                 assert!(error <= bound, "{blocks} blocks: {error:e} above {bound:e}");
@@ -294,5 +303,10 @@ fn a_panel_of_another_height_is_refused() {
         bytes: &[0; Q8_0_BYTES],
         row_bytes: Q8_0_BYTES,
     };
-    Kernels::detect().pack_panel(rows, 0..1, &mut [Line::ZERO; 64], &mut Ahead::default());
+    Kernels::detect().pack_panel(
+        rows,
+        0..1,
+        &mut [Line::ZERO; 64],
+        &mut Prefetcher::default(),
+    );
 }

@@ -1,10 +1,10 @@
-//! Every kernel once on small shapes, so that Miri and other slow tools can watch each access.
+//! Every kernel once on small shapes, for Miri and other slow tools that check each memory access.
 
 mod support;
 
 use lanewise_kernels::{
-    ActivationBlock, Activations, Ahead, BLOCK, Kernels, Line, PANEL, Pieces, Q8_0_BYTES, Q8Rows,
-    pack_keys,
+    ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Pieces, Prefetcher, Q8_0_BYTES,
+    Q8Rows, pack_keys,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use support::*;
@@ -12,7 +12,7 @@ use support::*;
 const EPS: f32 = 1e-6;
 
 #[test]
-fn products_touch_their_panel_activations_and_outputs_only() {
+fn products_access_their_buffers_only() {
     let mut random = Random(1);
     let rows = q8_rows(2, || 0x2c00, || random.bits() as i8);
     on_each_isa(|kernels| {
@@ -25,25 +25,25 @@ fn products_touch_their_panel_activations_and_outputs_only() {
                 bytes: &bytes,
                 row_bytes,
             };
-            let mut ahead = Ahead::new(&bytes, 5);
-            kernels.pack_panel(rows, 0..2, &mut panel, &mut ahead);
+            let mut prefetcher = Prefetcher::new(&bytes, 5);
+            kernels.pack_panel(rows, 0..2, &mut panel, &mut prefetcher);
             let tokens = 3;
             let blocks = vec![activation(0.5, || 3); 2 * tokens * terms];
             let blocks = Guarded::new(place, &blocks);
             let mut out = Guarded::new(place, &[0.0; 2 * PANEL]);
-            let activations = Activations {
+            let activations = ActivationChunk {
                 blocks: &blocks,
                 tokens,
                 terms,
             };
-            kernels.gemm(&panel, activations, 0..2, 1..3, &mut out, &mut ahead);
+            kernels.gemm(&panel, activations, 0..2, 1..3, &mut out, &mut prefetcher);
             assert!(out.iter().all(|value| value.is_finite()));
         }
     });
 }
 
 #[test]
-fn row_operations_touch_their_rows_only() {
+fn row_operations_access_their_rows_only() {
     let mut random = Random(2);
     let values = random.floats(2 * BLOCK, 2.0);
     on_each_isa(|kernels| {
@@ -56,18 +56,18 @@ fn row_operations_touch_their_rows_only() {
             kernels.add_rms_norm(&mut row, Pieces::new(&x, BLOCK, 2), Some(&x), &weight, EPS);
             kernels.accumulate(&mut row, &x);
             let mut blocks = Guarded::new(place, &[ActivationBlock::default(); 4]);
-            kernels.quantise(&x, 2, &mut blocks, 2);
-            kernels.rms_norm_quantise(&x, &weight, EPS, &mut blocks, 3);
-            kernels.gelu_multiply_quantise(&x, &weight, &mut blocks[2..]);
+            kernels.quantize(&x, 2, &mut blocks, 2);
+            kernels.rms_norm_quantize(&x, &weight, EPS, &mut blocks, 3);
+            kernels.gelu_multiply_quantize(&x, &weight, &mut blocks[2..]);
             let q8 = Guarded::new(place, &[7; 2 * Q8_0_BYTES]);
-            kernels.dequantise_q8_0(&q8, 2.0, &mut row);
+            kernels.dequantize_q8_0(&q8, 2.0, &mut row);
             assert!(row.iter().all(|value| value.is_finite()));
         }
     });
 }
 
 #[test]
-fn attention_touches_its_queries_keys_weights_and_values_only() {
+fn attention_accesses_its_buffers_only() {
     on_each_isa(|kernels| {
         for place in PLACES {
             attention(kernels, place);
@@ -120,21 +120,21 @@ fn attention(kernels: Kernels, place: Place) {
 }
 
 #[test]
-fn sizes_whose_product_overflows_are_refused_like_others_that_do_not_fit() {
+fn sizes_whose_product_overflows_panic() {
     let blocks = [ActivationBlock::default(); 4];
     let huge = usize::MAX / 2 + 2;
     on_each_isa(|kernels| {
         let refused = |run: &dyn Fn()| assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
-        refused(&|| kernels.quantise(&[0.0; 3 * BLOCK], 1, &mut blocks.clone(), huge));
+        refused(&|| kernels.quantize(&[0.0; 3 * BLOCK], 1, &mut blocks.clone(), huge));
         refused(&|| {
             let rows = Q8Rows {
                 bytes: &[],
-                row_bytes: 34 << 59,
+                row_bytes: Q8_0_BYTES << 59,
             };
-            kernels.pack_panel(rows, 0..1, &mut [], &mut Ahead::default());
+            kernels.pack_panel(rows, 0..1, &mut [], &mut Prefetcher::default());
         });
         refused(&|| {
-            let activations = Activations {
+            let activations = ActivationChunk {
                 blocks: &blocks,
                 tokens: huge,
                 terms: 2,
@@ -146,7 +146,7 @@ fn sizes_whose_product_overflows_are_refused_like_others_that_do_not_fit() {
                 0..1,
                 last,
                 &mut out,
-                &mut Ahead::default(),
+                &mut Prefetcher::default(),
             );
         });
         refused(&|| {

@@ -1,4 +1,4 @@
-//! Row operations: the same bits on every instruction set, and stated bounds against f64.
+//! Row operations: the same bits on every instruction set, and bounds on their error against f64.
 
 mod support;
 
@@ -13,7 +13,7 @@ fn unset_block() -> ActivationBlock {
     activation(UNSET, || 77)
 }
 
-/// Rows that quantisation and norms must bear, `length` values each.
+/// Difficult rows for quantization and norms, `length` values each.
 fn hard_rows(random: &mut Random, length: usize) -> Vec<Vec<f32>> {
     let mut outlier = random.floats(length, 1e-3);
     outlier[length / 2] = -1e6;
@@ -26,7 +26,7 @@ fn hard_rows(random: &mut Random, length: usize) -> Vec<Vec<f32>> {
     rows
 }
 
-/// Every instruction set at both places against scalar, of which `run` makes floats.
+/// Compares the floats that `run` returns for every instruction set and both places with scalar's.
 fn check_floats(what: &str, run: impl Fn(Kernels, Place) -> Vec<f32>) {
     let expected = run(scalar(), Place::End);
     on_each_isa(|kernels| {
@@ -38,7 +38,7 @@ fn check_floats(what: &str, run: impl Fn(Kernels, Place) -> Vec<f32>) {
     });
 }
 
-/// As `check_floats`, of blocks, which it returns.
+/// Like `check_floats` for blocks. Returns those of scalar.
 fn check_blocks(
     what: &str,
     run: impl Fn(Kernels, Place) -> Vec<ActivationBlock>,
@@ -95,11 +95,11 @@ fn norms_have_the_bits_of_scalar() {
                 }
             }
             for stride in [1, 3] {
-                let out = check_blocks("rms_norm_quantise", |kernels, place| {
+                let out = check_blocks("rms_norm_quantize", |kernels, place| {
                     let length = (pieces - 1) * stride + 1;
                     let mut out = Guarded::new(place, &vec![unset_block(); length]);
                     let (x, weight) = (Guarded::new(place, &x), Guarded::new(place, &weight));
-                    kernels.rms_norm_quantise(&x, &weight, EPS, &mut out, stride);
+                    kernels.rms_norm_quantize(&x, &weight, EPS, &mut out, stride);
                     out.to_vec()
                 });
                 for (at, block) in out.iter().enumerate() {
@@ -121,7 +121,7 @@ fn rms_norm_is_near_the_f64_result() {
     scalar().rms_norm(&mut out, &weight, EPS);
     for ((out, x), weight) in out.iter().zip(&x).zip(&weight) {
         let exact = f64::from(*x) * scale * f64::from(*weight);
-        // Every addition of the sum of 768 squares rounds; in the result that counts half.
+        // Every addition of the sum of 768 squares rounds; the square root halves the error.
         assert!((f64::from(*out) - exact).abs() <= 3e-6 * exact.abs());
     }
 }
@@ -165,34 +165,34 @@ fn head_norm_rope_has_the_bits_of_scalar() {
 }
 
 #[test]
-fn quantised_rows_are_within_half_a_unit_of_the_values() {
+fn quantized_rows_are_within_half_a_unit_of_the_values() {
     let mut random = Random(4);
     for pieces in [1, 2, 5, 36] {
         for x in hard_rows(&mut random, pieces * BLOCK) {
             for (terms, stride) in [(1, 1), (2, 2), (1, 4), (2, 7)] {
-                let out = check_blocks("quantise", |kernels, place| {
+                let out = check_blocks("quantize", |kernels, place| {
                     let length = (pieces - 1) * stride + terms;
                     let mut out = Guarded::new(place, &vec![unset_block(); length]);
-                    kernels.quantise(&Guarded::new(place, &x), terms, &mut out, stride);
+                    kernels.quantize(&Guarded::new(place, &x), terms, &mut out, stride);
                     out.to_vec()
                 });
                 for (piece, values) in x.chunks_exact(BLOCK).enumerate() {
-                    assert_dequantised(&out[piece * stride..][..terms], values);
+                    assert_dequantized(&out[piece * stride..][..terms], values);
                 }
             }
         }
     }
 }
 
-/// The blocks of one piece stand for `values`, and their corrections for themselves.
-fn assert_dequantised(terms: &[ActivationBlock], values: &[f32]) {
+/// Checks that the blocks of one piece represent `values` and hold the right corrections.
+fn assert_dequantized(terms: &[ActivationBlock], values: &[f32]) {
     for term in terms {
         let sum: i32 = term.values.iter().map(|value| i32::from(*value)).sum();
         assert_eq!(term.correction, -128 * sum);
     }
     let scale = f64::from(terms[0].scale);
-    // The multiplication by the inverse scale, rounded twice, adds to the half unit; a second term is cut off at 127
-    // where it would be 128. Rows that stay below 1e-30 become zeros, as `inverse_unit` says.
+    // Multiplying by the inverse scale rounds twice, which adds to the half unit; a second term of
+    // 128 becomes 127. Rows below 1e-30 become zeros, see `inverse_scale`.
     let units = if terms.len() == 2 { 1.02 } else { 0.5001 };
     let tiny = 1e-30;
     for (at, value) in values.iter().enumerate() {
@@ -216,11 +216,11 @@ fn rows_that_are_not_finite_do_not_panic() {
             x[..count].fill(value);
             on_each_isa(|kernels| {
                 for terms in 1..=2 {
-                    kernels.quantise(&x, terms, &mut [unset_block(); 2], 2);
+                    kernels.quantize(&x, terms, &mut [unset_block(); 2], 2);
                 }
                 let mut out = [unset_block()];
-                kernels.rms_norm_quantise(&x, &x, EPS, &mut out, 1);
-                kernels.gelu_multiply_quantise(&x, &x, &mut out);
+                kernels.rms_norm_quantize(&x, &x, EPS, &mut out, 1);
+                kernels.gelu_multiply_quantize(&x, &x, &mut out);
                 kernels.head_norm_rope(Pieces::new(&x, BLOCK, 1), &x, &x, EPS, &mut [0; BLOCK]);
                 kernels.softmax(&mut x.clone(), 0..BLOCK, &mut [0; BLOCK]);
             });
@@ -229,16 +229,16 @@ fn rows_that_are_not_finite_do_not_panic() {
 }
 
 #[test]
-fn gelu_multiply_quantise_has_the_bits_of_scalar() {
+fn gelu_multiply_quantize_has_the_bits_of_scalar() {
     let mut random = Random(5);
     for tokens in [1, 2, 3, 8, 17] {
         for bound in [1e-40, 1e-20, 1.0, 10.0, 1e3, 1e20] {
             let gate = random.floats(tokens * BLOCK, bound);
             let up = random.floats(tokens * BLOCK, 3.0);
-            check_blocks("gelu_multiply_quantise", |kernels, place| {
+            check_blocks("gelu_multiply_quantize", |kernels, place| {
                 let mut out = Guarded::new(place, &vec![unset_block(); tokens]);
                 let (gate, up) = (Guarded::new(place, &gate), Guarded::new(place, &up));
-                kernels.gelu_multiply_quantise(&gate, &up, &mut out);
+                kernels.gelu_multiply_quantize(&gate, &up, &mut out);
                 out.to_vec()
             });
         }
@@ -248,17 +248,18 @@ fn gelu_multiply_quantise_has_the_bits_of_scalar() {
 #[test]
 fn gelu_is_near_its_tanh_form_in_f64() {
     for step in -900..=4000 {
-        // The only value of its block, so that 127 × scale is it.
+        // The only value of its block that is not zero, so that it is 127 × scale.
         let x = step as f32 / 200.0;
         let (mut gate, mut up) = ([0.0; BLOCK], [0.0; BLOCK]);
         (gate[3], up[3]) = (x, 1.0);
         let mut out = [unset_block()];
-        scalar().gelu_multiply_quantise(&gate, &up, &mut out);
+        scalar().gelu_multiply_quantize(&gate, &up, &mut out);
         let actual = f64::from(out[0].scale) * f64::from(out[0].values[3]);
         let x = f64::from(x);
         let exponent = -2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
         let exact = x / (1.0 + exponent.exp());
-        // An exponent z is off by a few roundings of its size, which eᶻ takes over as a relative error.
+        // The absolute error of the exponent z, a few roundings of its size, becomes a relative
+        // error of eᶻ.
         let bound = (10.0 + 6.0 * exponent.abs().min(88.0)) * 2f64.powi(-24) * exact.abs();
         assert!(
             (actual - exact).abs() <= bound,
@@ -268,22 +269,22 @@ fn gelu_is_near_its_tanh_form_in_f64() {
 }
 
 #[test]
-fn dequantise_q8_0_gives_the_numbers_of_the_file() {
+fn dequantize_q8_0_gives_the_numbers_of_the_file() {
     let mut random = Random(6);
     for pieces in [1, 2, 24] {
         for kind in [0x0000, 0x8001, 0x03ff, 0x2c00, 0x7bff, 0x7c00, 0x7e00] {
             let rows = q8_rows(pieces, || kind, || random.bits() as i8);
             for (shift, factor) in [(0, 1.0), (1, 27.712_812)] {
-                // An odd start, and an end at the page.
+                // At even and odd addresses.
                 let row = &rows[..pieces * Q8_0_BYTES];
                 let padded = [&rows[..shift], row].concat();
                 let run = |kernels: Kernels, place| {
                     let mut out = Guarded::new(place, &vec![UNSET; pieces * BLOCK]);
                     let padded = Guarded::new(place, &padded);
-                    kernels.dequantise_q8_0(&padded[shift..], factor, &mut out);
+                    kernels.dequantize_q8_0(&padded[shift..], factor, &mut out);
                     out.to_vec()
                 };
-                check_floats("dequantise_q8_0", run);
+                check_floats("dequantize_q8_0", run);
                 let expected: Vec<f32> = row
                     .chunks_exact(Q8_0_BYTES)
                     .flat_map(|block| {

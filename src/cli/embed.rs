@@ -55,7 +55,7 @@ pub struct Arguments {
     timings: bool,
     #[cfg(feature = "bulk")]
     #[command(flatten)]
-    bulk: super::bulk::BulkOptions,
+    files: super::embed_files::FileOptions,
 }
 
 fn after_help() -> String {
@@ -86,9 +86,9 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 pub fn run(arguments: &Arguments, start: Instant) -> Result<Outcome, Failure> {
     let title = arguments.prompt.title()?;
     #[cfg(feature = "bulk")]
-    if !arguments.bulk.input.is_empty() {
-        return super::bulk::run(&super::bulk::Arguments {
-            bulk: &arguments.bulk,
+    if !arguments.files.input.is_empty() {
+        return super::embed_files::run(&super::embed_files::Arguments {
+            files: &arguments.files,
             prompt: arguments.prompt.prompt,
             title,
             overflow: arguments.overflow,

@@ -69,14 +69,15 @@ impl Failure {
 
 impl From<lanewise::Error> for Failure {
     fn from(error: lanewise::Error) -> Self {
-        let code = match error {
-            lanewise::Error::Argument { .. } => USAGE,
-            lanewise::Error::Memory { .. } => PARTIAL,
-            _ => MODEL,
+        let (code, hint) = match error {
+            lanewise::Error::Argument { .. } => (USAGE, ""),
+            lanewise::Error::Memory { .. } => (PARTIAL, ""),
+            lanewise::Error::MissingDenseHeads { .. } => (MODEL, " (--no-dense-head)"),
+            _ => (MODEL, ""),
         };
         Self::Stopped {
             code,
-            message: error.to_string(),
+            message: format!("{error}{hint}"),
         }
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use lanewise::Isa;
-use lanewise::gguf::Gguf;
-use lanewise::model::Model;
-use lanewise::runtime::Runtime;
+use lanewise::internals::gguf::Gguf;
+use lanewise::internals::models::{self, Model};
+use lanewise::internals::{Runtime, RuntimeOptions};
 use serde::Serialize;
 
 use super::Outcome;
@@ -66,15 +66,18 @@ struct TypeTotal {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let mut settings = arguments.run.builder().settings()?;
-    let model = Arc::new(Model::open(arguments.model.path()?)?);
+    let options = arguments.run.builder().runtime_options()?;
+    let model = models::open(arguments.model.path()?)?;
     if arguments.verify {
-        model.weights().verify(model.gguf())?;
+        models::verify(&*model)?;
     }
-    // That the heads are missing is to be shown here, not to be refused.
-    settings.dense_heads = model.has_dense_heads();
-    let runtime = Runtime::new(Arc::clone(&model), &settings)?;
-    let info = Info::new(&model, &runtime, settings.isa.is_some(), arguments.verify);
+    let options = RuntimeOptions {
+        // That the heads are missing is shown here, not refused.
+        dense_heads: model.has_dense_heads(),
+        ..options
+    };
+    let runtime = Runtime::new(Arc::clone(&model), &options)?;
+    let info = Info::new(&*model, &runtime, options.isa.is_some(), arguments.verify);
     let mut out = io::stdout().lock();
     let written = if arguments.json {
         serde_json::to_writer_pretty(&mut out, &info)
@@ -90,8 +93,8 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 }
 
 impl Info {
-    fn new(model: &Model, runtime: &Runtime, isa_forced: bool, verified: bool) -> Self {
-        let (gguf, config) = (model.gguf(), model.config());
+    fn new(model: &dyn Model, runtime: &Runtime, isa_forced: bool, verified: bool) -> Self {
+        let (gguf, shape, summary) = (model.gguf(), model.shape(), model.summary());
         Self {
             file: gguf.path().display().to_string(),
             bytes: gguf.file_len(),
@@ -100,15 +103,15 @@ impl Info {
             name: text(gguf, "general.name"),
             tensors: totals(gguf),
             dense_heads: model.has_dense_heads(),
-            context: config.context,
-            layers: config.layers,
-            hidden: config.hidden,
-            feed_forward: config.feed_forward,
-            heads: config.heads,
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-            sliding_window: config.sliding_window,
-            vocabulary: config.vocabulary,
+            context: shape.context,
+            layers: summary.layers,
+            hidden: shape.hidden,
+            feed_forward: summary.feed_forward,
+            heads: shape.heads,
+            kv_heads: shape.kv_heads,
+            head_dim: shape.head_dim,
+            sliding_window: summary.sliding_window,
+            vocabulary: shape.vocabulary,
             instruction_set: runtime.isa().to_string(),
             instruction_sets_supported: Isa::ALL
                 .into_iter()
@@ -183,7 +186,7 @@ impl Info {
 }
 
 fn text(gguf: &Gguf, key: &str) -> Option<String> {
-    gguf.optional_str(key).ok().flatten().map(str::to_owned)
+    gguf.optional_str(key).ok().flatten()
 }
 
 /// Number and size of the tensors of each type.

@@ -2,13 +2,24 @@
 
 #[cfg(feature = "bulk")]
 mod bulk;
+#[cfg(feature = "bulk")]
+mod bulk_args;
 mod embed;
+#[cfg(feature = "bulk")]
+mod embed_files;
 mod failure;
 mod info;
-mod line;
+#[cfg(feature = "bulk")]
+mod interrupt;
+#[cfg(feature = "bulk")]
+mod merge;
 mod options;
 mod output;
+#[cfg(feature = "bulk")]
+mod progress;
 mod report;
+#[cfg(feature = "bulk")]
+mod rss;
 mod similarity;
 mod texts;
 mod tokenize;
@@ -58,7 +69,7 @@ struct Arguments {
 enum Command {
     Embed(Box<embed::Arguments>),
     #[cfg(feature = "bulk")]
-    Merge(bulk::merge::Arguments),
+    Merge(merge::Arguments),
     Similarity(similarity::Arguments),
     Tokenize(tokenize::Arguments),
     Info(info::Arguments),
@@ -73,14 +84,25 @@ enum Outcome {
     SomeTextsFailed,
 }
 
+#[cfg(feature = "bulk")]
+impl Outcome {
+    /// The outcome of a run or merge that may have rejected rows.
+    fn of_rejects(has_rejects: bool) -> Self {
+        match has_rejects {
+            true => Self::SomeTextsFailed,
+            false => Self::Complete,
+        }
+    }
+}
+
 /// Runs the command that the process's arguments name.
 pub fn main() -> ExitCode {
     let start = Instant::now();
-    lanewise::gguf::exit_on_lost_page(failure::MODEL);
+    lanewise::exit_on_lost_page(failure::MODEL);
     let result = match Arguments::parse().command {
         Command::Embed(arguments) => embed::run(&arguments, start),
         #[cfg(feature = "bulk")]
-        Command::Merge(arguments) => bulk::merge::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
         Command::Similarity(arguments) => similarity::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),

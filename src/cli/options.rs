@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use lanewise::internals::models::FAMILIES;
 use lanewise::{Embedder, EmbedderBuilder, Overflow, Prompt};
-use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
 
@@ -24,7 +24,7 @@ impl ModelOptions {
             // However it is put, without a model the exit code is that of a model.
             None => lanewise::find_model().map_err(|error| Failure::Stopped {
                 code: super::failure::MODEL,
-                message: error.to_string(),
+                message: format!("{error}, or by -m FILE"),
             }),
         }
     }
@@ -61,8 +61,7 @@ pub struct VectorOptions {
 }
 
 /// What to do with texts of more tokens than the model reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OverflowPolicy {
     /// Embed the beginning, and say so
     Truncate,
@@ -85,6 +84,17 @@ impl TryFrom<OverflowPolicy> for Overflow {
             OverflowPolicy::Split => Err(Failure::usage(
                 "--overflow split goes with --input and --output only",
             )),
+        }
+    }
+}
+
+#[cfg(feature = "bulk")]
+impl From<OverflowPolicy> for lanewise_bulk::OverflowPolicy {
+    fn from(policy: OverflowPolicy) -> Self {
+        match policy {
+            OverflowPolicy::Truncate => Self::Truncate,
+            OverflowPolicy::Error => Self::Error,
+            OverflowPolicy::Split => Self::Split,
         }
     }
 }
@@ -135,7 +145,10 @@ fn prompt_help() -> String {
     );
     for prompt in Prompt::all() {
         let names = [&[prompt.name()], prompt.aliases()].concat().join(", ");
-        help += &format!("\n  {names}\n      \"{}\"", prompt.prefix(None));
+        help += &format!(
+            "\n  {names}\n      \"{}\"",
+            (FAMILIES[0].prompt_text)(prompt, None)
+        );
     }
     help
 }

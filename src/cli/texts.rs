@@ -4,7 +4,6 @@ use std::fmt;
 use std::io::{self, BufReader, IsTerminal, Read, Stdin};
 
 use super::failure::{Failure, report};
-use super::line;
 
 /// A batch ends here, so that the memory in use does not depend on the input. More texts at a time
 /// would not be faster: this is several forward calls' worth.
@@ -122,7 +121,7 @@ impl<R: Read> Texts<R> {
         let Some(lines) = &mut self.lines else {
             return Ok(None);
         };
-        line::read_line(lines, LINE_BYTES)
+        lanewise_lines::read_line(lines, LINE_BYTES)
     }
 }
 
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_a_text_the_last_one_with_or_without_an_ending() {
+    fn every_line_is_a_text_with_or_without_an_ending() {
         assert_eq!(all(b""), []);
         assert_eq!(all(b"\n"), [Ok("".into())]);
         assert_eq!(

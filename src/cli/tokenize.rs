@@ -4,9 +4,9 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use lanewise::Input;
-use lanewise::gguf::Gguf;
-use lanewise::tokenizer::Tokenizer;
+use lanewise::internals::gguf::Gguf;
+use lanewise::internals::models::{FAMILIES, Family};
+use lanewise::internals::tokenizer::Tokenizer;
 use serde::Serialize;
 
 use super::Outcome;
@@ -51,7 +51,9 @@ struct Row<'a> {
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let title = arguments.prompt.title()?;
     let gguf = Arc::new(Gguf::open(arguments.model.path()?)?);
-    let tokenizer = Tokenizer::from_gguf(Arc::clone(&gguf))?;
+    // A file with nothing but a vocabulary may name no architecture.
+    let family = Family::of(&gguf).unwrap_or(FAMILIES[0]);
+    let tokenizer = (family.tokenizer)(Arc::clone(&gguf))?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut outcome = Outcome::Complete;
     let mut texts = Texts::new(&arguments.texts, 1);
@@ -62,11 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             match &text.content {
                 Ok(content) => {
                     let prompt = arguments.prompt.prompt;
-                    let input = Input {
-                        title,
-                        ..Input::new(prompt, content)
-                    };
-                    tokenizer.encode(&input.whole(), &mut ids);
+                    tokenizer.encode(&family.prompted(prompt, title, content), &mut ids);
                 }
                 Err(problem) => {
                     report(format_args!("{}: {problem}; left out", text.place()));
@@ -79,7 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             let row = Row {
                 index: text.index,
                 ids: &ids,
-                pieces: ids.iter().map(|&id| piece(&tokenizer, id)).collect(),
+                pieces: ids.iter().map(|&id| piece(&*tokenizer, id)).collect(),
             };
             write_row(&mut out, arguments.format, &row).map_err(Failure::output)?;
         }
@@ -89,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
-fn piece(tokenizer: &Tokenizer, id: u32) -> String {
+fn piece(tokenizer: &dyn Tokenizer, id: u32) -> String {
     String::from_utf8_lossy(tokenizer.piece(id).unwrap_or_default()).into_owned()
 }
 

@@ -86,11 +86,12 @@ impl<'a> Cursor<'a> {
         self.skip(length, field)
     }
 
-    /// A name: a string that must be UTF-8 and not empty.
-    pub(super) fn name(&mut self, field: &str, limit: u64) -> Result<&'a str> {
+    /// A name: a string that must be UTF-8 and not empty. It is copied before it is checked, because
+    /// the bytes of the map may change at any time.
+    pub(super) fn name(&mut self, field: &str, limit: u64) -> Result<String> {
         let range = self.string(field, limit)?;
-        match std::str::from_utf8(&self.bytes[range]) {
-            Ok("") => Err(self.error(field, "is empty", FETCH_AGAIN)),
+        match String::from_utf8(self.bytes[range].to_vec()) {
+            Ok(name) if name.is_empty() => Err(self.error(field, "is empty", FETCH_AGAIN)),
             Ok(name) => Ok(name),
             Err(_) => Err(self.error(field, "is not UTF-8", FETCH_AGAIN)),
         }

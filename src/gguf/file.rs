@@ -16,6 +16,8 @@ const MAX_KEYS: u64 = 65_536;
 const MAX_TENSORS: u64 = 65_536;
 /// The longest key that the format allows, in bytes.
 const MAX_KEY: u64 = 65_535;
+/// The longest string that is copied out of the map, in bytes: more than any name or type has.
+const MAX_STRING: usize = 1 << 20;
 /// The alignment of a file that does not name one.
 const DEFAULT_ALIGNMENT: u32 = 32;
 /// The format asks for a multiple of 8, so that values of every type are aligned in the map.
@@ -56,10 +58,11 @@ impl Gguf {
         let mut metadata = BTreeMap::new();
         for index in 0..key_count {
             let key = cursor.name(&format!("metadata key {index}"), MAX_KEY)?;
-            let value = Value::read(&mut cursor, key)?;
-            if metadata.insert(key.to_owned(), value).is_some() {
-                return Err(cursor.error(key, "is there twice", FETCH_AGAIN));
+            let value = Value::read(&mut cursor, &key)?;
+            if metadata.contains_key(&key) {
+                return Err(cursor.error(&key, "is there twice", FETCH_AGAIN));
             }
+            metadata.insert(key, value);
         }
         let alignment = read_alignment(&cursor, &metadata)?;
 
@@ -197,7 +200,7 @@ impl Gguf {
     }
 
     /// A string that must be there.
-    pub fn required_str(&self, key: &str) -> Result<&str> {
+    pub fn required_str(&self, key: &str) -> Result<String> {
         self.required(key, self.optional_str(key)?)
     }
 
@@ -231,9 +234,14 @@ impl Gguf {
     }
 
     /// A string; an error if the key holds something else or is not UTF-8.
-    pub fn optional_str(&self, key: &str) -> Result<Option<&str>> {
+    ///
+    /// It is copied first and checked then: the bytes of the map may change at any time, so that a
+    /// `&str` into it could stop being UTF-8.
+    pub fn optional_str(&self, key: &str) -> Result<Option<String>> {
         self.optional(key, "a string in UTF-8", |value| match value {
-            Value::String(range) => std::str::from_utf8(self.map.get(range.clone())?).ok(),
+            Value::String(range) if range.len() <= MAX_STRING => {
+                String::from_utf8(self.map.get(range.clone())?.to_vec()).ok()
+            }
             _ => None,
         })
     }

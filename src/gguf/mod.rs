@@ -6,12 +6,12 @@
 
 mod cursor;
 mod file;
-mod lost_page;
 mod map;
+mod sigbus;
 mod tensor;
 mod value;
 
 pub use file::Gguf;
-pub use lost_page::exit_on_lost_page;
+pub use sigbus::exit_on_lost_page;
 pub use tensor::{TensorInfo, TensorType};
 pub use value::{Array, Strings, Value, ValueType};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use lanewise_kernels::{BLOCK, Q8_0_BYTES};
+
 use super::cursor::{Cursor, FETCH_AGAIN};
 use crate::Result;
 
@@ -10,10 +12,6 @@ use crate::Result;
 const MAX_NAME: u64 = 64;
 /// The most dimensions that the format allows.
 const MAX_DIMENSIONS: u32 = 4;
-/// Values in a block of Q8_0.
-const Q8_0_VALUES: u64 = 32;
-/// Bytes of a block of Q8_0: an f16 scale, then 32 int8.
-const Q8_0_BYTES: u64 = 34;
 
 /// How a tensor's values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,17 +39,23 @@ impl TensorType {
         }
     }
 
+    /// Values and bytes of one block, of which rows consist, or `None` if the type's layout is not
+    /// known here.
+    pub fn block(self) -> Option<(u64, u64)> {
+        match self {
+            Self::F32 => Some((1, 4)),
+            Self::F16 | Self::Bf16 => Some((1, 2)),
+            Self::Q8_0 => Some((BLOCK as u64, Q8_0_BYTES as u64)),
+            Self::Other(_) => None,
+        }
+    }
+
     /// The bytes of a row of `columns` values, or `None` if the type's layout is not known here,
     /// the row is not a whole number of blocks, or the size overflows.
     pub fn row_bytes(self, columns: u64) -> Option<u64> {
-        match self {
-            Self::F32 => columns.checked_mul(4),
-            Self::F16 | Self::Bf16 => columns.checked_mul(2),
-            Self::Q8_0 if columns.is_multiple_of(Q8_0_VALUES) => {
-                (columns / Q8_0_VALUES).checked_mul(Q8_0_BYTES)
-            }
-            Self::Q8_0 | Self::Other(_) => None,
-        }
+        let (values, bytes) = self.block()?;
+        let whole = columns.is_multiple_of(values);
+        whole.then(|| (columns / values).checked_mul(bytes))?
     }
 }
 
@@ -124,7 +128,7 @@ impl Header {
     /// Reads the header of tensor number `index`.
     pub(super) fn read(cursor: &mut Cursor, index: u64) -> Result<Self> {
         let name = cursor.name(&format!("name of tensor {index}"), MAX_NAME)?;
-        let field = field(name);
+        let field = field(&name);
         let count = cursor.u32(&field)?;
         if !(1..=MAX_DIMENSIONS).contains(&count) {
             let problem = format!("has {count} dimensions, not 1 to {MAX_DIMENSIONS}");
@@ -143,7 +147,7 @@ impl Header {
         let size = kind
             .row_bytes(dims[0])
             .and_then(|bytes| bytes.checked_mul(rows?));
-        if kind == TensorType::Q8_0 && !dims[0].is_multiple_of(Q8_0_VALUES) {
+        if kind == TensorType::Q8_0 && !dims[0].is_multiple_of(BLOCK as u64) {
             let problem = format!("has rows of {} values, which Q8_0 cannot hold", dims[0]);
             let remedy = "Q8_0 stores rows in blocks of 32: convert the tensor to F16 instead";
             return Err(cursor.error(&field, problem, remedy));
@@ -154,7 +158,7 @@ impl Header {
             return Err(cursor.error(&field, problem, FETCH_AGAIN));
         }
         Ok(Self {
-            name: name.to_owned(),
+            name,
             kind,
             dims,
             offset,

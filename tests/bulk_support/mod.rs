@@ -5,16 +5,17 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use lanewise_bulk::internals::tempfile::{TempDir, tempdir_in};
 use serde_json::Value;
 
 use crate::cli_support::{Run, TINY, command, feed};
 
 /// A folder that is removed at the end.
-pub struct Folder(tempfile::TempDir);
+pub struct Folder(TempDir);
 
 impl Folder {
     pub fn new() -> Self {
-        Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+        Self(tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
     }
 
     /// A folder with `corpus.jsonl` of so many rows with id, text, number and nested language.
@@ -117,17 +118,4 @@ pub fn embedding(object: &Value) -> Vec<f32> {
     numbers
         .map(|number| number.as_f64().unwrap() as f32)
         .collect()
-}
-
-/// Numbers that look random and are the same in every run.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, bound: u64) -> u64 {
-        // Xorshift (Marsaglia 2003).
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound.max(1)
-    }
 }

@@ -2,12 +2,13 @@
 #![allow(dead_code, reason = "each test program compiles this and uses a part")]
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
-use lanewise_tools::gguf_writer::Encoding;
-use lanewise_tools::tiny_model::{self, Options};
+use lanewise_testkit::gguf_writer::Encoding;
+use lanewise_testkit::scratch;
+use lanewise_testkit::tiny_model::{self, Options};
 
 /// A tiny model of width 64 and context 256, written once for each test program.
 pub static TINY: LazyLock<PathBuf> = LazyLock::new(|| tiny("tiny", &Options::default()));
@@ -23,15 +24,12 @@ pub static TINY_WITHOUT_HEADS: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 fn tiny(name: &str, options: &Options) -> PathBuf {
-    let path = scratch(name);
-    tiny_model::write(&path, options).unwrap();
-    path
+    tiny_model::written(scratch(name), options)
 }
 
 /// A path that no other test program uses.
 pub fn scratch(name: &str) -> PathBuf {
-    let name = format!("cli-{}-{name}.gguf", std::process::id());
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+    scratch!(format!("{name}.gguf"))
 }
 
 /// The command with nothing of the caller's environment that changes what it does.

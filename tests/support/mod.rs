@@ -1,68 +1,17 @@
-//! What tests share: the real model, the golden files, and how vectors are compared.
-//!
-//! Where the model or a golden file is missing a test is skipped, and says so; with
-//! `LANEWISE_REQUIRE_MODEL=1` it fails instead. The float32 file, 1.2 GB, is required only where
-//! `LANEWISE_MODEL_F32` names it.
+//! What tests of the engine share: golden files, and how vectors are compared.
 #![allow(dead_code, reason = "each test program compiles this and uses a part")]
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use lanewise::tokenizer::Tokenizer;
+use lanewise::internals::tokenizer::Tokenizer;
+use lanewise_testkit::assets::golden;
 use serde::Deserialize;
-
-/// A file of the real model.
-#[derive(Clone, Copy, Debug)]
-pub enum Model {
-    /// Matrices as Q8_0; `LANEWISE_MODEL` names another place.
-    Q8_0,
-    /// The float32 checkpoint; `LANEWISE_MODEL_F32` names another place.
-    F32,
-}
-
-/// The path of the real model, if it is there.
-pub fn real_model(model: Model) -> Option<PathBuf> {
-    let (variable, variant) = match model {
-        Model::Q8_0 => ("LANEWISE_MODEL", "q8_0"),
-        Model::F32 => ("LANEWISE_MODEL_F32", "f32"),
-    };
-    if let Some(path) = env::var_os(variable) {
-        return found(path.into(), true);
-    }
-    let cache = env::home_dir().unwrap_or_default().join(".cache");
-    let [ours, shared] = ["lanewise", "embeddinggemma"].map(|folder| {
-        let name = format!("embeddinggemma-300m-{variant}.gguf");
-        cache.join(folder).join(name)
-    });
-    let path = if ours.exists() { ours } else { shared };
-    found(path, matches!(model, Model::Q8_0))
-}
-
-/// The path of a golden file, if it is there.
-pub fn golden(name: &str) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    found(root.join("../shared/golden").join(name), true)
-}
 
 /// The lines of a golden file in JSON Lines.
 pub fn golden_lines<T: for<'a> Deserialize<'a>>(name: &str) -> Option<Vec<T>> {
     let text = std::fs::read_to_string(golden(name)?).expect("the golden file is readable");
     let parse = |line| serde_json::from_str(line).expect("a golden line has its fields");
     Some(text.lines().map(parse).collect())
-}
-
-fn found(path: PathBuf, can_be_required: bool) -> Option<PathBuf> {
-    if path.exists() {
-        return Some(path);
-    }
-    let required = env::var("LANEWISE_REQUIRE_MODEL").is_ok_and(|value| value == "1");
-    assert!(
-        !(required && can_be_required),
-        "{} is required and missing",
-        path.display()
-    );
-    println!("SKIPPED: {} is missing", path.display());
-    None
 }
 
 /// A text and the embedding that the float32 checkpoint gives it.
@@ -92,7 +41,7 @@ impl Golden {
     }
 
     /// The tokens as the model reads them, checked for their number.
-    pub fn ids(&self, tokenizer: &Tokenizer) -> Vec<u32> {
+    pub fn ids(&self, tokenizer: &dyn Tokenizer) -> Vec<u32> {
         const CONTEXT: usize = 2048;
         let mut ids = vec![tokenizer.bos()];
         tokenizer.encode(&self.prompted(), &mut ids);

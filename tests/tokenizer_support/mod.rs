@@ -5,32 +5,15 @@ use std::collections::HashMap;
 use std::env;
 use std::sync::Arc;
 
-use lanewise::gguf::Gguf;
-use lanewise::tokenizer::Tokenizer;
+use lanewise::internals::gguf::Gguf;
+use lanewise::internals::tokenizer::{SentencePiece, Tokenizer};
 
 pub const SPACE: char = '\u{2581}';
 
-pub fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+pub fn encode(tokenizer: &dyn Tokenizer, text: &str) -> Vec<u32> {
     let mut ids = Vec::new();
     tokenizer.encode(text, &mut ids);
     ids
-}
-
-/// Numbers that look random and are the same each time (a linear congruential generator).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % bound
-    }
-
-    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len())]
-    }
 }
 
 /// A token of a vocabulary: text, score and type.
@@ -221,7 +204,7 @@ impl TinyFile {
     }
 
     /// Writes the file and opens the tokenizer in it.
-    pub fn open(&self) -> lanewise::Result<Tokenizer> {
+    pub fn open(&self) -> lanewise::Result<SentencePiece> {
         use std::sync::atomic::{AtomicU32, Ordering};
         static FILES: AtomicU32 = AtomicU32::new(0);
         let name = format!(
@@ -231,7 +214,7 @@ impl TinyFile {
         );
         let path = env::temp_dir().join(name);
         std::fs::write(&path, self.bytes()).unwrap();
-        let result = Gguf::open(&path).and_then(|gguf| Tokenizer::from_gguf(Arc::new(gguf)));
+        let result = Gguf::open(&path).and_then(|gguf| SentencePiece::from_gguf(Arc::new(gguf)));
         std::fs::remove_file(&path).unwrap();
         result
     }

@@ -1,7 +1,8 @@
-//! Reads the compiled kernels and holds their loops to what the committed table claims.
+//! Reads the compiled kernels and compares their loops with the committed table.
 //!
-//! It decodes this program's own machine code, in which every kernel stands as a function of its own, so it runs on any
-//! x86-64 machine and needs no disassembler. A *hot loop* is an innermost loop that uses vector registers.
+//! It decodes this program's own machine code, in which every kernel is a function of its own, so
+//! it runs on any x86-64 machine and needs no disassembler. A *hot loop* is an innermost loop that
+//! uses vector registers.
 
 mod loops;
 
@@ -9,10 +10,11 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lanewise_kernels::Isa;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 use self::loops::HotLoop;
-use crate::counts::Table;
+use lanewise_workloads::counts::Table;
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/counts/loops.txt");
 
@@ -34,8 +36,19 @@ const COLUMNS: [&str; 6] = [
     "stack",
 ];
 
-/// The folders of the instruction sets that are written by hand.
-const KERNELS: [&str; 2] = ["lanewise_kernels::avx2::", "lanewise_kernels::avx512::"];
+/// The crate of the kernels, with which their symbols begin.
+const CRATE: &str = "lanewise_kernels::";
+
+/// The module of an instruction set whose kernels are written with intrinsics, as symbols name it
+/// after the crate.
+fn module(isa: Isa) -> Option<&'static str> {
+    match isa {
+        // The compiler decides how to vectorize it.
+        Isa::Scalar => None,
+        Isa::Avx2 => Some("arch::avx2::"),
+        Isa::Avx512 => Some("arch::avx512::"),
+    }
+}
 
 /// What to do with the loops.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,7 +64,8 @@ pub struct Options {
 ///
 /// # Errors
 ///
-/// If the program cannot be read, a product calls a function, or a loop takes more than the table has.
+/// If the program cannot be read, a product calls a function, or a loop takes more than the table
+/// has.
 pub fn run(options: &Options) -> Result<String, String> {
     if cfg!(not(target_arch = "x86_64")) {
         return Ok("SKIPPED: the kernels with vectors are compiled for x86-64 only\n".into());
@@ -75,19 +89,24 @@ pub fn run(options: &Options) -> Result<String, String> {
     table.check(path, 0.0, ACCEPT)
 }
 
-/// The hot loops of all kernels, with the names of their functions from the instruction set on.
+/// The hot loops of all kernels, with the paths of their functions in the crate of the kernels.
 fn read(program: &Path) -> Result<Vec<(String, HotLoop)>, String> {
     let bytes = fs::read(program).map_err(|error| format!("cannot read: {error}"))?;
     let file = object::File::parse(&*bytes).map_err(|error| error.to_string())?;
+    let modules: Vec<&str> = Isa::ALL.into_iter().filter_map(module).collect();
     let mut loops = Vec::new();
     for symbol in file
         .symbols()
         .filter(|symbol| symbol.kind() == SymbolKind::Text)
     {
         let name = symbol.name().unwrap_or_default();
-        // `#` leaves the hash out, which tells the instances of generic functions apart and changes with everything.
+        // `#` omits the hash, which distinguishes the instances of generic functions and changes
+        // with every build.
         let name = format!("{:#}", rustc_demangle::demangle(name));
-        if !KERNELS.iter().any(|kernels| name.starts_with(kernels)) {
+        let Some(name) = name.strip_prefix(CRATE) else {
+            continue;
+        };
+        if !modules.iter().any(|module| name.starts_with(module)) {
             continue;
         }
         let code = symbol
@@ -99,12 +118,8 @@ fn read(program: &Path) -> Result<Vec<(String, HotLoop)>, String> {
                     .ok()?
             })
             .ok_or_else(|| format!("no code of {name}"))?;
-        // What the linker appends to a name, as in `.llvm.123`, follows a dot.
-        let name = name["lanewise_kernels::".len()..]
-            .split('.')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        // The linker appends suffixes such as `.llvm.123`.
+        let name = name.split('.').next().unwrap_or_default().to_owned();
         loops.extend(
             loops::hot_loops(code, symbol.address())
                 .into_iter()

@@ -12,11 +12,12 @@ mod setup;
 
 use std::path::PathBuf;
 
-use ::lanewise::model::Model;
-use ::lanewise::{find_model, runtime::threads::ThreadPlan};
+use ::lanewise::find_model;
+use ::lanewise::internals::models;
+use lanewise_pool::ThreadPlan;
 
-use crate::texts::{text, texts};
 use engine::{ENGINES, Engine, Job, Peers};
+use lanewise_testkit::texts::{text, texts};
 use report::Report;
 
 pub use engine::ENGINE_COMMAND;
@@ -89,7 +90,7 @@ pub fn compare(options: &Options) -> Result<String, String> {
         .clone()
         .map_or_else(find_model, Ok)
         .map_err(text_of)?;
-    let vocabulary = Model::open(&model).map_err(text_of)?.config().vocabulary;
+    let vocabulary = models::open(&model).map_err(text_of)?.shape().vocabulary;
     let plan = ThreadPlan::choose(options.threads).map_err(text_of)?;
     let golden = match &options.golden {
         Some(folder) => golden::read(folder, &model)?,

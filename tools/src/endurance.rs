@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lanewise::{Embedder, find_model};
 
-use crate::random::Random;
+use lanewise_testkit::random::Random;
 
 /// Growth of memory after the warm-up that is still none.
 const GROWTH: u64 = 1 << 20;

@@ -1,26 +1,34 @@
-//! Exact instruction counts of the AVX-512 kernels, which valgrind cannot run: each is single-stepped on the real CPU.
+//! Exact instruction counts of kernels that valgrind cannot run: each is single-stepped on the real
+//! CPU.
 
 mod tracer;
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use lanewise_kernels::{Isa, Kernels};
 
-use crate::counts::Table;
-use crate::work::{COUNTED, Counted};
+use lanewise_workloads::counts::Table;
+use lanewise_workloads::{COUNTED, Counted, Counter};
 
-/// The hidden command in which a kernel is stepped.
+/// The hidden command that runs the kernel to be stepped.
 pub const CHILD_COMMAND: &str = "icount-child";
-
-const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/counts/avx512.txt");
 
 const ACCEPT: &str = "cargo run --release -p lanewise-tools -- icount --write";
 
-const ABOUT: &str = "\
-Instructions of the AVX-512 kernels: of a call on 8 blocks of 32 values and of one on 16, exact and the same on each run.
-Made by: cargo run --release -p lanewise-tools -- icount --write";
+/// The committed counts of an instruction set.
+fn table_path(isa: Isa) -> PathBuf {
+    let counts = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/counts");
+    PathBuf::from(counts).join(format!("{isa}.txt"))
+}
 
-/// Two sizes, so that the difference is what a block takes. Multiples of 8 fill every unrolled loop.
+fn about(isa: Isa) -> String {
+    format!(
+        "Instructions of the {isa} kernels: of a call on 8 blocks of 32 values and of one on 16, exact and the same on each run.\n\
+         Made by: cargo run --release -p lanewise-tools -- icount --write"
+    )
+}
+
+/// Two sizes, whose difference shows what a block takes. Multiples of 8 fill every unrolled loop.
 const BLOCKS: [usize; 2] = [8, 16];
 
 /// What to do with the counts.
@@ -37,6 +45,7 @@ pub struct Options {
 /// The kernel call that the child runs.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ChildOptions {
+    isa: Isa,
     name: String,
     blocks: usize,
 }
@@ -47,16 +56,27 @@ pub struct ChildOptions {
 ///
 /// If a child fails, or the check does.
 pub fn run(options: Options) -> Result<String, String> {
-    if !Isa::Avx512.is_supported() {
-        return Ok("SKIPPED: this CPU has no AVX-512, whose kernels this counts\n".into());
+    Isa::ALL
+        .into_iter()
+        .filter(|&isa| Counter::of(isa) == Counter::SingleStep)
+        .map(|isa| run_isa(isa, options))
+        .collect()
+}
+
+fn run_isa(isa: Isa, options: Options) -> Result<String, String> {
+    if !isa.is_supported() {
+        return Ok(format!(
+            "SKIPPED: this CPU does not support {isa}, whose kernels this counts\n"
+        ));
     }
-    // The tracer and what it steps take turns: on one CPU no turn waits for another CPU to wake up.
+    // The tracer and the child take turns: on one CPU none of them waits for another CPU to wake
+    // up.
     if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.first().copied()) {
         core_affinity::set_for_current(core);
     }
     let mut table = Table::new(["8_blocks", "16_blocks"]);
     let mut text = String::from("instructions                a block    a call\n");
-    let overhead = match count("", 0) {
+    let overhead = match count(isa, "", 0) {
         Ok(count) => count,
         Err(tracer::Error::Refused) => {
             return Ok(
@@ -68,7 +88,7 @@ pub fn run(options: Options) -> Result<String, String> {
     for Counted { name, .. } in COUNTED {
         let mut counts = Vec::new();
         for blocks in BLOCKS {
-            let count = count(name, blocks).map_err(|error| format!("{name}: {error}"))?;
+            let count = count(isa, name, blocks).map_err(|error| format!("{name}: {error}"))?;
             counts.push(count - overhead);
         }
         let a_block = (counts[1] as f64 - counts[0] as f64) / (BLOCKS[1] - BLOCKS[0]) as f64;
@@ -76,17 +96,17 @@ pub fn run(options: Options) -> Result<String, String> {
         text += &format!("{name:<26} {a_block:>8} {a_call:>9}\n");
         table.rows.insert(name.into(), counts);
     }
-    let path = Path::new(TABLE);
+    let path = table_path(isa);
     if options.write {
-        table.write(path, ABOUT)?;
+        table.write(&path, &about(isa))?;
     } else if options.check {
-        text += &table.check(path, 0.0, ACCEPT)?;
+        text += &table.check(&path, 0.0, ACCEPT)?;
     }
     Ok(text)
 }
 
-fn count(name: &str, blocks: usize) -> Result<u64, tracer::Error> {
-    tracer::count(CHILD_COMMAND, &[name, &blocks.to_string()])
+fn count(isa: Isa, name: &str, blocks: usize) -> Result<u64, tracer::Error> {
+    tracer::count(CHILD_COMMAND, &[isa.name(), name, &blocks.to_string()])
 }
 
 /// Runs the call between two marks, in the child.
@@ -95,10 +115,13 @@ fn count(name: &str, blocks: usize) -> Result<u64, tracer::Error> {
 ///
 /// If the call is unknown or cannot be traced.
 pub fn run_child(options: &ChildOptions) -> Result<(), String> {
-    let kernels = Kernels::for_isa(Isa::Avx512).ok_or("no AVX-512")?;
-    // The empty name stands for no kernel: what the marks and the call through a pointer take.
+    let isa = options.isa;
+    let kernels =
+        Kernels::for_isa(isa).ok_or_else(|| format!("this CPU does not support {isa}"))?;
+    // The empty name stands for no kernel: it shows what the marks and the call through a pointer
+    // take.
     let work = match options.name.as_str() {
-        "" => crate::work::nothing(),
+        "" => lanewise_workloads::nothing(),
         name => Counted::named(name)
             .ok_or_else(|| format!("no kernel is called {name}"))?
             .work(kernels, options.blocks),
@@ -107,4 +130,24 @@ pub fn run_child(options: &ChildOptions) -> Result<(), String> {
     prepared.run();
     tracer::between_marks(|| prepared.run());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_single_stepped_kernel_has_a_committed_count() {
+        let stepped = |isa: &Isa| Counter::of(*isa) == Counter::SingleStep;
+        for isa in Isa::ALL.into_iter().filter(stepped) {
+            let table = Table::read(&table_path(isa)).unwrap();
+            assert!(table.rows.keys().eq(sorted_names()), "{isa}");
+        }
+    }
+
+    fn sorted_names() -> Vec<&'static str> {
+        let mut names: Vec<_> = COUNTED.iter().map(|counted| counted.name).collect();
+        names.sort_unstable();
+        names
+    }
 }

@@ -1,27 +1,16 @@
-//! The limits of `cargo bench --bench instructions`, which counts scalar and AVX2 kernels under valgrind.
+//! Runs `cargo bench --bench instructions`, which counts scalar and AVX2 kernels under valgrind, and compares or writes
+//! the committed counts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::counts::{Table, most};
-
-/// The committed counts.
-const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/instructions.txt");
+use lanewise_workloads::counts::Table;
+use lanewise_workloads::limits::{ACCEPT, TABLE, TOLERANCE};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-
-/// How much more than its count a benchmark may take.
-const TOLERANCE: f64 = 0.005;
-
-/// How to see every count beside that of the table.
-const COMPARE: &str = "cargo run --release -p lanewise-tools -- instructions";
-
-/// How to accept new counts.
-const ACCEPT: &str = "cargo run --release -p lanewise-tools -- instructions --write";
 
 const ABOUT: &str = "\
 Instructions of the scalar and AVX2 kernels on 16 blocks of 32 values, and of tokenizing with the tiny model.
@@ -34,35 +23,6 @@ pub struct Options {
     /// Accept the counts: write them into the committed table
     #[arg(long)]
     write: bool,
-}
-
-static COMMITTED: LazyLock<Result<Table, String>> = LazyLock::new(|| Table::read(Path::new(TABLE)));
-
-/// The most instructions that a benchmark may take: so much over the committed count. One that has no count may take none,
-/// so that it fails until it is given one.
-pub fn limit(name: &str) -> u64 {
-    let committed = COMMITTED.as_ref().ok();
-    let count = committed.and_then(|table| table.rows.get(name)?.first().copied());
-    count.map_or(1, |count| most(count, TOLERANCE))
-}
-
-/// What the benchmarks say before they run: which limits, and how to accept other counts.
-pub fn notice() -> String {
-    let table = match &*COMMITTED {
-        Ok(table) => table,
-        Err(problem) => return format!("no limits: {problem}; make them with: {ACCEPT}"),
-    };
-    let mut notice = format!(
-        "limits: 0.5 % over {TABLE}, made with {}\ncounts from and to: {COMPARE}\nto accept other counts on purpose: {ACCEPT}",
-        table.compiler
-    );
-    if table.compiler != lanewise_kernels::RUSTC {
-        notice += &format!(
-            "\nNOTE: this is {}: counts may differ for that reason alone",
-            lanewise_kernels::RUSTC
-        );
-    }
-    notice
 }
 
 /// Runs the benchmarks, then compares or writes the table.

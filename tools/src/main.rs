@@ -1,6 +1,5 @@
 //! What measures, compares, converts and checks Lanewise.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -19,12 +18,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Write a small model of EmbeddingGemma's architecture, with pseudo-random weights, for tests
-    TinyModel {
-        /// The GGUF file to write
-        out: PathBuf,
-        #[command(flatten)]
-        options: tiny_model::Options,
-    },
+    TinyModel(tiny_model::Options),
     /// Make malformed models, and check that each is refused with a clear message
     Hostile(hostile::Options),
     /// Write a corpus of generated documents in ten languages, to try bulk work on
@@ -54,8 +48,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::TinyModel { out, options } => tiny_model::write(&out, &options)
-            .map_err(|error| format!("{}: cannot write: {error}", out.display())),
+        Command::TinyModel(options) => tiny_model::run(&options),
         Command::Hostile(options) => hostile::run(&options).map(|list| print!("{list}")),
         Command::Corpus(options) => corpus::write(&options),
         Command::Roofline(options) => run_roofline(&options),

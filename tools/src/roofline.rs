@@ -1,19 +1,18 @@
 //! How close the forward pass comes to what the machine allows, at every length of text; the limit is that of
-//! [`lanewise::limits`].
+//! [`lanewise::internals`].
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanewise::limits::Limits;
-use lanewise::model::Model;
-use lanewise::runtime::Runtime;
-use lanewise::runtime::phases::Phase;
+use lanewise::internals::Limits;
+use lanewise::internals::Runtime;
+use lanewise::internals::engine::Phase;
+use lanewise::internals::models::{self, Model};
 use lanewise::{Embedder, Result, find_model};
 use serde::Serialize;
 
-use crate::texts::{LENGTHS, text, texts};
+use lanewise_testkit::texts::{LENGTHS, text, texts};
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]
@@ -88,13 +87,13 @@ struct PhaseTime {
 /// If the model or the threads cannot be had, or a length is above the model's context.
 pub fn measure(options: &Options) -> Result<Report> {
     let path = options.model.clone().map_or_else(find_model, Ok)?;
-    let model = Arc::new(Model::open(path)?);
+    let model = models::open(path)?;
     let mut builder = Embedder::builder();
     if let Some(threads) = options.threads {
         builder = builder.threads(threads);
     }
-    let mut runtime = Runtime::new(model.clone(), &builder.settings()?)?;
-    let limits = Limits::measure(&model, &runtime)?;
+    let mut runtime = Runtime::new(model.clone(), &builder.runtime_options()?)?;
+    let limits = Limits::measure(&*model, &runtime)?;
     let machine = Machine {
         isa: runtime.isa().name(),
         threads: runtime.threads().cpus.len(),
@@ -103,7 +102,7 @@ pub fn measure(options: &Options) -> Result<Report> {
         peak_gmac_per_s: limits.multiply_adds_per_s / 1e9,
     };
 
-    let vocabulary = model.config().vocabulary;
+    let vocabulary = model.shape().vocabulary;
     let mut time = |texts: &[Vec<u32>]| -> Result<Case> {
         // A batch takes seconds, and short disturbances weigh less in it.
         let runs = if texts.len() == 1 {
@@ -111,9 +110,9 @@ pub fn measure(options: &Options) -> Result<Report> {
         } else {
             options.runs.min(3)
         };
-        let hidden = model.config().hidden;
+        let hidden = model.shape().hidden;
         let median = median_time(&mut runtime, hidden, texts, runs)?;
-        let mut case = Case::new(&limits, &model, texts, median);
+        let mut case = Case::new(&limits, &*model, texts, median);
         if options.phases {
             case.phases = phase_times(&mut runtime, hidden, texts, runs)?;
         }
@@ -140,7 +139,7 @@ pub fn measure(options: &Options) -> Result<Report> {
 }
 
 impl Case {
-    fn new(limits: &Limits, model: &Model, texts: &[Vec<u32>], median: Duration) -> Self {
+    fn new(limits: &Limits, model: &dyn Model, texts: &[Vec<u32>], median: Duration) -> Self {
         let tokens: usize = texts.iter().map(Vec::len).sum();
         let limit = limits.forward_pass(model, texts.iter().map(Vec::len));
         Case {
@@ -193,7 +192,7 @@ fn phase_times(
         .collect();
     for _ in 0..runs {
         for (thread, times) in runtime
-            .embed_timed(&texts, &mut vectors)?
+            .embed_profiled(&texts, &mut vectors)?
             .iter()
             .enumerate()
         {

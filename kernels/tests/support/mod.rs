@@ -1,39 +1,40 @@
-//! What the kernel tests share: instruction sets, seeded numbers, buffers between unmapped pages.
+//! Shared by the kernel tests: instruction sets, seeded numbers, buffers between unmapped pages.
 
-// Each test file is a crate of its own and uses its part of this module.
+// Each test file is a crate of its own and uses only part of this module.
 #![allow(dead_code, unused_imports)]
 
 use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, PANEL, Q8_0_BYTES};
 use std::io::Write;
 use std::sync::Once;
 
-#[cfg_attr(miri, path = "watched.rs")]
-mod guarded;
+pub use lanewise_testkit::guarded::{Guarded, PLACES, Place};
+pub use lanewise_testkit::random::Random;
 
-pub use guarded::{Guarded, PLACES, Place};
-
-/// Runs `test` with the kernels of every instruction set this CPU has and names the others, once a test file.
+/// Runs `test` with the kernels of every instruction set that this CPU supports.
+///
+/// The first call of a process prints the tiers that run, named by their kernels, and those that
+/// are skipped.
 pub fn on_each_isa(test: impl FnMut(Kernels)) {
-    static NAMED: Once = Once::new();
-    NAMED.call_once(|| {
+    static PRINTED: Once = Once::new();
+    let kernels = || Isa::ALL.into_iter().filter_map(Kernels::for_isa);
+    PRINTED.call_once(|| {
+        let run: Vec<&str> = kernels().map(|kernels| kernels.isa().name()).collect();
+        let mut lines = format!("tiers run: {}\n", run.join(", "));
         for isa in Isa::ALL.into_iter().filter(|isa| !isa.is_supported()) {
-            let line = format!("SKIPPED: this CPU cannot run {isa}\n");
-            // Past the capture of `eprintln!`: a skipped set must be seen even where all tests pass.
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            lines += &format!("SKIPPED: this CPU does not support {isa}\n");
         }
+        // `eprintln!` would be captured, and these lines must be seen even if all tests pass.
+        std::io::stderr().write_all(lines.as_bytes()).unwrap();
     });
-    Isa::ALL
-        .into_iter()
-        .filter_map(Kernels::for_isa)
-        .for_each(test);
+    kernels().for_each(test);
 }
 
-/// The specification.
+/// The scalar kernels, which are the specification.
 pub fn scalar() -> Kernels {
     Kernels::for_isa(Isa::Scalar).expect("the scalar kernels run anywhere")
 }
 
-/// Equal bits; a NaN equals every NaN, for `f16_to_f32` promises no payload.
+/// Asserts equal bits, except that all NaNs are equal: `f16_to_f32` promises no payload.
 #[track_caller]
 pub fn assert_same_bits(actual: &[f32], expected: &[f32], what: impl Fn() -> String) {
     assert_eq!(actual.len(), expected.len());
@@ -46,7 +47,7 @@ pub fn assert_same_bits(actual: &[f32], expected: &[f32], what: impl Fn() -> Str
     }
 }
 
-/// Equal blocks, their scales by bits.
+/// Asserts equal blocks, and equal bits of their scales.
 #[track_caller]
 pub fn assert_same_blocks(
     actual: &[ActivationBlock],
@@ -65,33 +66,7 @@ pub fn assert_same_blocks(
     }
 }
 
-/// Seeded numbers (splitmix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    /// Uniform in −`bound`..`bound`.
-    pub fn float(&mut self, bound: f32) -> f32 {
-        ((self.bits() >> 40) as f32 / 8_388_608.0 - 1.0) * bound
-    }
-
-    pub fn floats(&mut self, count: usize, bound: f32) -> Vec<f32> {
-        (0..count).map(|_| self.float(bound)).collect()
-    }
-
-    /// One of `choices`.
-    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.bits() as usize % choices.len()]
-    }
-}
-
-/// 32 rows of Q8_0 weights as they lie in a file.
+/// The rows of a panel as Q8_0, as in a file.
 pub fn q8_rows(
     blocks: usize,
     mut scale: impl FnMut() -> u16,
@@ -105,7 +80,7 @@ pub fn q8_rows(
     bytes
 }
 
-/// A block of activations whose correction fits its values.
+/// A block of activations with the correction of its values.
 pub fn activation(scale: f32, mut value: impl FnMut() -> i8) -> ActivationBlock {
     let values: [i8; BLOCK] = std::array::from_fn(|_| value());
     ActivationBlock {

@@ -1,8 +1,8 @@
 //! *INT8 accuracy*: how far the vectors of the INT8 path are from those of the f32 path, and from given ones.
 
-use lanewise::model::{Model, Reference};
-use lanewise::runtime::Runtime;
-use lanewise::tokenizer::Tokenizer;
+use lanewise::internals::Runtime;
+use lanewise::internals::models::Model;
+use lanewise::internals::tokenizer::Tokenizer;
 use serde::Serialize;
 
 use super::vectors::Given;
@@ -32,13 +32,13 @@ pub struct Accuracy {
 /// How far a vector is from the one that it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Difference {
-    /// Of the angle between the vectors.
+    /// Cosine similarity.
     pub cosine: f64,
-    /// Of a value.
+    /// The largest magnitude of the difference of two values.
     pub largest_difference: f64,
-    /// Of all values' magnitudes.
+    /// The mean magnitude of the differences.
     pub mean_difference: f64,
-    /// Square root of the mean of squares.
+    /// The root mean square of the differences.
     pub rms_difference: f64,
 }
 
@@ -49,23 +49,22 @@ pub struct ToVectors {
     pub file: String,
     /// Their number.
     pub texts: usize,
-    /// Over the texts.
+    /// The mean cosine similarity of the texts.
     pub mean_cosine: f64,
-    /// Of the worst text.
+    /// The lowest cosine similarity of a text.
     pub minimum_cosine: f64,
-    /// Of any value of any text.
+    /// The largest magnitude of a difference, over all texts.
     pub largest_difference: f64,
-    /// Over all values of all texts.
+    /// The mean magnitude of the differences, over all texts.
     pub mean_difference: f64,
-    /// Over all values of all texts.
+    /// The root mean square of the differences, over all texts.
     pub rms_difference: f64,
 }
 
 impl Accuracy {
     /// Runs the f32 path on the ids that gave the INT8 vector.
-    pub fn measure(model: &Model, ids: &[u32], int8: &[f32]) -> lanewise::Result<Self> {
-        let reference = Reference::new(model.gguf(), model.config(), model.weights());
-        Ok(Self::of(int8, &reference.embed(ids)?))
+    pub fn measure(model: &dyn Model, ids: &[u32], int8: &[f32]) -> lanewise::Result<Self> {
+        Ok(Self::of(int8, &model.reference().embed(ids)?))
     }
 
     fn of(int8: &[f32], f32: &[f32]) -> Self {
@@ -126,11 +125,11 @@ impl ToVectors {
     /// Runs the INT8 path on the given texts.
     pub fn measure(
         runtime: &mut Runtime,
-        model: &Model,
-        tokenizer: &Tokenizer,
+        model: &dyn Model,
+        tokenizer: &dyn Tokenizer,
         given: &Given,
     ) -> Result<Self, Failure> {
-        let mut vector = vec![0.0; model.config().hidden];
+        let mut vector = vec![0.0; model.shape().hidden];
         let mut differences = Vec::with_capacity(given.texts.len());
         for text in &given.texts {
             if text.embedding.len() != vector.len() {
@@ -142,7 +141,8 @@ impl ToVectors {
                 )));
             }
             let mut ids = vec![tokenizer.bos()];
-            tokenizer.encode_limited(&text.whole(), model.config().context - 2, &mut ids);
+            let (prompted, limit) = (text.prompted(model.family()), model.shape().context - 2);
+            tokenizer.encode_limited(&prompted, limit, &mut ids);
             ids.push(tokenizer.eos());
             runtime.embed(&[&ids], &mut vector)?;
             differences.push(Difference::of(&vector, &text.embedding));

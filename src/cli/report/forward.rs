@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lanewise::runtime::Runtime;
+use lanewise::internals::Runtime;
 use serde::Serialize;
 
 /// Passes before the clock starts: caches fill, the CPU's clock rises.

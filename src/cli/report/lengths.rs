@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use lanewise::limits::Limits;
-use lanewise::model::Model;
-use lanewise::runtime::Runtime;
+use lanewise::internals::models::Model;
+use lanewise::internals::{Limits, Runtime};
 use serde::Serialize;
 
 use super::HELLO_WORLD;
@@ -41,12 +40,12 @@ pub struct Point {
 
 impl Lengths {
     /// Measures the machine, then all lengths that the model reads.
-    pub fn measure(model: &Model, runtime: &mut Runtime) -> lanewise::Result<Self> {
+    pub fn measure(model: &dyn Model, runtime: &mut Runtime) -> lanewise::Result<Self> {
         let limits = Limits::measure(model, runtime)?;
-        let mut vector = vec![0.0; model.config().hidden];
+        let mut vector = vec![0.0; model.shape().hidden];
         let mut points = Vec::new();
-        for tokens in LENGTHS.into_iter().filter(|&n| n <= model.config().context) {
-            let ids = text(tokens, model.config().vocabulary);
+        for tokens in LENGTHS.into_iter().filter(|&n| n <= model.shape().context) {
+            let ids = text(tokens, model.shape().vocabulary);
             let median = median_time(runtime, &ids, &mut vector)?;
             points.push(Point {
                 tokens,

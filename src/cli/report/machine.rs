@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lanewise::model::Model;
-use lanewise::runtime::Runtime;
+use lanewise::internals::Runtime;
+use lanewise::internals::models::Model;
 use serde::Serialize;
 
 /// Names without which figures mean nothing.
@@ -36,7 +36,7 @@ pub struct Machine {
 
 impl Machine {
     /// Of this process.
-    pub fn new(model: &Model, runtime: &Runtime) -> Self {
+    pub fn new(model: &dyn Model, runtime: &Runtime) -> Self {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();

@@ -5,8 +5,8 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 
-use lanewise::gguf::Gguf;
-use lanewise::model::{Layer, Matrix, Model};
+use lanewise::internals::engine::Matrix;
+use lanewise::internals::models::Model;
 use serde::Serialize;
 
 /// The resident pages of the process at one moment, in bytes.
@@ -91,7 +91,7 @@ impl Snapshot {
 
 impl Memory {
     /// From the five snapshots: before loading, after each of model, tokenizer and runtime, and after a pass.
-    pub fn new(snapshots: &[Option<Snapshot>], model: &Model) -> Option<Self> {
+    pub fn new(snapshots: &[Option<Snapshot>], model: &dyn Model) -> Option<Self> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let &[
             Some(before),
@@ -121,12 +121,12 @@ impl Memory {
 }
 
 impl FileParts {
-    fn new(model: &Model) -> Option<Self> {
+    fn new(model: &dyn Model) -> Option<Self> {
         let pagemap = Pagemap::open()?;
-        let (gguf, weights) = (model.gguf(), model.weights());
-        let layers = pagemap.part(gguf, weights.layers.iter().flat_map(Layer::matrices))?;
-        let embedding_table = pagemap.part(gguf, std::iter::once(&weights.token_embd))?;
-        let dense_heads = pagemap.part(gguf, weights.dense.iter().flatten())?;
+        let (gguf, matrices) = (model.gguf(), model.matrices());
+        let layers = pagemap.part(matrices.of_layers())?;
+        let embedding_table = pagemap.part(matrices.embedding.iter().copied())?;
+        let dense_heads = pagemap.part(matrices.heads.iter().copied())?;
         let size = gguf.file_len();
         let whole = pagemap.resident(gguf.bytes(0..size as usize))?;
         let parts = [layers, embedding_table, dense_heads];
@@ -169,14 +169,10 @@ impl Pagemap {
     }
 
     /// All of the matrices together.
-    fn part<'a>(
-        &self,
-        gguf: &Gguf,
-        matrices: impl IntoIterator<Item = &'a Matrix>,
-    ) -> Option<Part> {
+    fn part<'a>(&self, matrices: impl Iterator<Item = &'a Matrix>) -> Option<Part> {
         let mut part = Part::default();
         for matrix in matrices {
-            let data = matrix.data(gguf);
+            let data = matrix.bytes();
             part.resident += self.resident(data)?;
             part.size += data.len() as u64;
         }

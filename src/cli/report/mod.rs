@@ -16,9 +16,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use lanewise::model::Model;
-use lanewise::runtime::Runtime;
-use lanewise::tokenizer::Tokenizer;
+use lanewise::internals::models::{self, Model};
+use lanewise::internals::{Runtime, RuntimeOptions};
 use serde::Serialize;
 
 use self::accuracy::{Accuracy, ToVectors};
@@ -74,7 +73,7 @@ struct Report {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let path = arguments.model.path()?;
-    let mut settings = arguments.run.builder().settings()?;
+    let options = arguments.run.builder().runtime_options()?;
     // Read before anything is loaded, and reported when a file cannot be used before minutes are spent.
     let given = arguments
         .vectors
@@ -83,35 +82,38 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         .transpose()?;
 
     let mut snapshots = vec![Snapshot::take()];
-    let model = Arc::new(Model::open(&path)?);
+    let model = models::open(&path)?;
     snapshots.push(Snapshot::take());
-    let tokenizer = Tokenizer::from_gguf(Arc::clone(model.gguf()))?;
+    let tokenizer = (model.family().tokenizer)(Arc::clone(model.gguf()))?;
     snapshots.push(Snapshot::take());
-    // Vectors without the heads are in another space, but both paths are in the same.
-    settings.dense_heads = model.has_dense_heads();
-    let mut runtime = Runtime::new(Arc::clone(&model), &settings)?;
+    let options = RuntimeOptions {
+        // Vectors without the heads are in another space, but both paths are in the same.
+        dense_heads: model.has_dense_heads(),
+        ..options
+    };
+    let mut runtime = Runtime::new(Arc::clone(&model), &options)?;
     snapshots.push(Snapshot::take());
-    let ids = ids_of(&model);
-    let mut vector = vec![0.0; model.config().hidden];
+    let ids = ids_of(&*model);
+    let mut vector = vec![0.0; model.shape().hidden];
     runtime.embed(&[&ids], &mut vector)?;
     snapshots.push(Snapshot::take());
-    let memory_usage = Memory::new(&snapshots, &model);
+    let memory_usage = Memory::new(&snapshots, &*model);
 
     let forward_int8 = Forward::measure(&mut runtime, &ids, &mut vector, arguments.count)?;
-    let mut int8_accuracy = Accuracy::measure(&model, &ids, &vector)?;
+    let mut int8_accuracy = Accuracy::measure(&*model, &ids, &vector)?;
     if let Some(given) = &given {
-        let compared = ToVectors::measure(&mut runtime, &model, &tokenizer, given)?;
+        let compared = ToVectors::measure(&mut runtime, &*model, &*tokenizer, given)?;
         int8_accuracy.to_float32_vectors = Some(compared);
     }
     let lengths = match &arguments.svg {
-        Some(_) => Some(Lengths::measure(&model, &mut runtime)?),
+        Some(_) => Some(Lengths::measure(&*model, &mut runtime)?),
         None => None,
     };
     let report = Report {
         forward_int8,
         memory_usage,
         int8_accuracy,
-        machine: Machine::new(&model, &runtime),
+        machine: Machine::new(&*model, &runtime),
         lengths,
         go_engine: go_engine::PUBLISHED,
     };
@@ -141,7 +143,7 @@ impl Report {
 }
 
 /// The ids of the published figures; in a test's model of a smaller vocabulary, some that it has.
-fn ids_of(model: &Model) -> Vec<u32> {
-    let vocabulary = model.config().vocabulary as u32;
+fn ids_of(model: &dyn Model) -> Vec<u32> {
+    let vocabulary = model.shape().vocabulary as u32;
     HELLO_WORLD.iter().map(|id| id % vocabulary).collect()
 }

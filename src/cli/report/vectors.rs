@@ -4,7 +4,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use lanewise::{Input, Prompt};
+use std::borrow::Cow;
+
+use lanewise::Prompt;
+use lanewise::internals::models::Family;
 use serde::Deserialize;
 
 use crate::cli::failure::{self, Failure};
@@ -31,10 +34,9 @@ pub struct GivenText {
 }
 
 impl GivenText {
-    /// The text as the model reads it.
-    pub fn whole(&self) -> String {
-        let prompt = self.prompt().unwrap_or_default();
-        Input::new(prompt, &self.text).whole().into_owned()
+    /// The text as a model of the family reads it.
+    pub fn prompted(&self, family: &Family) -> Cow<'_, str> {
+        family.prompted(self.prompt().unwrap_or_default(), None, &self.text)
     }
 
     fn prompt(&self) -> lanewise::Result<Prompt> {

@@ -52,7 +52,7 @@ pub fn read(folder: &Path, model: &Path) -> Result<Golden, String> {
     let array = fs::read(&array_path).map_err(|error| in_array(&error.to_string()))?;
     let values = npy_values(&array)
         .ok_or_else(|| in_array("is no version 1 array of little-endian f32 in C order"))?;
-    let hidden = embedder.model().config().hidden;
+    let hidden = embedder.model().shape().hidden;
     if values.len() != ids.len() * hidden {
         return Err(in_array(
             "does not have one vector for each line of embeddings.jsonl",

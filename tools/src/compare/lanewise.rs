@@ -1,12 +1,11 @@
 //! Lanewise as one of the engines.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Instant;
 
 use lanewise::Embedder;
-use lanewise::model::Model;
-use lanewise::runtime::Runtime;
+use lanewise::internals::Runtime;
+use lanewise::internals::models;
 
 use super::engine::{Answer, Job};
 use super::text_of;
@@ -20,10 +19,10 @@ pub fn serve() -> Result<(), String> {
     let job: Job = serde_json::from_reader(io::stdin().lock()).map_err(text_of)?;
     let settings = Embedder::builder()
         .threads(job.threads)
-        .settings()
+        .runtime_options()
         .map_err(text_of)?;
-    let model = Arc::new(Model::open(&job.model).map_err(text_of)?);
-    let hidden = model.config().hidden;
+    let model = models::open(&job.model).map_err(text_of)?;
+    let hidden = model.shape().hidden;
     let mut runtime = Runtime::new(model, &settings).map_err(text_of)?;
     let mut vectors = Vec::new();
     let mut embed = |texts: &[&[u32]]| {

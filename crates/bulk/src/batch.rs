@@ -1,0 +1,76 @@
+//! Tokens of rows on their way to the model.
+
+use crate::embed::{Embed, Usage};
+use crate::progress::Step;
+use crate::row::{Cell, Reading, Row};
+use crate::windows::Window;
+
+/// Rows without tokens (rejected ones) or with much to carry along fill a batch as well.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Tokens of some rows, in the order of the rows.
+pub struct Batch<E: Embed> {
+    /// Windows of texts; those of one row follow each other and may begin in an earlier batch.
+    pub windows: Vec<E::Encoded>,
+    /// The rows whose last window is in this batch, each with the number of windows in it that come
+    /// before the row's end.
+    pub rows: Vec<(Row<Reading>, usize)>,
+    /// How much of the input had been read when the batch was filled, from 0 to 1, if that is
+    /// known.
+    pub input_read: Option<f64>,
+    tokens: usize,
+    bytes: usize,
+}
+
+impl<E: Embed> Default for Batch<E> {
+    fn default() -> Self {
+        Self {
+            windows: Vec::new(),
+            rows: Vec::new(),
+            input_read: None,
+            tokens: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl<E: Embed> Batch<E> {
+    /// Whether a window of so many tokens is to go into the next batch.
+    pub fn is_full_for(&self, usage: Usage, most_tokens: usize) -> bool {
+        !self.windows.is_empty() && self.tokens + usage.tokens > most_tokens
+    }
+
+    /// Whether the batch is to be sent, whatever comes next.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.windows.is_empty() && self.rows.is_empty()
+    }
+
+    /// Adds a window of the row that comes next.
+    pub fn push_window(&mut self, window: Window<E::Encoded>) {
+        self.tokens += window.usage.tokens;
+        self.windows.push(window.encoded);
+    }
+
+    /// Adds a row after all its windows.
+    pub fn push_row(&mut self, row: Row<Reading>) {
+        let id = row.id.as_ref().map_or(0, String::len);
+        let kept: usize = row.kept.iter().map(Cell::bytes).sum();
+        let reason = row.outcome.as_ref().err().map_or(0, String::len);
+        self.bytes += size_of::<Row<Reading>>() + id + kept + reason;
+        self.rows.push((row, self.windows.len()));
+    }
+
+    /// What the batch adds to the progress of the run.
+    pub fn step(&self) -> Step {
+        Step {
+            rows: self.rows.len() as u64,
+            tokens: self.tokens as u64,
+            input_read: self.input_read,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How a run divides the memory that it may use.
+
+use crate::embed::ModelMemory;
+use crate::error::{Error, Result};
+use crate::formats::ReadBudget;
+use crate::message::{Setting, message};
+
+/// The tokenizer's index, the rows that are read, wait and are written, and the output's buffers.
+const FIXED_BYTES: u64 = 256 << 20;
+/// What a [`ReadBudget`] is at least.
+const LEAST_READ_BYTES: u64 = 64 << 20;
+
+/// What a run does with the memory that it may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// Tokens of a batch at most.
+    pub batch_tokens: usize,
+    /// The rest, for what is read.
+    pub read: ReadBudget,
+}
+
+impl Budget {
+    /// Divides `max_memory` bytes for a model that reads texts of up to `context` tokens.
+    pub fn new(max_memory: u64, model: ModelMemory, context: usize) -> Result<Self> {
+        let context = context as u64;
+        let fixed = model.model_bytes + FIXED_BYTES + LEAST_READ_BYTES;
+        let needed = fixed + context * model.bytes_per_token;
+        if max_memory < needed {
+            return Err(Error::argument(message![
+                Setting::MaxMemory,
+                format!(
+                    ": {} MB are too little for this model; give it {}M or more",
+                    max_memory >> 20,
+                    needed.div_ceil(1 << 20)
+                ),
+            ]));
+        }
+        let most = context.max(model.tokens_per_pass);
+        let pass = ((max_memory - fixed) / model.bytes_per_token).min(most);
+        let batch_tokens = if pass < model.tokens_per_pass {
+            pass
+        } else {
+            model.tokens_per_call
+        };
+        Ok(Self {
+            batch_tokens: batch_tokens as usize,
+            read: ReadBudget {
+                bytes: LEAST_READ_BYTES + (max_memory - fixed - pass * model.bytes_per_token),
+                rest_bytes: fixed - LEAST_READ_BYTES + most * model.bytes_per_token,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_shrinks_with_the_memory_and_holds_the_longest_text() {
+        let model = ModelMemory {
+            model_bytes: 330 << 20,
+            bytes_per_token: 40 << 10,
+            tokens_per_pass: 2048,
+            tokens_per_call: 8192,
+        };
+        let large = Budget::new(4 << 30, model, 2048).unwrap();
+        assert_eq!(large.batch_tokens, 8192);
+        assert!(large.read.bytes > 3 << 30);
+        let small = Budget::new(700 << 20, model, 512).unwrap();
+        assert!((512..2048).contains(&small.batch_tokens), "{small:?}");
+        assert!(Budget::new(300 << 20, model, 2048).is_err());
+    }
+}

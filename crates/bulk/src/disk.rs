@@ -1,0 +1,67 @@
+//! Whether the output fits on the disk, where that can be known before the work.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::formats::OutputFormat;
+use crate::message::{Setting, message};
+use crate::space::Space;
+
+/// What a row has besides its vector, with a short id.
+const ROW_BYTES: u64 = 64;
+/// A number in text, its separator counted.
+const TEXT_NUMBER_BYTES: u64 = 12;
+
+/// Refuses to begin what cannot end: the rows in the spool and the output must fit on the disk of
+/// the file `spool`, of which `spooled` bytes are there already.
+pub fn check(
+    spool: &Path,
+    format: OutputFormat,
+    space: &Space,
+    rows: u64,
+    spooled: u64,
+) -> Result<()> {
+    let Some(free) = free_bytes(spool) else {
+        return Ok(());
+    };
+    let spooled_row = space.precision.bytes(space.dims) as u64 + ROW_BYTES;
+    let output_row = match format {
+        OutputFormat::Jsonl | OutputFormat::Csv => {
+            space.precision.numbers(space.dims) as u64 * TEXT_NUMBER_BYTES
+        }
+        OutputFormat::Npy | OutputFormat::Parquet | OutputFormat::Arrow => spooled_row,
+    };
+    let needed = rows
+        .saturating_mul(spooled_row + output_row)
+        .saturating_sub(spooled);
+    if needed <= free {
+        return Ok(());
+    }
+    let [needed, free] = [needed, free].map(|bytes| bytes.div_ceil(1 << 20));
+    Err(Error::file(
+        spool,
+        format!(
+            "{rows} rows need about {needed} MB while the run lasts, and the disk has {free} MB left"
+        ),
+        message![
+            "make room, take another disk, a smaller ",
+            Setting::Precision,
+            " or ",
+            Setting::Dims,
+            ", or ",
+            Setting::Shard,
+        ],
+    ))
+}
+
+/// What a user may still write on the disk of a file.
+#[cfg(unix)]
+fn free_bytes(file: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(file).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
+}
+
+#[cfg(not(unix))]
+fn free_bytes(_: &Path) -> Option<u64> {
+    None
+}

@@ -1,0 +1,57 @@
+//! Plain text, one text per line; an empty line is an empty text.
+
+use super::RowReader;
+use crate::error::{Error, Result};
+use crate::input::ReadOptions;
+use crate::message::{Setting, message};
+use crate::row::{CellType, Row};
+use crate::source::{Source, Stream};
+
+/// A file of lines.
+pub struct LinesReader {
+    stream: Stream,
+    limit: usize,
+    number: u64,
+}
+
+impl LinesReader {
+    /// Opens the file.
+    pub fn open(source: &Source, options: &ReadOptions) -> Result<Self> {
+        if options.id_field.is_some() || !options.keep.is_empty() {
+            return Err(Error::argument(message![
+                format!("{}: lines have no columns for ", source.name()),
+                Setting::IdField,
+                " or ",
+                Setting::Keep,
+                "; give ",
+                Setting::InputFormat,
+                " if these are JSONL or CSV",
+            ]));
+        }
+        Ok(Self {
+            stream: source.stream()?.into_text()?,
+            limit: options.max_row_bytes,
+            number: 0,
+        })
+    }
+}
+
+impl RowReader for LinesReader {
+    fn next_row(&mut self) -> Result<Option<Row>> {
+        let line = lanewise_lines::read_line(&mut self.stream, self.limit);
+        let line = line.map_err(|error| self.stream.error(error))?;
+        self.number += 1;
+        Ok(line.map(|text| Row {
+            outcome: text.map_err(|problem| format!("the line {problem}")),
+            ..Row::at_line(self.number)
+        }))
+    }
+
+    fn kept_types(&self) -> Vec<Option<CellType>> {
+        Vec::new()
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.stream.bytes_read()
+    }
+}

@@ -1,0 +1,100 @@
+//! The formats of files, each with its reader and its writer.
+//!
+//! A reader ([`RowReader`]) yields the rows of one file, and a writer ([`RowWriter`]) makes an
+//! output in one pass over the rows, in their order.
+
+mod arrow;
+mod csv;
+mod guard;
+mod jsonl;
+mod lines;
+mod names;
+mod npy;
+mod parquet;
+mod read_budget;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::input::ReadOptions;
+use crate::output::{Layout, ids_path};
+use crate::row::{CellType, Embedded, Row};
+use crate::source::Source;
+use crate::staged::Staged;
+
+pub use guard::panics_are_caught;
+pub use names::{InputFormat, OutputFormat};
+pub use read_budget::ReadBudget;
+
+/// One input file being read.
+pub trait RowReader: Send {
+    /// The next row; its [`Row::file`] and [`Row::index`] are set later.
+    fn next_row(&mut self) -> Result<Option<Row>>;
+
+    /// Passes over up to `count` rows; fewer only at the end of the file.
+    fn skip_rows(&mut self, count: u64) -> Result<u64> {
+        for skipped in 0..count {
+            if self.next_row()?.is_none() {
+                return Ok(skipped);
+            }
+        }
+        Ok(count)
+    }
+
+    /// The type of each kept column, where the format has types.
+    fn kept_types(&self) -> Vec<Option<CellType>>;
+
+    /// How many rows the file says it has.
+    fn total_rows(&self) -> Option<u64> {
+        None
+    }
+
+    /// How much of the file, as it lies on the disk, has been read.
+    fn bytes_read(&self) -> u64;
+}
+
+/// Opens a file in its format.
+pub fn open_reader(source: &Source, options: &Arc<ReadOptions>) -> Result<Box<dyn RowReader>> {
+    let options = Arc::clone(options);
+    Ok(match source.format() {
+        InputFormat::Lines => Box::new(lines::LinesReader::open(source, &options)?),
+        InputFormat::Jsonl => Box::new(jsonl::JsonlReader::open(source, options)?),
+        InputFormat::Csv => Box::new(csv::CsvReader::open(source, options, b',')?),
+        InputFormat::Tsv => Box::new(csv::CsvReader::open(source, options, b'\t')?),
+        InputFormat::Parquet => Box::new(parquet::ParquetReader::open(source, options)?),
+        InputFormat::Arrow => Box::new(arrow::ArrowReader::open(source, options)?),
+    })
+}
+
+/// An output being made.
+pub trait RowWriter {
+    /// Adds a row and its vector.
+    fn row(&mut self, row: &Row<Embedded>, embedded: &Embedded) -> io::Result<()>;
+
+    /// Writes what comes after the last row.
+    fn finish(self: Box<Self>) -> io::Result<Vec<Staged>>;
+}
+
+/// Begins an output; the files get their names once all is written.
+pub fn create_writer(
+    format: OutputFormat,
+    output: &Path,
+    layout: Layout,
+) -> io::Result<Box<dyn RowWriter>> {
+    let file = Staged::create(output)?;
+    Ok(match format {
+        OutputFormat::Jsonl => Box::new(jsonl::JsonlWriter::new(file, layout, jsonl::Fields::All)),
+        OutputFormat::Csv => Box::new(csv::CsvWriter::new(file, layout)?),
+        OutputFormat::Npy => {
+            let ids = Staged::create(&ids_path(output))?;
+            Box::new(npy::NpyWriter::new(file, ids, layout)?)
+        }
+        OutputFormat::Parquet => Box::new(parquet::ParquetWriter::new(file, layout)?),
+        OutputFormat::Arrow => Box::new(arrow::ArrowWriter::new(file, layout)?),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! Parquet files.
+
+mod fields;
+mod pages;
+mod read;
+mod thrift;
+mod write;
+
+pub use read::ParquetReader;
+pub use write::ParquetWriter;

@@ -1,0 +1,102 @@
+//! Parquet files.
+
+use std::io;
+
+use arrow_array::RecordBatch;
+use arrow_schema::Field;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::formats::RowWriter;
+use crate::formats::arrow::{EMBEDDING, WriteColumns, io_error};
+use crate::output::Layout;
+use crate::row::{Embedded, Row};
+use crate::staged::Staged;
+
+/// Rows of a row group if columns carried along are short: 25 MB of vectors of 768 floats.
+const GROUP_ROWS: usize = 8192;
+/// A row group ends with the record batch that brings it to this size, because the writer holds it
+/// in memory.
+const GROUP_BYTES: usize = 32 << 20;
+
+/// A file of row groups.
+pub struct ParquetWriter {
+    out: ArrowWriter<Staged>,
+    columns: WriteColumns,
+    group_bytes: usize,
+}
+
+impl ParquetWriter {
+    /// Begins the file.
+    pub fn new(file: Staged, layout: Layout) -> io::Result<Self> {
+        let columns = WriteColumns::new(&layout).map_err(io_error)?;
+        let schema = columns.schema();
+        // Vectors look random: a dictionary or compression does not make them smaller, and
+        // statistics are useless.
+        let path = [EMBEDDING, "list", Field::LIST_FIELD_DEFAULT_NAME].map(String::from);
+        let vectors = ColumnPath::new(path.into());
+        let metadata = layout.space.metadata().into_iter();
+        let metadata = metadata
+            .map(|(name, value)| KeyValue::new(name, value))
+            .collect();
+        let level = ZstdLevel::try_new(1).map_err(parquet_error)?;
+        let properties = WriterProperties::builder()
+            .set_created_by(format!("lanewise {}", layout.space.version))
+            .set_key_value_metadata(Some(metadata))
+            .set_compression(Compression::ZSTD(level))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_column_compression(vectors.clone(), Compression::UNCOMPRESSED)
+            .set_column_dictionary_enabled(vectors.clone(), false)
+            .set_column_statistics_enabled(vectors, EnabledStatistics::None)
+            .build();
+        let out = ArrowWriter::try_new(file, schema, Some(properties)).map_err(parquet_error)?;
+        Ok(Self {
+            out,
+            columns,
+            group_bytes: 0,
+        })
+    }
+
+    fn write(&mut self, batch: Option<RecordBatch>) -> Result<(), ParquetError> {
+        let Some(batch) = batch else {
+            return Ok(());
+        };
+        self.group_bytes += batch.get_array_memory_size();
+        self.out.write(&batch)?;
+        if self.group_bytes >= GROUP_BYTES {
+            self.out.flush()?;
+        }
+        if self.out.in_progress_rows() == 0 {
+            self.group_bytes = 0;
+        }
+        Ok(())
+    }
+}
+
+impl RowWriter for ParquetWriter {
+    fn row(&mut self, row: &Row<Embedded>, embedded: &Embedded) -> io::Result<()> {
+        let batch = self.columns.push(row, embedded).map_err(io_error)?;
+        self.write(batch).map_err(parquet_error)
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<Vec<Staged>> {
+        let batch = self.columns.take().map_err(io_error)?;
+        self.write(batch).map_err(parquet_error)?;
+        Ok(vec![self.out.into_inner().map_err(parquet_error)?])
+    }
+}
+
+/// The I/O error inside, if there is one.
+fn parquet_error(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(other) => io::Error::other(other),
+        },
+        other => io::Error::other(other),
+    }
+}

@@ -1,0 +1,204 @@
+//! Files that are damaged on purpose: a result or a failure, without a panic and without memory for
+//! what is not there.
+
+use arrow_array::types::Int32Type;
+use arrow_array::{DictionaryArray, Int64Array, ListArray, StringArray, StringViewArray};
+
+use super::*;
+
+/// SplitMix64 (Steele, Lea and Flood, 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    /// Some change of the kinds that break decoders: bits, extreme numbers, cuts, repeats.
+    fn damage(&mut self, bytes: &mut Vec<u8>) {
+        for _ in 0..=self.below(3) {
+            let at = self.below(bytes.len());
+            match self.below(6) {
+                _ if bytes.is_empty() => bytes.push(self.next() as u8),
+                0 => bytes[at] ^= 1 << self.below(8),
+                1 => bytes[at] = [0, 0x7f, 0x80, 0xff][self.below(4)],
+                2 => {
+                    let number = [0, u64::MAX, i64::MAX as u64, u32::MAX.into(), self.next()];
+                    let number = number[self.below(5)].to_le_bytes();
+                    let width = [2, 4, 8][self.below(3)].min(bytes.len() - at);
+                    bytes[at..at + width].copy_from_slice(&number[..width]);
+                }
+                3 => bytes.truncate(at),
+                4 => {
+                    let end = (at + self.below(32)).min(bytes.len());
+                    bytes.extend_from_within(at..end);
+                }
+                _ => {
+                    let end = (at + self.below(8)).min(bytes.len());
+                    bytes.drain(at..end);
+                }
+            }
+        }
+    }
+}
+
+/// Reads `cases` damaged copies of the file; those still read must have no more rows than bytes can
+/// make.
+fn damage(name: &str, bytes: &[u8], options: &ReadOptions, cases: u64) {
+    let directory = Directory::new();
+    for seed in 0..cases {
+        let mut damaged = bytes.to_vec();
+        Random(seed).damage(&mut damaged);
+        let path = directory.file(name, &damaged);
+        let result = Rows::open(&[path], options.clone()).map(|mut rows| {
+            let _ = rows.skip_rows(seed % 3);
+            rows.take(100_000).filter(Result::is_err).count()
+        });
+        if let Err(failure) = result {
+            assert!(message(failure).contains(name), "case {seed}");
+        }
+    }
+}
+
+fn table() -> RecordBatch {
+    let texts = [
+        "one",
+        "two words",
+        "",
+        "a somewhat longer text than the others",
+        "two words",
+    ];
+    let dictionary: DictionaryArray<Int32Type> = texts.into_iter().collect();
+    let lists = texts.map(|text| Some(text.bytes().map(|byte| Some(i32::from(byte)))));
+    batch(vec![
+        ("id", Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5]))),
+        ("text", Arc::new(StringArray::from(texts.to_vec()))),
+        ("view", Arc::new(StringViewArray::from(texts.to_vec()))),
+        ("dictionary", Arc::new(dictionary)),
+        (
+            "list",
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists)),
+        ),
+    ])
+}
+
+const KEPT: [&str; 3] = ["view", "dictionary", "list"];
+
+#[test]
+fn damaged_parquet_files_are_read_or_refused() {
+    let options = with_columns("text", "id", &KEPT);
+    for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY] {
+        damage(
+            "a.parquet",
+            &parquet(&table(), compression, 3),
+            &options,
+            1500,
+        );
+    }
+    for compression in [Compression::LZ4_RAW, Compression::ZSTD(Default::default())] {
+        damage(
+            "a.parquet",
+            &parquet(&table(), compression, 3),
+            &options,
+            500,
+        );
+    }
+}
+
+#[test]
+fn damaged_arrow_files_are_read_or_refused() {
+    let options = with_columns("text", "id", &KEPT);
+    let batches = [table(), table()];
+    damage("a.arrow", &arrow_file(&batches, None), &options, 1500);
+    damage("a.arrow", &arrow_stream(&batches), &options, 1500);
+    for compression in [CompressionType::LZ4_FRAME, CompressionType::ZSTD] {
+        damage(
+            "a.arrow",
+            &arrow_file(&batches, Some(compression)),
+            &options,
+            1000,
+        );
+    }
+}
+
+#[test]
+fn damaged_text_files_are_read_or_refused() {
+    let options = with_columns("text", "id", &["n"]);
+    let json = "{\"id\":\"a\",\"text\":\"x \\u00e9\",\"n\":[1,{\"m\":2}]}\n".repeat(4);
+    damage("a.jsonl", json.as_bytes(), &options, 2000);
+    let csv = "id,text,n\n1,\"a, \"\"b\"\"\nc\",2\n3,d,4\r\n\n5,,6\n";
+    damage("a.csv", csv.as_bytes(), &options, 2000);
+    damage("a.tsv", csv.replace(',', "\t").as_bytes(), &options, 2000);
+    damage(
+        "a.txt",
+        "one\ntwo ü\n\nthree".as_bytes(),
+        &super::options(),
+        2000,
+    );
+}
+
+#[test]
+fn damaged_compression_is_read_or_refused() {
+    let text = "one\ntwo\nthree\n".repeat(20);
+    damage(
+        "a.txt",
+        &zstd::encode_all(text.as_bytes(), 3).unwrap(),
+        &options(),
+        2000,
+    );
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
+    damage("a.txt", &gzip.finish().unwrap(), &options(), 2000);
+}
+
+#[test]
+fn a_decompression_bomb_costs_no_more_than_the_row_limit() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    for _ in 0..256 {
+        std::io::Write::write_all(&mut encoder, &[b'x'; 1 << 20]).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    assert!(bomb.len() < 1 << 20);
+    for name in ["a.txt", "a.jsonl"] {
+        let rows = read_bytes(name, &bomb, options()).unwrap();
+        let reason = rows[0].outcome.as_ref().unwrap_err();
+        assert!(reason.contains("is 268435456 bytes long"), "{reason}");
+    }
+    let error = read_bytes("a.csv", &bomb, options()).unwrap_err();
+    assert!(
+        error.contains("the header is 268435456 bytes long"),
+        "{error}"
+    );
+}
+
+/// Found by fuzzing: a page whose repetition levels end early.
+#[test]
+fn rows_of_damaged_lists_are_skipped_to_an_end() {
+    let directory = Directory::new();
+    let file = directory.file("a.parquet", include_bytes!("short_levels.parquet"));
+    for skipped in 0..3 {
+        let options = with_columns("text", "id", &["list", "nested.part"]);
+        let mut rows = Rows::open(std::slice::from_ref(&file), options).unwrap();
+        assert_eq!(rows.skip_rows(skipped).unwrap(), skipped);
+        let failure = rows.find_map(Result::err);
+        assert!(failure.is_some(), "skipped {skipped}");
+    }
+}
+
+/// Found by fuzzing: a number where a page header has a struct, so that a list beyond the end of
+/// the file was skipped.
+#[test]
+fn a_list_longer_than_the_file_is_refused() {
+    let options = with_columns("text", "id", &["list", "nested.part"]);
+    let bytes = include_bytes!("endless_list.parquet");
+    let error = read_bytes("a.parquet", bytes, options).unwrap_err();
+    assert!(error.contains("a page header is damaged"), "{error}");
+}

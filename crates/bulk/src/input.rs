@@ -1,0 +1,220 @@
+//! The rows of all input files, one file after the other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::formats::{InputFormat, ReadBudget, RowReader, open_reader};
+use crate::row::{Cell, CellType, Row};
+use crate::source::Source;
+
+/// What to read of each row.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// The format of every file; `None` takes it from each file's name.
+    pub format: Option<InputFormat>,
+    /// The column with the text, with dots between the names of nested ones. Lines have none.
+    pub field: String,
+    /// The column with the id.
+    pub id_field: Option<String>,
+    /// The columns to carry along.
+    pub keep: Vec<String>,
+    /// A longer row (text formats) or text (Parquet and Arrow) is rejected.
+    pub max_row_bytes: usize,
+    /// The memory for what is in one piece in a file.
+    pub budget: ReadBudget,
+}
+
+/// The rows of all files, in order.
+///
+/// What spoils one row is its outcome; what spoils the file is an [`Error`] and ends the iteration.
+pub struct Rows {
+    sources: Vec<Source>,
+    options: Arc<ReadOptions>,
+    /// The file being read; `sources.len()` after the last.
+    file: usize,
+    reader: Option<Box<dyn RowReader>>,
+    kept_types: Vec<Option<CellType>>,
+    total: Option<u64>,
+    bytes_before: u64,
+    next_index: u64,
+}
+
+impl Rows {
+    /// Opens the files, to be read one after the other; `-` is standard input.
+    ///
+    /// Every file is opened and its header read here, so that what is missing is told before the
+    /// work begins; the exceptions are what can be read only once (pipes) and Parquet files that
+    /// have to be decompressed first.
+    ///
+    /// # Errors
+    /// If a file cannot be opened, is damaged at its beginning, or lacks a column.
+    pub fn open(files: &[PathBuf], options: ReadOptions) -> Result<Self> {
+        if files.iter().filter(|file| file.as_os_str() == "-").count() > 1 {
+            return Err(Error::argument("standard input (-) can be read once only"));
+        }
+        let sources = files.iter().map(|file| Source::find(file, options.format));
+        let mut rows = Self {
+            sources: sources.collect::<Result<_>>()?,
+            kept_types: vec![None; options.keep.len()],
+            options: Arc::new(options),
+            file: 0,
+            reader: None,
+            total: Some(0),
+            bytes_before: 0,
+            next_index: 0,
+        };
+        rows.check_files()?;
+        Ok(rows)
+    }
+
+    /// Opens each file that can be opened again, and gathers what it tells; the first one stays
+    /// open.
+    fn check_files(&mut self) -> Result<()> {
+        let mut kept_types = Vec::new();
+        for (index, source) in self.sources.iter().enumerate() {
+            if index > 0 && !source.can_reopen() {
+                self.total = None;
+                kept_types.push(vec![None; self.options.keep.len()]);
+                continue;
+            }
+            let reader = open_reader(source, &self.options)?;
+            self.total = self.total.zip(reader.total_rows()).map(|(a, b)| a + b);
+            kept_types.push(reader.kept_types());
+            if index == 0 {
+                self.reader = Some(reader);
+            }
+        }
+        for (column, merged) in self.kept_types.iter_mut().enumerate() {
+            *merged = merge_types(kept_types.iter().map(|types| types[column]));
+        }
+        Ok(())
+    }
+
+    /// Passes over up to `count` rows, faster than reading them; fewer only at the end of the
+    /// input.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn skip_rows(&mut self, count: u64) -> Result<u64> {
+        let mut skipped = 0;
+        while skipped < count {
+            let Some(reader) = self.reader()? else {
+                break;
+            };
+            let left = count - skipped;
+            let here = reader.skip_rows(left)?;
+            skipped += here;
+            if here < left {
+                self.finish_file();
+            }
+        }
+        self.next_index += skipped;
+        Ok(skipped)
+    }
+
+    /// The index of the next row in the whole input.
+    pub fn next_index(&self) -> u64 {
+        self.next_index
+    }
+
+    /// How many rows there are, where the files say so.
+    pub fn total_hint(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// What the cells of each kept column are, in every row of every file; `None` where only
+    /// reading tells.
+    pub fn kept_types(&self) -> &[Option<CellType>] {
+        &self.kept_types
+    }
+
+    /// How many bytes of the files, as they lie on the disk, have been read.
+    pub fn bytes_read(&self) -> u64 {
+        let here = self.reader.as_ref().map_or(0, |reader| reader.bytes_read());
+        self.bytes_before + here
+    }
+
+    /// How many bytes the files have, where all have a size.
+    pub fn bytes_total(&self) -> Option<u64> {
+        self.sources.iter().map(Source::size).sum()
+    }
+
+    /// The file with this [`Row::file`], as messages name it.
+    ///
+    /// # Panics
+    /// If there are not so many files.
+    pub fn file_name(&self, file: u32) -> &str {
+        self.sources[file as usize].name()
+    }
+
+    /// The reader of the current file, opened if need be; `None` after the last.
+    fn reader(&mut self) -> Result<Option<&mut Box<dyn RowReader>>> {
+        if self.reader.is_none() {
+            let Some(source) = self.sources.get(self.file) else {
+                return Ok(None);
+            };
+            self.reader = Some(open_reader(source, &self.options)?);
+        }
+        Ok(self.reader.as_mut())
+    }
+
+    fn finish_file(&mut self) {
+        let read = self.reader.take().map_or(0, |reader| reader.bytes_read());
+        self.bytes_before += self.sources[self.file].size().unwrap_or(read);
+        self.file += 1;
+    }
+
+    fn next_row(&mut self) -> Result<Option<Row>> {
+        while let Some(reader) = self.reader()? {
+            if let Some(mut row) = reader.next_row()? {
+                row.file = self.file as u32;
+                row.index = self.next_index;
+                self.next_index += 1;
+                for (cell, kept) in row.kept.iter_mut().zip(&self.kept_types) {
+                    conform(cell, *kept);
+                }
+                return Ok(Some(row));
+            }
+            self.finish_file();
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let result = self.next_row();
+        if result.is_err() {
+            self.file = self.sources.len();
+            self.reader = None;
+        }
+        result.transpose()
+    }
+}
+
+/// One type for a column of several files.
+fn merge_types(types: impl Iterator<Item = Option<CellType>>) -> Option<CellType> {
+    types
+        .reduce(|a, b| match (a?, b?) {
+            (a, b) if a == b => Some(a),
+            (CellType::Integer, CellType::Float) | (CellType::Float, CellType::Integer) => {
+                Some(CellType::Float)
+            }
+            _ => Some(CellType::Text),
+        })
+        .flatten()
+}
+
+/// Makes the cell one of its column's type, which is wider if another file has it so.
+fn conform(cell: &mut Cell, kept: Option<CellType>) {
+    *cell = match (std::mem::replace(cell, Cell::Null), kept) {
+        (Cell::Integer(value), Some(CellType::Float)) => Cell::Float(value as f64),
+        (Cell::Bool(value), Some(CellType::Text)) => Cell::Text(value.to_string()),
+        (Cell::Integer(value), Some(CellType::Text)) => Cell::Text(value.to_string()),
+        (Cell::Float(value), Some(CellType::Text)) => Cell::Text(value.to_string()),
+        (other, _) => other,
+    };
+}

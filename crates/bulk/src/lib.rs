@@ -1,0 +1,58 @@
+//! Bulk embedding: files of rows in, files of vectors out.
+//!
+//! A [`Job`] says what is read and written; [`Job::check`], [`CheckedJob::open`] and
+//! [`Run::execute`] do it, with a model behind the trait [`Embed`]. Rows are read ([`Rows`]),
+//! become tokens and vectors on three threads, and are appended to a *spool*, a file beside the
+//! output. When it is complete, the output is made from it in one pass. A run that was interrupted
+//! in any way goes on with its spool ([`Job::resume`]); a [`Shard`] is a spool of every n-th row,
+//! and a [`MergeJob`] makes the output from several.
+//!
+//! This crate writes to no terminal, handles no signal and ends no process: a [`CancelToken`] asks
+//! a run to end, a [`Progress`] is told how far it has come, and an [`Error`] says what went wrong.
+
+mod batch;
+mod budget;
+mod cancel;
+mod disk;
+mod embed;
+mod error;
+mod finish;
+mod formats;
+mod input;
+mod merge;
+mod message;
+mod output;
+mod pipeline;
+mod progress;
+mod row;
+mod run;
+mod settings;
+mod shard;
+mod source;
+mod space;
+mod spool;
+mod staged;
+mod target;
+mod windows;
+
+pub use cancel::CancelToken;
+pub use embed::{Embed, ModelMemory, Usage};
+pub use error::{Error, Result};
+pub use formats::{InputFormat, OutputFormat, ReadBudget, panics_are_caught};
+pub use input::{ReadOptions, Rows};
+pub use lanewise_vectors::Precision;
+pub use merge::MergeJob;
+pub use message::{Message, Setting};
+pub use progress::{Progress, Step};
+pub use row::{Cell, CellType, Embedded, Reading, Row};
+pub use run::{CheckedJob, CompleteOutput, Job, Report, Run};
+pub use shard::Shard;
+pub use space::{Space, sha256};
+pub use spool::Tally;
+pub use windows::OverflowPolicy;
+
+/// The crates that read and write the formats, for tests of programs that use this one.
+#[doc(hidden)]
+pub mod internals {
+    pub use {arrow_array, arrow_ipc, arrow_schema, flate2, parquet, tempfile};
+}

@@ -1,0 +1,136 @@
+//! The threads of a run: one reads rows and makes tokens of them, the calling one computes with the
+//! engine's own threads, and one writes the spool. Bounded channels between them keep the memory
+//! flat and the order of the rows.
+
+mod read;
+mod write;
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::batch::Batch;
+use crate::cancel::CancelToken;
+use crate::embed::Embed;
+use crate::error::{Error, Result};
+use crate::input::Rows;
+use crate::progress::Progress;
+use crate::settings::Settings;
+use crate::shard::Shard;
+use crate::spool::{SpoolWriter, Summary};
+use crate::windows::OverflowPolicy;
+
+/// Batches that wait between two threads. One is enough that neither waits for a slow moment of the
+/// other, and rows of many bytes take memory in each.
+const WAITING: usize = 1;
+/// How soon cancellation is seen while no row comes.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What the first thread does with the rows.
+#[derive(Debug, Clone, Copy)]
+struct Task {
+    /// What is done with texts that are too long.
+    overflow: OverflowPolicy,
+    /// Which rows are read.
+    shard: Shard,
+    /// Tokens of a batch at most.
+    batch_tokens: usize,
+}
+
+/// Vectors of a batch, one a window.
+struct Computed<E: Embed> {
+    batch: Batch<E>,
+    vectors: Vec<f32>,
+}
+
+/// What a run works on.
+pub struct Work<'a, E> {
+    /// The model.
+    pub embedder: &'a Arc<E>,
+    /// What to do.
+    pub settings: &'a Settings,
+    /// What earlier runs did.
+    pub done: &'a Summary,
+    /// Tokens of a batch at most.
+    pub batch_tokens: usize,
+}
+
+/// Embeds the rows that follow those in the spool.
+///
+/// What has been computed is in the spool also if this is cancelled or fails.
+pub fn run<E: Embed>(
+    work: &Work<'_, E>,
+    rows: Rows,
+    spool: SpoolWriter,
+    cancel: &CancelToken,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let (embedder, settings, done) = (work.embedder, work.settings, work.done);
+    let (to_engine, from_reader) = sync_channel::<Batch<E>>(WAITING);
+    let (to_writer, from_engine) = sync_channel::<Computed<E>>(WAITING);
+    let first = match done.tally.rows {
+        0 => settings.shard.first(),
+        _ => done.next_index,
+    };
+    let task = Task {
+        overflow: settings.space.overflow,
+        shard: settings.shard,
+        batch_tokens: work.batch_tokens,
+    };
+    let reader = read::Reader::new(Arc::clone(embedder), task, rows, to_engine);
+    let reader = spawn("lanewise-read", move || reader.run(first))?;
+    let writer = write::Writer::new(settings, embedder.dims(), spool);
+    let writer = spawn("lanewise-write", move || writer.run(from_engine))?;
+
+    let mut computed = Ok(());
+    let mut cancelled = false;
+    loop {
+        cancelled = cancelled || cancel.is_cancelled();
+        if cancelled {
+            break;
+        }
+        let batch = match from_reader.recv_timeout(TICK) {
+            Ok(batch) => batch,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        let mut vectors = vec![0.0; batch.windows.len() * embedder.dims()];
+        computed = embedder.embed(&batch.windows, &mut vectors);
+        if computed.is_err() {
+            break;
+        }
+        progress.advance(batch.step());
+        if to_writer.send(Computed { batch, vectors }).is_err() {
+            break;
+        }
+    }
+    drop((from_reader, to_writer));
+    let mut spool = join(writer)?;
+    computed.map_err(|error| Error::Embed(Box::new(error)))?;
+    if cancelled {
+        // The reader may wait for input that never comes; it has nothing that would have to be
+        // ended.
+        spool.sync()?;
+        return Err(Error::Cancelled);
+    }
+    match join(reader)? {
+        Some(total) => spool.end(total),
+        None => spool.sync(),
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>> {
+    let thread = thread::Builder::new().name(name.into()).spawn(work);
+    thread.map_err(|error| Error::argument(format!("the system refuses a thread: {error}")))
+}
+
+/// What the thread returned; its panic goes on here.
+fn join<T>(thread: thread::JoinHandle<T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

@@ -1,0 +1,35 @@
+//! What a run tells while it lasts.
+
+/// Is told how far a run has come. `()` ignores it.
+pub trait Progress {
+    /// Embedding begins: there are `total` rows, if that is known, of which earlier runs did
+    /// `before`.
+    fn begin(&mut self, total: Option<u64>, before: u64);
+
+    /// A batch has been embedded.
+    fn advance(&mut self, step: Step);
+
+    /// Embedding ends: `complete` if all rows are in the spool, false if it was cancelled or
+    /// failed. Writing the output follows.
+    fn end(&mut self, complete: bool);
+}
+
+/// What one batch adds to a run's progress.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Rows, the rejected ones included.
+    pub rows: u64,
+    /// Tokens that the model read.
+    pub tokens: u64,
+    /// How much of all input had been read when the batch was filled, from 0 to 1; `None` where the
+    /// input has no size.
+    pub input_read: Option<f64>,
+}
+
+impl Progress for () {
+    fn begin(&mut self, _: Option<u64>, _: u64) {}
+
+    fn advance(&mut self, _: Step) {}
+
+    fn end(&mut self, _: bool) {}
+}

@@ -1,0 +1,121 @@
+//! A row on its way from an input file to the output.
+
+use serde::{Deserialize, Serialize};
+
+/// A row of the input and what has become of it so far.
+///
+/// The outcome is a text when a reader yields the row, tokens in a batch ([`Reading`]), and a
+/// vector in the spool and the output ([`Embedded`]); or, at any stage, the reason why the row is
+/// rejected: one sentence for the rejects file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row<T = String> {
+    /// Its number in the whole input, from 0; a single file's reader leaves it 0.
+    pub index: u64,
+    /// Which input file, counted from 0 in the order given.
+    pub file: u32,
+    /// The line (text formats, counted from 1 as an editor does, the header included) or the row
+    /// (Parquet and Arrow, counted from 1) in that file.
+    pub line: u64,
+    /// The id, as text; `None` if ids were not asked for, or a rejected row has none.
+    pub id: Option<String>,
+    /// The columns carried along, in the order asked for; a rejected row may have fewer or none.
+    pub kept: Vec<Cell>,
+    /// What has become of the row, or why it is rejected.
+    pub outcome: Result<T, String>,
+}
+
+impl<T> Row<T> {
+    /// The row at its next stage, which `next` makes of its outcome. A row that is rejected carries
+    /// no columns along any more.
+    pub fn and_then<U>(self, next: impl FnOnce(T) -> Result<U, String>) -> Row<U> {
+        let outcome = self.outcome.and_then(next);
+        let kept = if outcome.is_ok() {
+            self.kept
+        } else {
+            Vec::new()
+        };
+        Row {
+            index: self.index,
+            file: self.file,
+            line: self.line,
+            id: self.id,
+            kept,
+            outcome,
+        }
+    }
+}
+
+impl Row {
+    /// A row at `line` of its file, with an empty text.
+    pub(crate) fn at_line(line: u64) -> Self {
+        Self {
+            index: 0,
+            file: 0,
+            line,
+            id: None,
+            kept: Vec::new(),
+            outcome: Ok(String::new()),
+        }
+    }
+}
+
+/// How a text was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Tokens that the model read, in all windows together.
+    pub tokens: u64,
+    /// Whether the text went on after them.
+    pub truncated: bool,
+    /// How many parts of the text were embedded and averaged; 1 for all of it at once.
+    pub windows: u32,
+}
+
+/// A vector, as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedded {
+    /// How the text was read.
+    pub reading: Reading,
+    /// What the stored numbers are to be multiplied by.
+    pub scale: f32,
+    /// The stored numbers, little-endian.
+    pub vector: Vec<u8>,
+}
+
+/// The value of one kept column in one row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// Missing, or null.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A number with a fraction, or too large for `Integer`.
+    Float(f64),
+    /// Text; anything nested is its JSON.
+    Text(String),
+}
+
+impl Cell {
+    /// The memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let text = match self {
+            Self::Text(text) => text.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + text
+    }
+}
+
+/// The type of a kept column's cells, nulls apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CellType {
+    /// [`Cell::Bool`].
+    Bool,
+    /// [`Cell::Integer`].
+    Integer,
+    /// [`Cell::Float`].
+    Float,
+    /// [`Cell::Text`].
+    Text,
+}

@@ -1,0 +1,169 @@
+//! The bytes of a row in the spool.
+
+use super::wire::{Decoder, Encoder, Malformed};
+use crate::row::{Cell, Embedded, Reading, Row};
+
+const EMBEDDED: u8 = 0;
+const REJECTED: u8 = 1;
+
+impl Row<Embedded> {
+    /// Appends the row to a payload.
+    pub(super) fn encode(&self, payload: &mut Vec<u8>) {
+        let mut out = Encoder(payload);
+        out.u64(self.index);
+        out.u32(self.file);
+        out.u64(self.line);
+        out.u8(self.id.is_some().into());
+        if let Some(id) = &self.id {
+            out.bytes(id.as_bytes());
+        }
+        match &self.outcome {
+            Ok(embedded) => {
+                out.u8(EMBEDDED);
+                out.u64(embedded.reading.tokens);
+                out.u8(embedded.reading.truncated.into());
+                out.u32(embedded.reading.windows);
+                out.f32(embedded.scale);
+                out.0.extend(&embedded.vector);
+                self.kept
+                    .iter()
+                    .for_each(|cell| encode_cell(cell, &mut out));
+            }
+            Err(reason) => {
+                out.u8(REJECTED);
+                out.bytes(reason.as_bytes());
+            }
+        }
+    }
+
+    /// Takes a row with a vector of `vector_bytes` and `kept` columns from a payload.
+    pub(super) fn decode(
+        payload: &mut Decoder<'_>,
+        vector_bytes: usize,
+        kept: usize,
+    ) -> Result<Self, Malformed> {
+        let mut row = Self {
+            index: payload.u64()?,
+            file: payload.u32()?,
+            line: payload.u64()?,
+            id: decode_flag(payload)?.then(|| payload.text()).transpose()?,
+            kept: Vec::new(),
+            outcome: match payload.u8()? {
+                EMBEDDED => Ok(Embedded {
+                    reading: Reading {
+                        tokens: payload.u64()?,
+                        truncated: decode_flag(payload)?,
+                        windows: payload.u32()?,
+                    },
+                    scale: payload.f32()?,
+                    vector: payload.take(vector_bytes)?.into(),
+                }),
+                REJECTED => Err(payload.text()?),
+                _ => return Err(Malformed),
+            },
+        };
+        if row.outcome.is_ok() {
+            let cells = (0..kept).map(|_| decode_cell(payload));
+            row.kept = cells.collect::<Result<_, _>>()?;
+        }
+        Ok(row)
+    }
+}
+
+fn decode_flag(payload: &mut Decoder<'_>) -> Result<bool, Malformed> {
+    match payload.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed),
+    }
+}
+
+fn encode_cell(cell: &Cell, out: &mut Encoder<'_>) {
+    match cell {
+        Cell::Null => out.u8(0),
+        Cell::Bool(value) => {
+            out.u8(1);
+            out.u8((*value).into());
+        }
+        Cell::Integer(value) => {
+            out.u8(2);
+            out.u64(*value as u64);
+        }
+        Cell::Float(value) => {
+            out.u8(3);
+            out.u64(value.to_bits());
+        }
+        Cell::Text(value) => {
+            out.u8(4);
+            out.bytes(value.as_bytes());
+        }
+    }
+}
+
+fn decode_cell(payload: &mut Decoder<'_>) -> Result<Cell, Malformed> {
+    Ok(match payload.u8()? {
+        0 => Cell::Null,
+        1 => Cell::Bool(decode_flag(payload)?),
+        2 => Cell::Integer(payload.u64()? as i64),
+        3 => Cell::Float(f64::from_bits(payload.u64()?)),
+        4 => Cell::Text(payload.text()?),
+        _ => return Err(Malformed),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn embedded(index: u64) -> Row<Embedded> {
+        Row {
+            index,
+            file: 1,
+            line: index + 1,
+            id: Some(format!("id {index}")),
+            kept: vec![
+                Cell::Null,
+                Cell::Bool(true),
+                Cell::Integer(-5),
+                Cell::Float(0.1),
+                Cell::Text("ä".into()),
+            ],
+            outcome: Ok(Embedded {
+                reading: Reading {
+                    tokens: 7,
+                    truncated: true,
+                    windows: 1,
+                },
+                scale: 0.5,
+                vector: vec![index as u8, 2, 3],
+            }),
+        }
+    }
+
+    fn rejected(index: u64) -> Row<Embedded> {
+        Row {
+            id: None,
+            kept: Vec::new(),
+            outcome: Err("no text".into()),
+            ..embedded(index)
+        }
+    }
+
+    #[test]
+    fn a_row_reads_back_and_a_cut_one_is_refused() {
+        for row in [embedded(3), rejected(4)] {
+            let mut payload = Vec::new();
+            row.encode(&mut payload);
+            let mut decoder = Decoder(&payload);
+            assert_eq!(Row::decode(&mut decoder, 3, 5).as_ref(), Ok(&row));
+            assert!(decoder.0.is_empty());
+            for end in 0..payload.len() {
+                assert_eq!(
+                    Row::decode(&mut Decoder(&payload[..end]), 3, 5),
+                    Err(Malformed),
+                    "{end}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Appending to a spool.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::wire::Encoder;
+use super::{BlockHead, END, MAGIC, ROWS, SETTINGS, SpoolReader, Summary, Tally};
+use crate::error::{Error, Result};
+use crate::message::{Message, Setting, message};
+use crate::row::{Embedded, Row};
+use crate::settings::Settings;
+
+/// How much work a power cut may cost. A killed process loses less: the system has what was
+/// written.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Rows that go into one frame.
+#[derive(Default)]
+pub struct Block {
+    head: BlockHead,
+    rows: Vec<u8>,
+}
+
+impl Block {
+    /// A block of rows with so many columns carried along.
+    pub fn new(kept: usize) -> Self {
+        let mut block = Self::default();
+        block.head.seen.resize(kept, Default::default());
+        block
+    }
+
+    /// Adds a row, after which the run goes on with row `next_index`.
+    pub fn push(&mut self, row: &Row<Embedded>, next_index: u64) {
+        self.head.next_index = next_index;
+        self.head.tally.count(row);
+        let columns = self.head.seen.iter_mut().zip(&row.kept);
+        columns.for_each(|(seen, cell)| seen.see(cell));
+        row.encode(&mut self.rows);
+    }
+
+    /// Counts over the rows.
+    pub fn tally(&self) -> &Tally {
+        &self.head.tally
+    }
+}
+
+/// A spool being written, locked against other runs.
+pub struct SpoolWriter {
+    file: File,
+    path: PathBuf,
+    synced: Instant,
+}
+
+impl SpoolWriter {
+    /// Creates the file, which must not exist.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        Self::lock(file, path)
+    }
+
+    /// Empties the file, whatever it contains.
+    pub fn restart(path: &Path) -> Result<Self> {
+        let writer = Self::lock(OpenOptions::new().write(true).open(path), path)?;
+        let emptied = writer.file.set_len(0);
+        emptied.map_err(|error| writer.error(&error))?;
+        Ok(writer)
+    }
+
+    /// Opens a spool to append to, and returns how far it has come. An incomplete last frame is cut
+    /// off.
+    ///
+    /// `None` if the earlier run ended before it had written its settings.
+    pub fn resume(path: &Path) -> Result<(Self, Option<(Settings, Summary)>)> {
+        let mut writer = Self::lock(OpenOptions::new().write(true).open(path), path)?;
+        let found = match SpoolReader::open_unfinished(path)? {
+            Some(mut reader) => {
+                let summary = reader.scan()?;
+                Some((reader.settings().clone(), summary))
+            }
+            None => None,
+        };
+        let end = found.as_ref().map_or(0, |(_, summary)| summary.end);
+        let cut = writer.file.set_len(end);
+        cut.and_then(|()| writer.file.seek(SeekFrom::Start(end)))
+            .map_err(|error| writer.error(&error))?;
+        Ok((writer, found))
+    }
+
+    fn lock(file: io::Result<File>, path: &Path) -> Result<Self> {
+        let file = file.map_err(|error| cannot_write(path, &error))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                let problem = "another run is writing it";
+                return Err(Error::file(
+                    path,
+                    problem,
+                    "wait for it, or take another output",
+                ));
+            }
+            // Some network file systems have no locks; two runs at once are not detected there.
+            Err(TryLockError::Error(_)) | Ok(()) => {}
+        }
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            synced: Instant::now(),
+        })
+    }
+
+    /// Writes the first frame.
+    pub fn settings(&mut self, settings: &Settings) -> Result<()> {
+        let mut payload = vec![SETTINGS];
+        serde_json::to_writer(&mut payload, settings).map_err(|error| self.error(&error.into()))?;
+        self.file
+            .write_all(MAGIC)
+            .map_err(|error| self.error(&error))?;
+        self.frame(&[&payload])?;
+        self.sync()
+    }
+
+    /// Writes a block of rows.
+    pub fn rows(&mut self, block: &Block) -> Result<()> {
+        let mut head = vec![ROWS];
+        block.head.encode(&mut head);
+        self.frame(&[&head, &block.rows])?;
+        if self.synced.elapsed() >= SYNC_INTERVAL {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the last frame: the number of rows of the whole input.
+    pub fn end(&mut self, total: u64) -> Result<()> {
+        let mut payload = vec![END];
+        Encoder(&mut payload).u64(total);
+        self.frame(&[&payload])?;
+        self.sync()
+    }
+
+    /// Ensures that what was written is on disk.
+    pub fn sync(&mut self) -> Result<()> {
+        self.synced = Instant::now();
+        self.file.sync_data().map_err(|error| self.error(&error))
+    }
+
+    /// Writes a frame whose payload consists of parts.
+    fn frame(&mut self, payload: &[&[u8]]) -> Result<()> {
+        let length = payload.iter().map(|part| part.len()).sum::<usize>();
+        let length = u32::try_from(length).map_err(|_| {
+            let problem = "rows of more than 4 GB come together";
+            let remedy = message!["carry less along with ", Setting::Keep];
+            Error::file(&self.path, problem, remedy)
+        })?;
+        let mut checksum = crc32fast::Hasher::new();
+        payload.iter().for_each(|part| checksum.update(part));
+        let head = [length, checksum.finalize()].map(u32::to_le_bytes);
+        let mut parts = std::iter::once(head.as_flattened()).chain(payload.iter().copied());
+        parts
+            .try_for_each(|part| self.file.write_all(part))
+            .map_err(|error| self.error(&error))
+    }
+
+    fn error(&self, error: &io::Error) -> Error {
+        cannot_write(&self.path, error)
+    }
+}
+
+/// The error of writing to a file.
+pub fn cannot_write(path: &Path, error: &io::Error) -> Error {
+    let resume = |first: &str| {
+        message![
+            format!("{first}, then run the same command with "),
+            Setting::Resume,
+        ]
+    };
+    let remedy: Message = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            resume("make room")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "take a folder that can be written to".into()
+        }
+        io::ErrorKind::NotFound => "create the folder first".into(),
+        io::ErrorKind::AlreadyExists => "another run has just begun it".into(),
+        _ => resume("check the disk"),
+    };
+    Error::file(path, format!("cannot write: {error}"), remedy)
+}

@@ -1,0 +1,183 @@
+//! Buffers cut into disjoint parts, one for each task.
+//!
+//! A [`Partition`] holds the exclusive borrow of its buffers. [`Pool::for_each_part`] consumes it
+//! and takes every part once, so each task has exclusive access to its part and callers need no
+//! `unsafe`.
+//!
+//! [`Pool::for_each_part`]: crate::Pool::for_each_part
+
+use std::marker::PhantomData;
+
+/// Something that is cut into parts for the tasks of a pool.
+///
+/// A tuple of two to four partitions is a partition too, for tasks that write to several buffers.
+/// Its members must have equally many parts; [`parts`](Self::parts) panics if they do not.
+///
+/// # Safety
+///
+/// - Parts with different indices must not overlap.
+/// - [`parts`](Self::parts) must return the same number each time.
+/// - Concurrent calls of [`part`](Self::part) from several threads must be sound, also if a part is
+///   then used on a thread other than the one that made the partition.
+pub unsafe trait Partition: Sync {
+    /// What one task gets.
+    type Part;
+
+    /// The number of parts.
+    fn parts(&self) -> usize;
+
+    /// Takes part `index`.
+    ///
+    /// # Safety
+    ///
+    /// - `index < self.parts()`.
+    /// - Each index is taken at most once in the life of the partition.
+    unsafe fn part(&self, index: usize) -> Self::Part;
+}
+
+/// A `&mut [T]` whose elements are handed out range by range.
+struct Buffer<'a, T> {
+    pointer: *mut T,
+    length: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a shared `Buffer` gives access to elements through `slice` only, whose callers guarantee
+// disjoint ranges. One thread at most thus reaches an element, for which `T: Send` is enough.
+unsafe impl<T: Send> Sync for Buffer<'_, T> {}
+
+impl<'a, T> Buffer<'a, T> {
+    fn new(buffer: &'a mut [T]) -> Self {
+        Self {
+            pointer: buffer.as_mut_ptr(),
+            length: buffer.len(),
+            borrow: PhantomData,
+        }
+    }
+
+    /// The elements `start..end`.
+    ///
+    /// # Safety
+    ///
+    /// - `start <= end <= self.length`.
+    /// - The range overlaps no other range that was handed out in the life of this buffer.
+    unsafe fn slice(&self, start: usize, end: usize) -> &'a mut [T] {
+        debug_assert!(start <= end && end <= self.length);
+        // SAFETY: `start <= self.length`, so the pointer stays inside the slice or at its end.
+        let first = unsafe { self.pointer.add(start) };
+        // SAFETY: the `end - start` elements from `first` lie inside the slice, which is borrowed
+        // exclusively for 'a, and no other reference to them exists, as the caller guarantees.
+        unsafe { std::slice::from_raw_parts_mut(first, end - start) }
+    }
+}
+
+/// Parts of equal length. See [`chunks`].
+pub struct Chunks<'a, T> {
+    buffer: Buffer<'a, T>,
+    length: usize,
+}
+
+/// Cuts `buffer` into parts of `length` elements; the last one may be shorter.
+///
+/// # Panics
+///
+/// If `length` is 0.
+pub fn chunks<T>(buffer: &mut [T], length: usize) -> Chunks<'_, T> {
+    assert!(length > 0, "chunks of no elements");
+    Chunks {
+        buffer: Buffer::new(buffer),
+        length,
+    }
+}
+
+// SAFETY: part i is i·length..(i+1)·length, cut at the end of the buffer, so no two parts overlap.
+// The number of parts depends on two fields that never change. `Buffer` is `Sync` for `T: Send`,
+// and a `&mut [T]` may be sent to another thread then.
+unsafe impl<'a, T: Send> Partition for Chunks<'a, T> {
+    type Part = &'a mut [T];
+
+    fn parts(&self) -> usize {
+        self.buffer.length.div_ceil(self.length)
+    }
+
+    unsafe fn part(&self, index: usize) -> &'a mut [T] {
+        let start = index * self.length;
+        let end = start + self.length.min(self.buffer.length - start);
+        // SAFETY: index < parts, so start < buffer.length, and end is at most buffer.length. Each
+        // index is taken at most once, and the ranges of different indices do not overlap.
+        unsafe { self.buffer.slice(start, end) }
+    }
+}
+
+/// Parts that end where a list says. See [`uneven`].
+pub struct Uneven<'a, T> {
+    buffer: Buffer<'a, T>,
+    ends: &'a [usize],
+}
+
+/// Cuts `buffer` at `ends`: part `i` reaches from the previous end, or from 0, up to `ends[i]`.
+///
+/// # Panics
+///
+/// If `ends` decreases anywhere, or if its last element (0 if it is empty) is not the length of
+/// `buffer`.
+pub fn uneven<'a, T>(buffer: &'a mut [T], ends: &'a [usize]) -> Uneven<'a, T> {
+    assert!(ends.is_sorted(), "the ends of parts must not decrease");
+    assert_eq!(
+        ends.last().copied().unwrap_or(0),
+        buffer.len(),
+        "the last part must end with the buffer"
+    );
+    Uneven {
+        buffer: Buffer::new(buffer),
+        ends,
+    }
+}
+
+// SAFETY: the ends are sorted, so the ranges between neighboring ends do not overlap, and shared
+// borrows keep them as they are. `Buffer` is `Sync` for `T: Send`, and a `&mut [T]` may be sent to
+// another thread then.
+unsafe impl<'a, T: Send> Partition for Uneven<'a, T> {
+    type Part = &'a mut [T];
+
+    fn parts(&self) -> usize {
+        self.ends.len()
+    }
+
+    unsafe fn part(&self, index: usize) -> &'a mut [T] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        // SAFETY: the ends are sorted and the last is the buffer's length, so
+        // start <= ends[index] <= buffer.length. Each index is taken at most once, and the ranges
+        // of different indices do not overlap.
+        unsafe { self.buffer.slice(start, self.ends[index]) }
+    }
+}
+
+macro_rules! partition_tuple {
+    ($($member:ident $field:tt),+) => {
+        // SAFETY: different parts of the tuple consist of different parts of each member. The
+        // members' numbers of parts never change, and `parts` returns them only if they are equal.
+        // Each member allows concurrent calls, which the tuple passes on.
+        unsafe impl<$($member: Partition),+> Partition for ($($member,)+) {
+            type Part = ($($member::Part,)+);
+
+            fn parts(&self) -> usize {
+                let parts = self.0.parts();
+                $(assert_eq!(self.$field.parts(), parts, "partitions of different lengths");)+
+                parts
+            }
+
+            unsafe fn part(&self, index: usize) -> Self::Part {
+                ($(
+                    // SAFETY: `parts` of the tuple is `parts` of this member, so the index is
+                    // below it; and taking it once from the tuple takes it once from the member.
+                    unsafe { self.$field.part(index) },
+                )+)
+            }
+        }
+    };
+}
+
+partition_tuple!(A 0, B 1);
+partition_tuple!(A 0, B 1, C 2);
+partition_tuple!(A 0, B 1, C 2, D 3);

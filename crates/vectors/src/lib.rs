@@ -1,0 +1,11 @@
+//! Embedding vectors: the number formats that they are stored in, and their similarity.
+
+mod precision;
+mod similarity;
+
+pub use precision::{Number, Precision};
+pub use similarity::cosine;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,214 @@
+//! Sixteen lanes in two 256-bit registers.
+
+use crate::arch::x86::{max_magnitude_4, max_magnitude_8, reduce_8};
+use crate::simd::Simd;
+use std::arch::x86_64::*;
+
+/// Sixteen f32 in two 256-bit registers. Exists only where AVX2 is available, see [`Simd`].
+#[derive(Clone, Copy)]
+pub struct Lanes(__m256, __m256);
+
+/// Sixteen i32 in two 256-bit registers. Exists only where AVX2 is available, see [`Simd`].
+#[derive(Clone, Copy)]
+pub struct Ints(__m256i, __m256i);
+
+/// The same 256-bit intrinsic on both halves.
+macro_rules! both {
+    ($intrinsic:ident($left:expr, $right:expr)) => {
+        Lanes($intrinsic($left.0, $right.0), $intrinsic($left.1, $right.1))
+    };
+}
+
+// SAFETY: each method does what the trait documents, memory is accessed by the loads and stores
+// alone, and values are made from nothing only by `splat`, `load` and `load_i8`.
+unsafe impl Simd for Lanes {
+    type Int = Ints;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller guarantees AVX2.
+        let half = unsafe { _mm256_set1_ps(value) };
+        Lanes(half, half)
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller guarantees AVX2 and 16 readable values, of which each load reads 8.
+        unsafe { Lanes(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller guarantees 16 writable values, of which each store writes 8.
+        unsafe {
+            _mm256_storeu_ps(to, self.0);
+            _mm256_storeu_ps(to.add(8), self.1);
+        }
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe { both!(_mm256_add_ps(self, other)) }
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe { both!(_mm256_sub_ps(self, other)) }
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe { both!(_mm256_mul_ps(self, other)) }
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe { both!(_mm256_div_ps(self, other)) }
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe { both!(_mm256_max_ps(self, other)) }
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe { both!(_mm256_min_ps(self, other)) }
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe {
+            let sign = Self::splat(-0.0);
+            both!(_mm256_andnot_ps(sign, self))
+        }
+    }
+    #[inline(always)]
+    fn max_magnitude(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe { both!(max_magnitude_8(self, other)) }
+    }
+    #[inline(always)]
+    fn reduce_max_magnitude(self) -> f32 {
+        // SAFETY: register arithmetic; lanes exist only where AVX2, and so SSE4.1, is available.
+        unsafe {
+            reduce_8(max_magnitude_8(self.0, self.1), |a, b| {
+                max_magnitude_4(a, b)
+            })
+        }
+    }
+    #[inline(always)]
+    fn round(self) -> Ints {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe { Ints(_mm256_cvtps_epi32(self.0), _mm256_cvtps_epi32(self.1)) }
+    }
+    #[inline(always)]
+    fn from_int(value: Ints) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe { Lanes(_mm256_cvtepi32_ps(value.0), _mm256_cvtepi32_ps(value.1)) }
+    }
+    #[inline(always)]
+    fn exp2_int(power: Ints) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe {
+            let bias = _mm256_set1_epi32(127);
+            let half = |power| _mm256_slli_epi32::<23>(_mm256_add_epi32(power, bias));
+            Lanes(
+                _mm256_castsi256_ps(half(power.0)),
+                _mm256_castsi256_ps(half(power.1)),
+            )
+        }
+    }
+    #[inline(always)]
+    fn add_int(left: Ints, right: Ints) -> Ints {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe {
+            Ints(
+                _mm256_add_epi32(left.0, right.0),
+                _mm256_add_epi32(left.1, right.1),
+            )
+        }
+    }
+    #[inline(always)]
+    fn join_int<const SHIFT: u32>(low: Ints, high: Ints) -> Ints {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe {
+            let mask = _mm256_set1_epi32((1 << SHIFT) - 1);
+            let shift = _mm_cvtsi32_si128(SHIFT as i32);
+            let half = |low, high| {
+                _mm256_or_si256(_mm256_and_si256(low, mask), _mm256_sll_epi32(high, shift))
+            };
+            Ints(half(low.0, high.0), half(low.1, high.1))
+        }
+    }
+    #[inline(always)]
+    fn reduce_int(value: Ints) -> i32 {
+        let mut lanes = [0i32; 8];
+        // SAFETY: the array holds the 8 values of one store; lanes exist only where AVX2 is
+        // available.
+        unsafe {
+            _mm256_storeu_si256(
+                lanes.as_mut_ptr().cast(),
+                _mm256_add_epi32(value.0, value.1),
+            );
+        }
+        lanes.iter().fold(0i32, |sum, lane| sum.wrapping_add(*lane))
+    }
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Ints {
+        // SAFETY: the caller guarantees AVX2 and the 16 readable bytes of this load.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.cast());
+            Ints(
+                _mm256_cvtepi8_epi32(bytes),
+                _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(bytes)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_int(value: Ints, to: *mut i32) {
+        // SAFETY: the caller guarantees 16 writable values, of which each store writes 8.
+        unsafe {
+            _mm256_storeu_si256(to.cast(), value.0);
+            _mm256_storeu_si256(to.add(8).cast(), value.1);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_i8(value: Ints, to: *mut i8) {
+        // SAFETY: the caller guarantees the 16 writable bytes of this store.
+        unsafe {
+            // The packs work within 128-bit lanes: the words come out as 0-3, 8-11, 4-7, 12-15, and
+            // the permutation of quadwords restores their order.
+            let words =
+                _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(value.0, value.1));
+            let bytes = _mm_packs_epi16(
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            );
+            _mm_storeu_si128(to.cast(), bytes);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_i16(value: Ints, to: *mut i16) {
+        // SAFETY: the caller guarantees the 16 writable values of this store.
+        unsafe {
+            let words =
+                _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(value.0, value.1));
+            _mm256_storeu_si256(to.cast(), words);
+        }
+    }
+    #[inline(always)]
+    fn reduce_add(self) -> f32 {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe {
+            let lanes = _mm256_add_ps(self.0, self.1);
+            reduce_8(lanes, |a, b| _mm_add_ps(a, b))
+        }
+    }
+    #[inline(always)]
+    fn reduce_max(self) -> f32 {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe {
+            let lanes = _mm256_max_ps(self.1, self.0);
+            reduce_8(lanes, |a, b| _mm_max_ps(b, a))
+        }
+    }
+}

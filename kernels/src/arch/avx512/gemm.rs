@@ -1,0 +1,248 @@
+//! The matrix product with `vpdpbusd` on 512-bit registers.
+//!
+//! A lane is an output: 16 rows of the weights a register, two registers a panel. Packed weights
+//! carry +128, which makes them the unsigned operand; each sum starts with the activation's
+//! `correction`, which takes the 128 back, so the loop itself has no instruction for it.
+
+use crate::layout::{
+    ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES, packed_block_lines,
+};
+use crate::prefetch::Prefetcher;
+use std::arch::x86_64::*;
+
+/// Lines of a packed block: `BLOCK / 4` steps of four bytes a row, then the scales.
+pub const PANEL_LINES: usize = packed_block_lines(1);
+
+/// Tokens of a tile: 6 × 2 integer and 6 × 2 float accumulators, two weight registers, one
+/// broadcast and two scales make 29 of the 32 registers. Two weight loads and six broadcasts feed
+/// twelve `vpdpbusd`, so the two load ports keep up with the two multipliers of Zen 5 (one
+/// multiplier on Zen 4).
+const TILE: usize = 6;
+
+/// Packs a panel by transposing it into the order of `vpdpbusd`; see
+/// [`crate::Kernels::pack_panel`].
+///
+/// # Safety
+///
+/// - `rows + row * row_bytes` is valid for reading `blocks * Q8_0_BYTES` bytes for each `row` below
+///   `PANEL`.
+/// - `panel` is valid for writing `blocks * PANEL_LINES` lines.
+/// - The CPU supports AVX-512 F, BW, DQ and VL, AVX2 and F16C.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")]
+pub unsafe fn pack_panel(
+    rows: *const u8,
+    row_bytes: usize,
+    blocks: usize,
+    panel: *mut Line,
+    prefetcher: &mut Prefetcher<'_>,
+) {
+    // SAFETY: each round reads one block of each row and writes its `PANEL_LINES` lines, which the
+    // caller guarantees. Lines are aligned, and `rows_before` is a multiple of the 8 lanes of a
+    // store.
+    unsafe {
+        for block in 0..blocks {
+            prefetcher.step();
+            for rows_before in (0..PANEL).step_by(8) {
+                let from = rows.add(rows_before * row_bytes + block * Q8_0_BYTES);
+                let to = panel
+                    .add(block * PANEL_LINES)
+                    .cast::<i32>()
+                    .add(rows_before);
+                transpose_8_rows(from.add(Q8_0_SCALE_BYTES), row_bytes, to);
+                let scales = scales_of_8_rows(from, row_bytes);
+                _mm256_store_ps(to.add(BLOCK / 4 * PANEL).cast(), scales);
+            }
+        }
+    }
+}
+
+/// Transposes the values of a block of 8 rows to `BLOCK / 4` steps of 4 bytes a row, one step every
+/// [`PANEL`] lanes of `to`, with 128 added to each byte.
+///
+/// # Safety
+///
+/// - `from + row * row_bytes` is valid for reading `BLOCK` bytes for each `row` below 8.
+/// - `to + step * PANEL` is aligned to 32 bytes and valid for writing 8 values for each `step`
+///   below `BLOCK / 4`.
+/// - The CPU supports AVX-512 F, BW, DQ and VL, and AVX2.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
+unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
+    // SAFETY: rows and steps stay below 8, so each access is one that the caller guarantees.
+    unsafe {
+        let row = |row: usize| _mm256_loadu_si256(from.add(row * row_bytes).cast());
+        let sign = _mm512_set1_epi8(-128);
+        // Rows j and j + 4 share a register: the quads of four rows below then hold those of the
+        // other four as well.
+        let pair = |j: usize| {
+            let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(row(j)), row(j + 4));
+            _mm512_xor_si512(both, sign)
+        };
+        let (a, b, c, d) = (pair(0), pair(1), pair(2), pair(3));
+        let (low_ab, high_ab) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let (low_cd, high_cd) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+        // Quarters of each: step k of rows 0 to 3, step k + 4 of them, and both of rows 4 to 7.
+        let quads = [
+            _mm512_unpacklo_epi64(low_ab, low_cd),
+            _mm512_unpackhi_epi64(low_ab, low_cd),
+            _mm512_unpacklo_epi64(high_ab, high_cd),
+            _mm512_unpackhi_epi64(high_ab, high_cd),
+        ];
+        for (k, quad) in quads.into_iter().enumerate() {
+            let steps = _mm512_shuffle_i64x2::<0b11_01_10_00>(quad, quad);
+            let (step, later) = (to.add(k * PANEL), to.add((k + 4) * PANEL));
+            _mm256_store_si256(step.cast(), _mm512_castsi512_si256(steps));
+            _mm256_store_si256(later.cast(), _mm512_extracti64x4_epi64::<1>(steps));
+        }
+    }
+}
+
+/// The scales of a block of 8 rows. They are collected in general registers: the shuffle ports are
+/// busy with the transpose.
+///
+/// # Safety
+///
+/// `from + row * row_bytes` is valid for reading 2 bytes for each `row` below 8. The CPU supports
+/// AVX2 and F16C.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn scales_of_8_rows(from: *const u8, row_bytes: usize) -> __m256 {
+    // SAFETY: rows stay below 8, so each read is one that the caller guarantees.
+    unsafe {
+        let scale = |row: usize| {
+            let scale = from.add(row * row_bytes).cast::<u16>();
+            i64::from(scale.read_unaligned())
+        };
+        let four = |first: usize| {
+            scale(first) | scale(first + 1) << 16 | scale(first + 2) << 32 | scale(first + 3) << 48
+        };
+        _mm256_cvtph_ps(_mm_set_epi64x(four(4), four(0)))
+    }
+}
+
+/// Computes what `gemm` in `arch::scalar::gemm` does, with a panel of this [`pack_panel`].
+///
+/// # Safety
+///
+/// - `panel` is valid for reading `blocks * PANEL_LINES` lines.
+/// - `activations + b * stride + t * TERMS` is valid for reading `TERMS` blocks for each `b` below
+///   `blocks` and `t` below `tokens`.
+/// - `out` is valid for writing `tokens * PANEL` values, and for reading them if `add`.
+/// - The CPU supports AVX-512 F, BW, DQ, VL and VNNI.
+#[allow(clippy::too_many_arguments)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub unsafe fn gemm<const TERMS: usize>(
+    panel: *const Line,
+    blocks: usize,
+    activations: *const ActivationBlock,
+    stride: usize,
+    tokens: usize,
+    add: bool,
+    out: *mut f32,
+    prefetcher: &mut Prefetcher<'_>,
+) {
+    let mut token = 0;
+    // Tiles are as even as possible: 8 tokens become 4 + 4, since a tile of 2 waits for the latency
+    // of its sums.
+    let tiles = tokens.div_ceil(TILE);
+    for index in 0..tiles {
+        let size = (tokens - token).div_ceil(tiles - index);
+        // SAFETY: the tile's tokens are among the `tokens` that the caller guarantees.
+        unsafe {
+            let activations = activations.add(token * TERMS);
+            let out = out.add(token * PANEL);
+            match size {
+                1 => tile::<1, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                2 => tile::<2, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                3 => tile::<3, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                4 => tile::<4, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                5 => tile::<5, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                _ => tile::<6, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+            }
+        }
+        token += size;
+    }
+}
+
+/// The product of one tile of `TOKENS` tokens.
+///
+/// # Safety
+///
+/// As for [`gemm`] with `tokens = TOKENS`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
+    panel: *const Line,
+    blocks: usize,
+    activations: *const ActivationBlock,
+    stride: usize,
+    add: bool,
+    out: *mut f32,
+    prefetcher: &mut Prefetcher<'_>,
+) {
+    // SAFETY: `token < TOKENS`, each of the `blocks` rounds advances by one block, and
+    // `step < BLOCK / 4`, so each access lies within the lengths that the caller guarantees. Lines
+    // are aligned.
+    unsafe {
+        let mut sums = [[_mm512_setzero_ps(); 2]; TOKENS];
+        if add {
+            for (token, sum) in sums.iter_mut().enumerate() {
+                sum[0] = _mm512_loadu_ps(out.add(token * PANEL));
+                sum[1] = _mm512_loadu_ps(out.add(token * PANEL + 16));
+            }
+        }
+        let mut weights = panel;
+        let mut block_of_tokens = activations;
+        for _ in 0..blocks {
+            let mut products = [[_mm512_setzero_si512(); 2]; TOKENS];
+            // Not in the loop below, where a branch makes the compiler keep sums in memory.
+            for _ in 0..TERMS {
+                prefetcher.step();
+            }
+            for term in 0..TERMS {
+                for (token, product) in products.iter_mut().enumerate() {
+                    let block = block_of_tokens.add(token * TERMS + term);
+                    let correction = _mm512_set1_epi32((*block).correction);
+                    for product in product {
+                        *product = if term == 0 {
+                            correction
+                        } else {
+                            _mm512_add_epi32(_mm512_slli_epi32::<8>(*product), correction)
+                        };
+                    }
+                }
+                for step in 0..BLOCK / 4 {
+                    let low = _mm512_load_si512(weights.add(2 * step).cast());
+                    let high = _mm512_load_si512(weights.add(2 * step + 1).cast());
+                    for (token, product) in products.iter_mut().enumerate() {
+                        let block = block_of_tokens.add(token * TERMS + term);
+                        let four = (&raw const (*block).values).cast::<i32>().add(step);
+                        let four = _mm512_set1_epi32(four.read_unaligned());
+                        product[0] = _mm512_dpbusd_epi32(product[0], low, four);
+                        product[1] = _mm512_dpbusd_epi32(product[1], high, four);
+                    }
+                }
+            }
+            let scales = [
+                _mm512_load_ps(weights.add(16).cast()),
+                _mm512_load_ps(weights.add(17).cast()),
+            ];
+            for (token, (sum, product)) in sums.iter_mut().zip(products).enumerate() {
+                let scale = _mm512_set1_ps((*block_of_tokens.add(token * TERMS)).scale);
+                for half in 0..2 {
+                    sum[half] = _mm512_fmadd_ps(
+                        _mm512_cvtepi32_ps(product[half]),
+                        _mm512_mul_ps(scales[half], scale),
+                        sum[half],
+                    );
+                }
+            }
+            weights = weights.add(PANEL_LINES);
+            block_of_tokens = block_of_tokens.wrapping_add(stride);
+        }
+        for (token, sum) in sums.iter().enumerate() {
+            _mm512_storeu_ps(out.add(token * PANEL), sum[0]);
+            _mm512_storeu_ps(out.add(token * PANEL + 16), sum[1]);
+        }
+    }
+}

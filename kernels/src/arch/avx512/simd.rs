@@ -1,0 +1,175 @@
+//! Sixteen lanes in one 512-bit register.
+
+use crate::arch::x86::{max_magnitude_4, max_magnitude_8, reduce_8};
+use crate::simd::Simd;
+use std::arch::x86_64::*;
+
+/// Sixteen f32 in a 512-bit register. Exists only where AVX-512 F and DQ are available, see
+/// [`Simd`].
+#[derive(Clone, Copy)]
+pub struct Lanes(__m512);
+
+/// Sixteen i32 in a 512-bit register. Exists only where AVX-512 F and DQ are available, see
+/// [`Simd`].
+#[derive(Clone, Copy)]
+pub struct Ints(__m512i);
+
+impl Lanes {
+    /// Lanes 0 to 7, and 8 to 15.
+    #[inline(always)]
+    fn halves(self) -> (__m256, __m256) {
+        // SAFETY: register moves; lanes exist only where AVX-512 DQ is available.
+        unsafe {
+            (
+                _mm512_castps512_ps256(self.0),
+                _mm512_extractf32x8_ps::<1>(self.0),
+            )
+        }
+    }
+}
+
+// SAFETY: each method does what the trait documents, memory is accessed by the loads and stores
+// alone, and values are made from nothing only by `splat`, `load` and `load_i8`.
+unsafe impl Simd for Lanes {
+    type Int = Ints;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller guarantees AVX-512.
+        Lanes(unsafe { _mm512_set1_ps(value) })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller guarantees AVX-512 and the 16 readable values of this load.
+        Lanes(unsafe { _mm512_loadu_ps(from) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller guarantees the 16 writable values of this store.
+        unsafe { _mm512_storeu_ps(to, self.0) }
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Lanes(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Lanes(unsafe { _mm512_sub_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Lanes(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Lanes(unsafe { _mm512_div_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Lanes(unsafe { _mm512_max_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Lanes(unsafe { _mm512_min_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Lanes(unsafe { _mm512_abs_ps(self.0) })
+    }
+    #[inline(always)]
+    fn max_magnitude(self, other: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Lanes(unsafe {
+            _mm512_castsi512_ps(_mm512_max_epi32(
+                _mm512_castps_si512(self.0),
+                _mm512_castps_si512(other.0),
+            ))
+        })
+    }
+    #[inline(always)]
+    fn reduce_max_magnitude(self) -> f32 {
+        let (low, high) = self.halves();
+        // SAFETY: register arithmetic; lanes exist only where AVX-512, and so AVX2, is available.
+        unsafe { reduce_8(max_magnitude_8(low, high), |a, b| max_magnitude_4(a, b)) }
+    }
+    #[inline(always)]
+    fn round(self) -> Ints {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Ints(unsafe { _mm512_cvtps_epi32(self.0) })
+    }
+    #[inline(always)]
+    fn from_int(value: Ints) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Lanes(unsafe { _mm512_cvtepi32_ps(value.0) })
+    }
+    #[inline(always)]
+    fn exp2_int(power: Ints) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Lanes(unsafe {
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(
+                power.0,
+                _mm512_set1_epi32(127),
+            )))
+        })
+    }
+    #[inline(always)]
+    fn add_int(left: Ints, right: Ints) -> Ints {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Ints(unsafe { _mm512_add_epi32(left.0, right.0) })
+    }
+    #[inline(always)]
+    fn join_int<const SHIFT: u32>(low: Ints, high: Ints) -> Ints {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Ints(unsafe {
+            let mask = _mm512_set1_epi32((1 << SHIFT) - 1);
+            _mm512_or_si512(
+                _mm512_and_si512(low.0, mask),
+                _mm512_slli_epi32::<SHIFT>(high.0),
+            )
+        })
+    }
+    #[inline(always)]
+    fn reduce_int(value: Ints) -> i32 {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        unsafe { _mm512_reduce_add_epi32(value.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Ints {
+        // SAFETY: the caller guarantees AVX-512 and the 16 readable bytes of this load.
+        Ints(unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())) })
+    }
+    #[inline(always)]
+    unsafe fn store_int(value: Ints, to: *mut i32) {
+        // SAFETY: the caller guarantees the 16 writable values of this store.
+        unsafe { _mm512_storeu_si512(to.cast(), value.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_i8(value: Ints, to: *mut i8) {
+        // SAFETY: the caller guarantees the 16 writable bytes of this store.
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(value.0)) }
+    }
+    #[inline(always)]
+    unsafe fn store_i16(value: Ints, to: *mut i16) {
+        // SAFETY: the caller guarantees the 16 writable values of this store.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(value.0)) }
+    }
+    #[inline(always)]
+    fn reduce_add(self) -> f32 {
+        let (low, high) = self.halves();
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        unsafe { reduce_8(_mm256_add_ps(low, high), |a, b| _mm_add_ps(a, b)) }
+    }
+    #[inline(always)]
+    fn reduce_max(self) -> f32 {
+        let (low, high) = self.halves();
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        unsafe { reduce_8(_mm256_max_ps(high, low), |a, b| _mm_max_ps(b, a)) }
+    }
+}

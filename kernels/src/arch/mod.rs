@@ -1,0 +1,9 @@
+//! The kernels of each instruction set: matrix product, attention product and SIMD lanes.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;

@@ -1,0 +1,128 @@
+//! Sixteen lanes in an array: what the lanes of every other instruction set must equal.
+
+use crate::simd::{LANES, Simd};
+
+/// Sixteen f32 in an array.
+#[derive(Clone, Copy)]
+pub struct Lanes([f32; LANES]);
+
+impl Lanes {
+    #[inline(always)]
+    fn zip(self, other: Self, operation: impl Fn(f32, f32) -> f32) -> Self {
+        Lanes(std::array::from_fn(|lane| {
+            operation(self.0[lane], other.0[lane])
+        }))
+    }
+}
+
+// SAFETY: each method does what the trait documents, and memory is accessed by the loads and stores
+// alone. Arrays need no instruction set.
+unsafe impl Simd for Lanes {
+    type Int = [i32; LANES];
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Lanes([value; LANES])
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller guarantees 16 readable values.
+        Lanes(unsafe { from.cast::<[f32; LANES]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller guarantees 16 writable values.
+        unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Lanes(self.0.map(f32::abs))
+    }
+    #[inline(always)]
+    fn max_magnitude(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a.to_bits() > b.to_bits() { a } else { b })
+    }
+    #[inline(always)]
+    fn reduce_max_magnitude(self) -> f32 {
+        f32::from_bits(self.0.iter().map(|lane| lane.to_bits()).fold(0, u32::max))
+    }
+    #[inline(always)]
+    fn round(self) -> Self::Int {
+        // Adding 1.5 × 2²³ leaves the integer, rounded to nearest even, in the low bits.
+        // `round_ties_even` would be a call for each lane on the baseline instruction set. Exact
+        // for |value| < 2²².
+        const MAGIC: f32 = 12_582_912.0;
+        self.0
+            .map(|value| ((value + MAGIC).to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32))
+    }
+    #[inline(always)]
+    fn from_int(value: Self::Int) -> Self {
+        Lanes(value.map(|value| value as f32))
+    }
+    #[inline(always)]
+    fn exp2_int(power: Self::Int) -> Self {
+        Lanes(power.map(|power| f32::from_bits((power.wrapping_add(127) as u32) << 23)))
+    }
+    #[inline(always)]
+    fn add_int(left: Self::Int, right: Self::Int) -> Self::Int {
+        std::array::from_fn(|lane| left[lane].wrapping_add(right[lane]))
+    }
+    #[inline(always)]
+    fn join_int<const SHIFT: u32>(low: Self::Int, high: Self::Int) -> Self::Int {
+        std::array::from_fn(|lane| low[lane] & ((1 << SHIFT) - 1) | high[lane] << SHIFT)
+    }
+    #[inline(always)]
+    fn reduce_int(value: Self::Int) -> i32 {
+        value.iter().fold(0, |sum, lane| sum.wrapping_add(*lane))
+    }
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self::Int {
+        // SAFETY: the caller guarantees 16 readable bytes.
+        unsafe { from.cast::<[i8; LANES]>().read_unaligned() }.map(i32::from)
+    }
+    #[inline(always)]
+    unsafe fn store_int(value: Self::Int, to: *mut i32) {
+        // SAFETY: the caller guarantees 16 writable values.
+        unsafe { to.cast::<[i32; LANES]>().write_unaligned(value) }
+    }
+    #[inline(always)]
+    unsafe fn store_i8(value: Self::Int, to: *mut i8) {
+        // SAFETY: the caller guarantees 16 writable bytes.
+        unsafe {
+            to.cast::<[i8; LANES]>()
+                .write_unaligned(value.map(|value| value as i8))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_i16(value: Self::Int, to: *mut i16) {
+        // SAFETY: the caller guarantees 16 writable values.
+        unsafe {
+            to.cast::<[i16; LANES]>()
+                .write_unaligned(value.map(|value| value as i16))
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Row operations, written once over [`Simd`] lanes and compiled for each instruction set.
+//!
+//! A row consists of *pieces* of [`BLOCK`] values whose starts lie `stride` values apart: [`BLOCK`]
+//! in a plain row, more in one token's row of a matrix product's output, which is stored panel
+//! after panel.
+//!
+//! All functions are `inline(always)`: `define_table!` compiles them inside functions that enable
+//! an instruction set. Besides the lengths that a safety section lists, the caller guarantees that
+//! the CPU supports the instruction set of `S`.
+
+mod accumulate;
+mod exp;
+mod gelu;
+mod norm;
+mod pack_values;
+mod quantize;
+mod rope;
+mod softmax;
+
+pub use accumulate::accumulate;
+pub use gelu::gelu_multiply_quantize;
+pub use norm::{add_rms_norm, rms_norm, rms_norm_quantize};
+pub use pack_values::pack_values;
+pub use quantize::{dequantize_q8_0, quantize};
+pub use rope::head_norm_rope;
+pub use softmax::softmax;
+
+use crate::layout::BLOCK;
+use crate::prefetch::prefetch;
+use crate::simd::{LANES, Simd};
+
+/// How many tokens in advance a row that is scattered over the panels of a product's output is
+/// prefetched: enough to hide the latency of memory, few enough for the L1 cache.
+const PREFETCH_DISTANCE: usize = 4;
+
+/// Prefetches the row that lies [`PREFETCH_DISTANCE`] tokens after the one at `x`: no hardware
+/// prefetcher follows as many streams as there are panels. Past the last token the addresses belong
+/// to another panel or to nothing, which is harmless.
+#[inline(always)]
+fn prefetch_later_row(x: *const f32, stride: usize, pieces: usize) {
+    for piece in 0..pieces {
+        let later = x.wrapping_add(piece * stride + PREFETCH_DISTANCE * BLOCK);
+        prefetch(later.cast());
+        prefetch(later.wrapping_add(LANES).cast());
+    }
+}
+
+/// Returns a function that loads the piece of a given index.
+///
+/// # Safety
+///
+/// Each index that the function is called with has [`BLOCK`] readable values at
+/// `x + index * stride`. The CPU supports the instruction set of `S`.
+#[inline(always)]
+unsafe fn pieces_at<S: Simd>(x: *const f32, stride: usize) -> impl Fn(usize) -> (S, S) {
+    // SAFETY: the caller guarantees `BLOCK` readable values at the start of each piece.
+    move |piece| unsafe { load_piece(x.add(piece * stride)) }
+}
+
+/// Loads one piece.
+///
+/// # Safety
+///
+/// `from` is valid for reading [`BLOCK`] values. The CPU supports the instruction set of `S`.
+#[inline(always)]
+unsafe fn load_piece<S: Simd>(from: *const f32) -> (S, S) {
+    // SAFETY: the two loads read the `BLOCK` values that the caller guarantees.
+    unsafe { (S::load(from), S::load(from.add(LANES))) }
+}
+
+const _: () = assert!(BLOCK == 2 * LANES);

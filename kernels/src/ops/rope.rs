@@ -1,0 +1,64 @@
+//! Query and key heads: RMS norm, rotary position embedding, INT16.
+
+use super::norm::inverse_rms;
+use super::quantize::inverse_scale;
+use super::{pieces_at, prefetch_later_row};
+use crate::layout::{BLOCK, HEAD_MAX, MAX_HEAD_DIM};
+use crate::simd::{LANES, Simd};
+
+/// One query or key head: `out = quantize(rope(rms_norm(x) * weight))` as INT16 up to [`HEAD_MAX`].
+/// Returns the scale.
+///
+/// With `dim = pieces * BLOCK`, `rope` holds the cosines of the position's `dim / 2` angles, then
+/// the sines; value `i` is rotated with value `i + dim / 2` (NEOX order).
+///
+/// # Safety
+///
+/// - `pieces * BLOCK` is at most [`MAX_HEAD_DIM`].
+/// - `x + piece * stride` is valid for reading `BLOCK` values for each `piece` below `pieces`.
+/// - `weight` and `rope` are valid for reading, `out` for writing `pieces * BLOCK` values.
+/// - The CPU supports the instruction set of `S`.
+#[inline(always)]
+pub unsafe fn head_norm_rope<S: Simd>(
+    x: *const f32,
+    stride: usize,
+    weight: *const f32,
+    rope: *const f32,
+    pieces: usize,
+    eps: f32,
+    out: *mut i16,
+) -> f32 {
+    // SAFETY: `2 * half` is `pieces * BLOCK`, a multiple of `LANES` on either side of `half`. So
+    // each access at `at` or `half + at` ends within the lengths that the caller guarantees and
+    // within `head`, and `at / BLOCK` is a piece of `x`.
+    unsafe {
+        prefetch_later_row(x, stride, pieces);
+        let mut head = [0.0f32; MAX_HEAD_DIM];
+        let head = head.as_mut_ptr();
+        let half = pieces * BLOCK / 2;
+        let scale = S::splat(inverse_rms::<S>(pieces_at(x, stride), pieces, eps));
+        let normed = |at: usize| {
+            S::load(x.add(at / BLOCK * stride + at % BLOCK))
+                .mul(scale)
+                .mul(S::load(weight.add(at)))
+        };
+        let mut largest = S::splat(0.0);
+        for at in (0..half).step_by(LANES) {
+            let (first, second) = (normed(at), normed(at + half));
+            let (cosine, sine) = (S::load(rope.add(at)), S::load(rope.add(half + at)));
+            let rotated_first = first.mul(cosine).sub(second.mul(sine));
+            let rotated_second = second.mul(cosine).add(first.mul(sine));
+            largest = largest
+                .max_magnitude(rotated_first.abs())
+                .max_magnitude(rotated_second.abs());
+            rotated_first.store(head.add(at));
+            rotated_second.store(head.add(half + at));
+        }
+        let largest = largest.reduce_max_magnitude();
+        let inverse = S::splat(inverse_scale(largest, HEAD_MAX as f32));
+        for at in (0..2 * half).step_by(LANES) {
+            S::store_i16(S::load(head.add(at)).mul(inverse).round(), out.add(at));
+        }
+        largest / HEAD_MAX as f32
+    }
+}

@@ -1,0 +1,185 @@
+//! `lanewise embed --input … --output …`: whole files to vectors.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use lanewise::{Overflow, Prompt};
+use lanewise_bulk::{Job, Shard, Space, sha256};
+
+use super::Outcome;
+use super::bulk::{self, Model};
+use super::bulk_args::{InputFormat, OutputFormat, Precision, parse_bytes};
+use super::failure::{Failure, report};
+use super::interrupt::{self, resume_command};
+use super::options::{ModelOptions, OverflowPolicy, RunOptions, VectorOptions};
+use super::progress::{ProgressDisplay, ProgressKind, summary};
+
+/// Files in, a file out.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Whole files")]
+pub struct FileOptions {
+    /// Files of rows to embed, compressed with gzip or zstd or not; - is standard input
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["texts", "format", "timings"], requires = "output")]
+    pub input: Vec<PathBuf>,
+    /// File for the vectors, in the order of the rows. While the run lasts, its rows are in
+    /// FILE.partial, which takes about as much room again
+    #[arg(long, value_name = "FILE", requires = "input")]
+    output: Option<PathBuf>,
+    /// Format of the input [default: what the file's name says]
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "input")]
+    input_format: Option<InputFormat>,
+    /// Format of the output [default: what the file's name says]
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "input")]
+    output_format: Option<OutputFormat>,
+    /// Column or JSON field with the text; dots lead into nested ones
+    #[arg(long, value_name = "NAME", default_value = "text", requires = "input")]
+    field: String,
+    /// Column with the id, which the output has as `id`
+    #[arg(long, value_name = "NAME", requires = "input")]
+    id_field: Option<String>,
+    /// Columns to carry along, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "input")]
+    keep: Vec<String>,
+    /// How the values of vectors are stored
+    #[arg(long, value_enum, default_value_t = Precision::F32, requires = "input")]
+    precision: Precision,
+    /// Memory that the run may use, the pages of the model file counted
+    #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = parse_bytes, requires = "input")]
+    max_memory: u64,
+    /// Continue a run that was interrupted; the output is the same, byte for byte
+    #[arg(long, requires = "input", conflicts_with = "force")]
+    resume: bool,
+    /// Replace the output, and an unfinished run's rows
+    #[arg(long, requires = "input")]
+    force: bool,
+    /// Embed part i of n only, into FILE.shard-i-of-n for `lanewise merge`
+    #[arg(long, value_name = "i/n", default_value_t = Shard::WHOLE, hide_default_value = true, requires = "input")]
+    shard: Shard,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value_t = ProgressKind::Auto, requires = "input")]
+    progress: ProgressKind,
+    /// Show neither progress nor summary
+    #[arg(long, requires = "input")]
+    quiet: bool,
+}
+
+impl FileOptions {
+    fn job(&self) -> Result<Job, Failure> {
+        let Some(output) = &self.output else {
+            return Err(Failure::usage("--input goes with --output"));
+        };
+        Ok(Job {
+            input: self.input.clone(),
+            input_format: self.input_format.map(Into::into),
+            output: output.clone(),
+            output_format: self.output_format.map(Into::into),
+            field: self.field.clone(),
+            id_field: self.id_field.clone(),
+            keep: self.keep.clone(),
+            max_memory: self.max_memory,
+            resume: self.resume,
+            force: self.force,
+            shard: self.shard,
+        })
+    }
+}
+
+/// The arguments of the command.
+pub struct Arguments<'a> {
+    /// Those for whole files.
+    pub files: &'a FileOptions,
+    /// The prompt.
+    pub prompt: Prompt,
+    /// The title of every document.
+    pub title: Option<&'a str>,
+    /// What is done with texts that are too long.
+    pub overflow: OverflowPolicy,
+    /// What vectors are like.
+    pub vector: &'a VectorOptions,
+    /// The model.
+    pub model: &'a ModelOptions,
+    /// How it runs.
+    pub run: &'a RunOptions,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
+    let failed = |error| bulk::failure(error, resume_command);
+    let files = arguments.files;
+    let job = files.job()?.check().map_err(failed)?;
+    if let Some(complete) = job.complete_output() {
+        report(format_args!("{}: is complete", complete.path.display()));
+        return Ok(Outcome::of_rejects(complete.has_rejects));
+    }
+    bulk::silence_caught_panics();
+    let model = Arc::new(open_model(arguments)?);
+    let run = job.open(Arc::clone(&model)).map_err(failed)?;
+    let cancel = interrupt::listen();
+    let space = space(arguments, &model)?;
+    let mut progress = ProgressDisplay::new(files.progress, files.quiet);
+    let done = run.execute(space, &cancel, &mut progress).map_err(failed)?;
+    if !files.quiet {
+        let output = done.output.display();
+        report(format_args!("{output}: {}", summary(&done.tally)));
+    }
+    if let Some(rejects) = done.rejects {
+        report(format_args!(
+            "{} says why rows have no vector",
+            rejects.display()
+        ));
+    }
+    Ok(Outcome::of_rejects(done.tally.rejected > 0))
+}
+
+fn open_model(arguments: &Arguments<'_>) -> Result<Model, Failure> {
+    let builder = arguments.vector.apply(arguments.run.builder());
+    let embedder = builder
+        .overflow(Overflow::Truncate)
+        .open(arguments.model.path()?)?;
+    if arguments.overflow == OverflowPolicy::Split {
+        let prefix = embedder.prompt_text(arguments.prompt, arguments.title);
+        let most = embedder.context() / 2;
+        let tokenizer = embedder.tokenizer();
+        if !tokenizer.encode_limited(&prefix, most, &mut Vec::new()) {
+            return Err(Failure::usage(
+                "--title: takes more than half of what the model reads; shorten it, or do without --overflow split",
+            ));
+        }
+    }
+    Ok(Model {
+        embedder,
+        prompt: arguments.prompt,
+        title: arguments.title.map(String::from),
+    })
+}
+
+/// What the vectors are. Reads the whole model file for its digest.
+fn space(arguments: &Arguments<'_>, model: &Model) -> Result<Space, Failure> {
+    let gguf = model.embedder.model().gguf();
+    let name = gguf.optional_str("general.name").ok().flatten();
+    Ok(Space {
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: name.unwrap_or_default(),
+        model_sha256: digest(gguf.path())?,
+        prompt: arguments.prompt.name().into(),
+        prompt_text: model
+            .embedder
+            .prompt_text(arguments.prompt, arguments.title)
+            .into_owned(),
+        dense_heads: arguments.vector.dense_heads(),
+        dims: model.embedder.dims(),
+        precision: arguments.files.precision.into(),
+        overflow: arguments.overflow.into(),
+    })
+}
+
+fn digest(model: &Path) -> Result<String, Failure> {
+    sha256(model).map_err(|error| {
+        Failure::file(
+            model,
+            format_args!("cannot read: {error}"),
+            "check the file and its disk",
+        )
+    })
+}

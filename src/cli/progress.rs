@@ -1,0 +1,216 @@
+//! What a user sees of a run: a bar on a terminal, or lines, or nothing; and a summary at the end.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use lanewise_bulk::{Progress, Step, Tally};
+
+use super::failure::report;
+use super::rss;
+
+/// How often a line is printed.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// The bar's length, which stands for the whole input.
+const PARTS: u64 = 1_000_000;
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressKind {
+    /// A bar if standard error is a terminal, else nothing but the summary
+    Auto,
+    /// A line every ten seconds
+    Plain,
+}
+
+/// Shows the progress of one run on standard error.
+pub struct ProgressDisplay {
+    kind: ProgressKind,
+    quiet: bool,
+    shown: Shown,
+    start: Instant,
+    total: Option<u64>,
+    /// What earlier runs had done.
+    before: u64,
+    /// How far the input was read when this run began; the part that was skipped takes no time.
+    first: Option<f64>,
+    rows: u64,
+    tokens: u64,
+}
+
+enum Shown {
+    Nothing,
+    Bar(ProgressBar),
+    Lines { next: Instant },
+}
+
+impl Progress for ProgressDisplay {
+    fn begin(&mut self, total: Option<u64>, before: u64) {
+        self.start = Instant::now();
+        (self.total, self.before) = (total, before);
+        self.shown = match self.kind {
+            _ if self.quiet => Shown::Nothing,
+            ProgressKind::Plain => Shown::Lines {
+                next: self.start + LINE_INTERVAL,
+            },
+            ProgressKind::Auto if io::stderr().is_terminal() => Shown::Bar(bar()),
+            ProgressKind::Auto => Shown::Nothing,
+        };
+    }
+
+    fn advance(&mut self, step: Step) {
+        self.rows += step.rows;
+        self.tokens += step.tokens;
+        let done = self.done(step);
+        match &mut self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => {
+                let overall = done.map_or(0.0, |done| done.overall);
+                bar.set_position((overall * PARTS as f64) as u64);
+                let bar = bar.clone();
+                bar.set_message(self.message(done));
+            }
+            Shown::Lines { next } if Instant::now() >= *next => {
+                *next = Instant::now() + LINE_INTERVAL;
+                report(format_args!("{}", self.message(done)));
+            }
+            Shown::Lines { .. } => {}
+        }
+    }
+
+    fn end(&mut self, complete: bool) {
+        if let Shown::Bar(bar) = &self.shown {
+            bar.finish_and_clear();
+        }
+        if complete && !self.quiet {
+            report(format_args!("{}", self.rate()));
+        }
+    }
+}
+
+impl ProgressDisplay {
+    /// A display of a run that has not begun yet.
+    pub fn new(kind: ProgressKind, quiet: bool) -> Self {
+        Self {
+            kind,
+            quiet,
+            shown: Shown::Nothing,
+            start: Instant::now(),
+            total: None,
+            before: 0,
+            first: None,
+            rows: 0,
+            tokens: 0,
+        }
+    }
+
+    /// How much of the input is done, by rows if their number is known, else by bytes.
+    fn done(&mut self, step: Step) -> Option<Done> {
+        let overall = match self.total {
+            Some(total) => Some((self.before + self.rows) as f64 / total.max(1) as f64),
+            None => step.input_read,
+        }?;
+        let first = *self.first.get_or_insert(match self.total {
+            Some(total) => self.before as f64 / total.max(1) as f64,
+            None if self.before == 0 => 0.0,
+            None => overall,
+        });
+        Some(Done {
+            overall: overall.clamp(0.0, 1.0),
+            of_this_run: (overall - first) / (1.0 - first).max(f64::MIN_POSITIVE),
+        })
+    }
+
+    /// What the bar or line says.
+    fn message(&self, done: Option<Done>) -> String {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let rows = self.before + self.rows;
+        let of = self
+            .total
+            .map_or(String::new(), |total| format!(" of {total}"));
+        let left = done
+            .filter(|done| done.of_this_run > 0.0)
+            .map(|done| seconds * (1.0 / done.of_this_run - 1.0).max(0.0));
+        let left = left.map_or(String::new(), |left| format!(", {} left", duration(left)));
+        let memory =
+            rss::resident().map_or(String::new(), |(now, _)| format!(", {} MB", now >> 20));
+        let rate = self.tokens as f64 / seconds.max(1e-9);
+        format!("{rows} rows{of}, {rate:.0} tokens/s{left}{memory}")
+    }
+
+    /// The time and rate of this run.
+    fn rate(&self) -> String {
+        let seconds = self.start.elapsed().as_secs_f64();
+        format!(
+            "{} in this run, {:.0} tokens/s",
+            duration(seconds),
+            self.tokens as f64 / seconds.max(1e-9)
+        )
+    }
+}
+
+/// Fractions of the input, from 0 to 1.
+#[derive(Clone, Copy)]
+struct Done {
+    overall: f64,
+    /// Of what this run has to do.
+    of_this_run: f64,
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}");
+    let bar = ProgressBar::new(PARTS);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// What a whole run came to, and the memory that this process took.
+pub fn summary(tally: &Tally) -> String {
+    let vectors = tally.rows.saturating_sub(tally.rejected);
+    let mut summary = [counted(vectors, "vector"), counted(tally.tokens, "token")].join(", ");
+    for (count, what) in [
+        (tally.truncated, "of the beginning of a text only"),
+        (tally.split, "averaged from windows"),
+    ] {
+        if count > 0 {
+            summary += &format!(", {count} {what}");
+        }
+    }
+    if tally.rejected > 0 {
+        summary += &format!(", {} rejected", counted(tally.rejected, "row"));
+    }
+    if let Some((_, peak)) = rss::resident() {
+        summary += &format!("; at most {} MB of memory", peak >> 20);
+    }
+    summary
+}
+
+/// A number of things.
+fn counted(count: u64, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{ending}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(duration(2.51), "2.5 s");
+        assert_eq!(duration(61.0), "1 min 1 s");
+        assert_eq!(duration(7260.0), "2 h 1 min");
+    }
+}

@@ -1,0 +1,337 @@
+//! Bidirectional attention: preparing queries, keys and values, then each tile of queries over the
+//! keys that it sees.
+//!
+//! Softmax weights sum to one, so the mean of a text's values can be taken out before they are
+//! weighted and put back after: even after the product with the output matrix, once a text. What
+//! remains is small, which keeps the rounding errors of one INT8 term small in both products
+//! (docs/LOG.md).
+
+use std::collections::TryReserveError;
+
+use lanewise_kernels::{BLOCK, Kernels, PANEL, pack_keys};
+use lanewise_pool::partition::uneven;
+
+use super::batch::{Batch, MEAN_TERMS, QueryTile, Shape};
+use super::buffers::{ActivationShape, Activations, PanelBuffer};
+use super::executor::Executor;
+use super::profile::Phase;
+use super::rope::Rope;
+use super::scratch::{Worker, reserve, sized};
+
+/// What the attention of one layer has of its own.
+#[derive(Clone, Copy)]
+pub struct Parameters<'a> {
+    /// RMSNorm of each query head: `head_dim` weights.
+    pub query_norm: &'a [f32],
+    /// RMSNorm of each key head: `head_dim` weights.
+    pub key_norm: &'a [f32],
+    /// What RMSNorm adds to the mean of squares.
+    pub eps: f32,
+    /// The angles of positions.
+    pub rope: &'a Rope,
+    /// A token sees the keys up to so many positions away.
+    pub reach: usize,
+}
+
+/// Attention of one layer: its queries, keys and values, quantized and packed.
+#[derive(Default)]
+pub struct Attention {
+    /// INT16, a key panel's tokens together: `[kv_head][token][query head of the group][head_dim]`.
+    queries: Vec<i16>,
+    /// One a query, 1/√head_dim included, in the order of `queries`.
+    query_scales: Vec<f32>,
+    /// A key panel's `[kv_head][head_dim / 2][32]` lanes.
+    keys: Vec<i32>,
+    key_scales: Vec<f32>,
+    /// A text's `[kv_head * head_dim / 32][pairs of tokens][32]` lanes.
+    values: Vec<i32>,
+    value_scales: Vec<f32>,
+    /// Softmax(q kᵀ) times the values less their mean, `[token][heads * head_dim]`.
+    attended: Vec<f32>,
+}
+
+impl Attention {
+    /// Makes room for a batch.
+    ///
+    /// # Errors
+    /// If there is no memory.
+    pub fn reserve(&mut self, batch: &Batch) -> Result<(), TryReserveError> {
+        let last = |ends: &[usize]| ends.last().copied().unwrap_or(0);
+        reserve(&mut self.queries, last(&batch.query_ends))?;
+        reserve(&mut self.query_scales, last(&batch.query_scale_ends))?;
+        reserve(&mut self.keys, last(&batch.key_ends))?;
+        reserve(&mut self.key_scales, last(&batch.key_scale_ends))?;
+        reserve(&mut self.values, last(&batch.value_ends))?;
+        reserve(&mut self.value_scales, last(&batch.value_scale_ends))?;
+        reserve(&mut self.attended, last(&batch.attended_ends))
+    }
+
+    /// The shape of the output of [`run`](Self::run): for each text [`MEAN_TERMS`] rows whose sum
+    /// is the mean of its values, then a row for each token.
+    pub fn output_shape(batch: &Batch) -> ActivationShape {
+        ActivationShape {
+            tokens: batch.tokens() + MEAN_TERMS * batch.texts().len(),
+            columns: batch.shape().query_width(),
+            chunk: batch.attended_chunk,
+            terms: 1,
+        }
+    }
+
+    /// `out = quantize(softmax(q kᵀ / √head_dim) v)` of each head, over the keys that each
+    /// token sees: [`MEAN_TERMS`] rows a text and one a token, whose sum it is, as
+    /// [`output_shape`](Self::output_shape) says.
+    ///
+    /// `projected` holds queries, keys and values of each token, one after the other; queries and
+    /// keys pass their norm and RoPE first.
+    pub fn run(
+        &mut self,
+        executor: &mut Executor,
+        batch: &Batch,
+        projected: &PanelBuffer,
+        parameters: Parameters<'_>,
+        out: &mut Activations,
+    ) {
+        self.resize(batch);
+        self.prepare_queries_and_keys(executor, batch, projected, parameters);
+        self.prepare_values(executor, batch, projected);
+        self.attend(executor, batch, parameters.reach);
+        self.quantize(executor, batch, out);
+    }
+
+    fn resize(&mut self, batch: &Batch) {
+        let last = |ends: &[usize]| ends.last().copied().unwrap_or(0);
+        self.queries.resize(last(&batch.query_ends), 0);
+        self.query_scales.resize(last(&batch.query_scale_ends), 0.0);
+        self.keys.resize(last(&batch.key_ends), 0);
+        self.key_scales.resize(last(&batch.key_scale_ends), 0.0);
+        self.values.resize(last(&batch.value_ends), 0);
+        self.value_scales.resize(last(&batch.value_scale_ends), 0.0);
+        sized(&mut self.attended, last(&batch.attended_ends));
+    }
+
+    /// Norm, RoPE and quantization of queries and keys, and packing of keys.
+    fn prepare_queries_and_keys(
+        &mut self,
+        executor: &mut Executor,
+        batch: &Batch,
+        projected: &PanelBuffer,
+        parameters: Parameters<'_>,
+    ) {
+        let (kernels, shape) = (executor.kernels(), batch.shape());
+        let Parameters {
+            query_norm,
+            key_norm,
+            eps,
+            ..
+        } = parameters;
+        let dim = shape.head_dim;
+        let head = |head: usize, token: usize| projected.columns(token, head * dim, dim);
+        let root = 1.0 / (dim as f32).sqrt();
+        let parts = (
+            uneven(&mut self.queries, &batch.query_ends),
+            uneven(&mut self.query_scales, &batch.query_scale_ends),
+            uneven(&mut self.keys, &batch.key_ends),
+            uneven(&mut self.key_scales, &batch.key_scale_ends),
+        );
+        executor.for_each_part(
+            parts,
+            |index, (queries, query_scales, keys, key_scales), worker| {
+                let panel = &batch.panels[index];
+                let mut rows = queries.chunks_exact_mut(dim).zip(query_scales);
+                worker.keys.resize(panel.tokens.len() * dim, 0);
+                for kv_head in 0..shape.kv_heads {
+                    let key_scales = &mut key_scales[kv_head * PANEL..][..PANEL];
+                    for (offset, token) in panel.tokens.clone().enumerate() {
+                        let rope = parameters.rope.position(panel.position + offset);
+                        let group = rows.by_ref().take(shape.group());
+                        for (query, (row, scale)) in group.enumerate() {
+                            let x = head(kv_head * shape.group() + query, token);
+                            *scale = kernels.head_norm_rope(x, query_norm, rope, eps, row) * root;
+                        }
+                        let row = &mut worker.keys[offset * dim..][..dim];
+                        let x = head(shape.heads + kv_head, token);
+                        key_scales[offset] = kernels.head_norm_rope(x, key_norm, rope, eps, row);
+                    }
+                    let lanes = dim / 2 * PANEL;
+                    pack_keys(&worker.keys, dim, &mut keys[kv_head * lanes..][..lanes]);
+                }
+                worker.stopwatch.lap(Phase::Heads);
+            },
+        );
+    }
+
+    /// Quantization and packing of values less their mean.
+    fn prepare_values(&mut self, executor: &mut Executor, batch: &Batch, projected: &PanelBuffer) {
+        let (kernels, shape) = (executor.kernels(), batch.shape());
+        let value_panels = shape.key_width() / PANEL;
+        let first_panel = (shape.query_width() + shape.key_width()) / PANEL;
+        let parts = (
+            uneven(&mut self.values, &batch.value_ends),
+            uneven(&mut self.value_scales, &batch.value_scale_ends),
+        );
+        executor.for_each_part(parts, |index, (packed, scales), worker| {
+            let tokens = &batch.texts()[index / value_panels];
+            let panel = projected.panel(first_panel + index % value_panels);
+            kernels.pack_values(
+                &panel[tokens.start * PANEL..tokens.end * PANEL],
+                packed,
+                scales,
+            );
+            worker.stopwatch.lap(Phase::Values);
+        });
+    }
+
+    /// `attended[token][head][head_dim]`: softmax(q kᵀ) v over the keys within `reach` of each
+    /// token, less the mean of v.
+    fn attend(&mut self, executor: &mut Executor, batch: &Batch, reach: usize) {
+        let mut attended = std::mem::take(&mut self.attended);
+        let values = batch.attended_ends.last().copied().unwrap_or(0);
+        let parts = uneven(&mut attended[..values], &batch.attended_ends);
+        let tiles = Tiles {
+            attention: self,
+            kernels: executor.kernels(),
+            batch,
+            reach,
+        };
+        executor.for_each_part(parts, |index, out, worker| {
+            for kv_head in 0..batch.shape().kv_heads {
+                tiles.attend(&batch.tiles[index], kv_head, worker, out);
+            }
+        });
+        self.attended = attended;
+    }
+
+    /// Quantizes what [`attend`](Self::attend) gave, in chunks of rows: for each text the mean of
+    /// its values in [`MEAN_TERMS`] rows, whose sum it is, then the tokens.
+    fn quantize(&self, executor: &mut Executor, batch: &Batch, out: &mut Activations) {
+        let (kernels, shape) = (executor.kernels(), batch.shape());
+        let width = shape.query_width();
+        let (blocks, means) = (width / BLOCK, MEAN_TERMS * batch.texts().len());
+        out.reshape(Self::output_shape(batch));
+        executor.for_each_part(out.chunks_mut(), |index, out, worker| {
+            let (first, count) = (index * batch.attended_chunk, out.len() / blocks);
+            // A chunk is a multiple of `MEAN_TERMS` rows, so none begins between those of one text.
+            let mut row = 0;
+            while row < count {
+                match (first + row).checked_sub(means) {
+                    Some(token) => {
+                        let attended = &self.attended[token * width..][..width];
+                        kernels.quantize(attended, 1, &mut out[row..], count);
+                        row += 1;
+                    }
+                    None => {
+                        let text = (first + row) / MEAN_TERMS;
+                        for block in 0..blocks {
+                            let mean = self.mean(shape, text, block);
+                            let terms = &mut out[block * count + row..][..MEAN_TERMS];
+                            kernels.quantize(mean, MEAN_TERMS, terms, MEAN_TERMS);
+                            // On its own the first term counts 256 units of the second.
+                            terms[0].scale *= 256.0;
+                        }
+                        row += MEAN_TERMS;
+                    }
+                }
+            }
+            worker.stopwatch.lap(Phase::Quantize);
+        });
+    }
+
+    /// Block `block` of the row that attention would give if all weights were equal: the same for
+    /// all query heads of a key/value head.
+    fn mean(&self, shape: Shape, text: usize, block: usize) -> &[f32] {
+        let head_panels = shape.head_dim / PANEL;
+        let kv_head = block / head_panels / shape.group();
+        let panel = (text * shape.kv_heads + kv_head) * head_panels + block % head_panels;
+        &self.value_scales[(2 * panel + 1) * PANEL..][..PANEL]
+    }
+}
+
+/// What the attention of one tile of queries needs.
+struct Tiles<'a> {
+    attention: &'a Attention,
+    kernels: Kernels,
+    batch: &'a Batch,
+    reach: usize,
+}
+
+impl Tiles<'_> {
+    /// Writes the attention of the query heads of one key/value head into `out`, which has those of
+    /// all heads for each token of the tile.
+    fn attend(&self, tile: &QueryTile, kv_head: usize, worker: &mut Worker, out: &mut [f32]) {
+        let (kernels, batch, reach) = (self.kernels, self.batch, self.reach);
+        let (attention, shape) = (self.attention, batch.shape());
+        let (dim, group) = (shape.head_dim, shape.group());
+        let text = &batch.texts()[tile.text];
+        let length = text.len();
+        let first_panel = batch.first_panels[tile.text];
+        let (first, last) = (
+            tile.tokens.start - text.start,
+            tile.tokens.end - 1 - text.start,
+        );
+        // Whole panels of keys that any token of the tile sees; what a token does not see gets no weight below.
+        let panels =
+            first.saturating_sub(reach) / PANEL..(last + reach + 1).min(length).div_ceil(PANEL);
+        let first_key = panels.start * PANEL;
+        let padded = panels.len() * PANEL;
+
+        let panel = &batch.panels[tile.panel];
+        let row = panel.tokens.start * shape.heads
+            + (kv_head * panel.tokens.len() + tile.tokens.start - panel.tokens.start) * group;
+        let rows = row..row + tile.tokens.len() * group;
+        let queries = &attention.queries[rows.start * dim..rows.end * dim];
+        let query_scales = &attention.query_scales[rows];
+        let count = query_scales.len();
+        worker.scores.resize(count * padded, 0.0);
+        worker.weights.resize(count * padded, 0);
+        worker.factors.resize(count, 0.0);
+        worker.attended.resize(count * dim, 0.0);
+
+        let lanes = dim / 2 * PANEL;
+        for (column, panel) in panels.clone().enumerate() {
+            let at = (first_panel + panel) * shape.kv_heads + kv_head;
+            kernels.attention_scores(
+                queries,
+                query_scales,
+                &attention.keys[at * lanes..][..lanes],
+                &attention.key_scales[at * PANEL..][..PANEL],
+                &mut worker.scores[column * PANEL..],
+                padded,
+            );
+        }
+        worker.stopwatch.lap(Phase::Scores);
+        for row in 0..count {
+            let position = first + row / group;
+            let seen = position.saturating_sub(reach) - first_key
+                ..(position + reach + 1).min(length) - first_key;
+            let scores = &mut worker.scores[row * padded..][..padded];
+            let weights = &mut worker.weights[row * padded..][..padded];
+            worker.factors[row] = 1.0 / kernels.softmax(scores, seen, weights) as f32;
+        }
+        worker.stopwatch.lap(Phase::Softmax);
+
+        let steps = first_key / 2..(first_key + padded).min(length).div_ceil(2);
+        let head_panels = dim / PANEL;
+        let value_panels = shape.kv_heads * head_panels;
+        for panel in 0..head_panels {
+            let at = tile.text * value_panels + kv_head * head_panels + panel;
+            let start = at
+                .checked_sub(1)
+                .map_or(0, |before| batch.value_ends[before]);
+            let packed = &attention.values[start..batch.value_ends[at]];
+            kernels.attention_weighted_sum(
+                &worker.weights,
+                padded,
+                &worker.factors,
+                &packed[steps.start * PANEL..steps.end * PANEL],
+                &attention.value_scales[at * 2 * PANEL..][..PANEL],
+                &mut worker.attended[panel * PANEL..],
+                dim,
+            );
+        }
+        let token_heads = out.chunks_exact_mut(shape.heads * dim);
+        for (token, rows) in token_heads.zip(worker.attended.chunks_exact(group * dim)) {
+            token[kv_head * group * dim..][..group * dim].copy_from_slice(rows);
+        }
+        worker.stopwatch.lap(Phase::WeightedSum);
+    }
+}

@@ -1,0 +1,227 @@
+//! Matrix products: panels of weights, packed as they are needed, times quantized activations.
+
+use std::ops::Range;
+
+use lanewise_kernels::{BLOCK, Kernels, Line, PANEL, Prefetcher, stream};
+use lanewise_pool::initial_tasks;
+
+use super::buffers::{Activations, PanelBuffer};
+use super::executor::Executor;
+use super::matrix::Matrix;
+use super::profile::{Phase, Stopwatch};
+use super::scratch::Packing;
+
+/// Tokens up to which a product waits for memory. A panel of it is packed and multiplied
+/// [`SHORT_BLOCKS`] at a time, which stay in the L1 cache beside the weights that come in, and
+/// packing prefetches weights as well. With more tokens it is the product that takes the time:
+/// whole rows save it loads and stores of its sums.
+const SHORT: usize = 16;
+
+/// Blocks of a row that are packed at a time for a short product: 9 KB on AVX-512, 17 on AVX2.
+const SHORT_BLOCKS: usize = 8;
+
+/// Tokens that a product reads a packed block for once, so that there is one step less to prefetch
+/// weights in.
+const ONE_TILE: usize = 6;
+
+/// One product of the forward pass.
+#[derive(Clone, Copy)]
+pub struct Product<'a> {
+    /// What its time counts for.
+    pub phase: Phase,
+    /// Its weights: matrices that lie one below the other.
+    pub matrices: &'a [&'a Matrix],
+    /// The matrices of the product after it, none if that is another pass's.
+    pub next: &'a [&'a Matrix],
+}
+
+/// The product of one panel.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    phase: Phase,
+    panel: Panel<'a>,
+    /// What the thread packs after it, if that is known.
+    next: Option<Panel<'a>>,
+    activations: &'a Activations,
+}
+
+impl Executor {
+    /// `out[token] = matrices × activations[token]`, the rows of all matrices one below the other.
+    pub fn multiply(
+        &mut self,
+        product: Product<'_>,
+        activations: &Activations,
+        out: &mut PanelBuffer,
+    ) {
+        let (kernels, threads) = (self.kernels(), self.threads());
+        let rows = product.matrices.iter().map(|matrix| matrix.rows()).sum();
+        out.reshape(rows, activations.shape().tokens);
+        self.for_each_part(out.panels_mut(), |index, out, worker| {
+            let Some(panel) = Panel::of(product.matrices, index) else {
+                return;
+            };
+            let task = Task {
+                phase: product.phase,
+                panel,
+                next: Panel::after(index, product.matrices, product.next, threads),
+                activations,
+            };
+            task.run(kernels, out, &mut worker.packing, &mut worker.stopwatch);
+        });
+    }
+
+    /// `out = quantize(gelu(gate × activations) * (up × activations))`, each panel a block of 32
+    /// columns of `out`. `next` is the product after it.
+    pub fn multiply_gated(
+        &mut self,
+        [gate, up]: [&Matrix; 2],
+        next: &[&Matrix],
+        activations: &Activations,
+        out: &mut Activations,
+    ) {
+        let (kernels, threads) = (self.kernels(), self.threads());
+        let tokens = activations.shape().tokens;
+        self.for_each_part(out.columns_mut(), |index, out, worker| {
+            let [gate_panel, up_panel] = [gate, up].map(|matrix| Panel { matrix, index });
+            let after = Panel::after(index, &[gate], next, threads);
+            // One panel packed at a time: two of them would not stay in the L1 cache.
+            for (panel, next, out) in [
+                (gate_panel, Some(up_panel), &mut worker.gate),
+                (up_panel, after, &mut worker.up),
+            ] {
+                let task = Task {
+                    phase: Phase::FfnInput,
+                    panel,
+                    next,
+                    activations,
+                };
+                out.resize(tokens * PANEL, 0.0);
+                task.run(kernels, out, &mut worker.packing, &mut worker.stopwatch);
+            }
+            kernels.gelu_multiply_quantize(&worker.gate, &worker.up, out);
+            worker.stopwatch.lap(Phase::Gelu);
+        });
+    }
+}
+
+impl Task<'_> {
+    /// `out[token][32]`: the product of one panel.
+    fn run(
+        self,
+        kernels: Kernels,
+        out: &mut [f32],
+        packing: &mut Packing,
+        stopwatch: &mut Stopwatch,
+    ) {
+        let Packing {
+            panel: packed,
+            requested,
+        } = packing;
+        let (matrix, tokens) = (self.panel.matrix, self.activations.shape().tokens);
+        let bytes = self.panel.bytes();
+        read_rest(bytes, requested);
+        let next = self.next.map_or(&[][..], Panel::bytes);
+        let lines_a_step = if tokens <= ONE_TILE { 9 } else { 6 };
+        let (mut prefetcher, mut idle) =
+            (Prefetcher::new(next, lines_a_step), Prefetcher::default());
+        let (short, row_blocks) = (tokens <= SHORT, matrix.columns() / BLOCK);
+        let at_a_time = if short { SHORT_BLOCKS } else { row_blocks };
+        let lines = kernels.panel_lines(at_a_time * BLOCK);
+        packed.resize(packed.len().max(lines), Line::ZERO);
+        for first in (0..row_blocks).step_by(at_a_time) {
+            let blocks = first..(first + at_a_time).min(row_blocks);
+            let while_packing = if short { &mut prefetcher } else { &mut idle };
+            matrix.pack_panel(kernels, bytes, blocks.clone(), packed, while_packing);
+            stopwatch.lap(Phase::Pack);
+            let mut out = &mut *out;
+            for chunk in self.activations.chunks() {
+                let (chunk_out, rest) = out.split_at_mut(chunk.tokens * PANEL);
+                let (blocks, tokens) = (blocks.clone(), 0..chunk.tokens);
+                kernels.gemm(packed, chunk, blocks, tokens, chunk_out, &mut prefetcher);
+                out = rest;
+            }
+            stopwatch.lap(self.phase);
+        }
+        *requested = addresses(prefetcher.requested());
+    }
+}
+
+/// Reads what of a panel has not been requested in order, so that all of it is in the cache for
+/// packing, which reads 32 rows side by side.
+fn read_rest(panel: &[u8], requested: &Range<usize>) {
+    let expected = requested.start == addresses(panel).start;
+    let known = if expected { requested.len() } else { 0 };
+    stream(panel.get(known..).unwrap_or_default());
+}
+
+fn addresses(bytes: &[u8]) -> Range<usize> {
+    let start = bytes.as_ptr().addr();
+    start..start + bytes.len()
+}
+
+/// 32 rows of a matrix.
+#[derive(Clone, Copy)]
+struct Panel<'a> {
+    matrix: &'a Matrix,
+    index: usize,
+}
+
+impl<'a> Panel<'a> {
+    /// Panel `index` of matrices that lie one below the other.
+    fn of(matrices: &[&'a Matrix], mut index: usize) -> Option<Self> {
+        for &matrix in matrices {
+            let panels = matrix.rows() / PANEL;
+            if index < panels {
+                return Some(Panel { matrix, index });
+            }
+            index -= panels;
+        }
+        None
+    }
+
+    /// What a thread packs after panel `index`: the next one of its tasks, or the first of its
+    /// tasks of the product that follows.
+    fn after(
+        index: usize,
+        matrices: &[&'a Matrix],
+        next: &[&'a Matrix],
+        threads: usize,
+    ) -> Option<Self> {
+        let panels = |matrices: &[&Matrix]| {
+            let rows: usize = matrices.iter().map(|matrix| matrix.rows()).sum();
+            rows / PANEL
+        };
+        match first_of_next(index, panels(matrices), panels(next), threads) {
+            None => Panel::of(matrices, index + 1),
+            Some(first) => Panel::of(next, first),
+        }
+    }
+
+    fn bytes(self) -> &'a [u8] {
+        self.matrix.panel_bytes(self.index)
+    }
+}
+
+/// The first task of the next product, of `next` panels, for the thread whose last task of this
+/// one, of `panels`, is panel `index`; `None` if it is no thread's last.
+fn first_of_next(index: usize, panels: usize, next: usize, threads: usize) -> Option<usize> {
+    let thread = (0..threads).find(|&thread| {
+        let tasks = initial_tasks(panels, threads, thread);
+        tasks.end == index + 1
+    })?;
+    Some(initial_tasks(next, threads, thread).start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_thread_prefetches_the_panel_it_packs_next() {
+        // Two threads share 5 panels as 0..3 and 3..5, and the 4 of the next product as 0..2, 2..4.
+        assert_eq!(first_of_next(0, 5, 4, 2), None);
+        assert_eq!(first_of_next(2, 5, 4, 2), Some(0));
+        assert_eq!(first_of_next(3, 5, 4, 2), None);
+        assert_eq!(first_of_next(4, 5, 4, 2), Some(2));
+    }
+}

@@ -1,0 +1,24 @@
+//! What forward passes are made of, for any model: batches, matrix products, attention, threads and
+//! their scratch. The order of the steps is the model's, in [`crate::models`].
+
+pub mod attention;
+mod batch;
+mod buffers;
+mod contention;
+mod executor;
+mod matmul;
+mod matrix;
+mod profile;
+mod rope;
+mod scratch;
+mod weight_types;
+
+pub use batch::{Batch, MEAN_TERMS, Shape};
+pub use buffers::{ActivationShape, Activations, PanelBuffer};
+pub use executor::Executor;
+pub use matmul::Product;
+pub use matrix::Matrix;
+pub use profile::{Phase, PhaseTimes};
+pub use rope::Rope;
+pub(crate) use scratch::{reserve, sized};
+pub use weight_types::{WeightType, weight_type};

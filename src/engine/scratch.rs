@@ -1,0 +1,70 @@
+//! Memory that is taken before a pass and kept from pass to pass.
+
+use std::collections::TryReserveError;
+use std::ops::Range;
+
+use lanewise_kernels::{Line, PANEL};
+
+use super::batch::{Batch, QUERY_TOKENS};
+use super::profile::Stopwatch;
+
+/// Scratch of one thread, on cache lines of its own: its stopwatch is written often.
+#[derive(Default)]
+#[repr(align(128))]
+pub struct Worker {
+    pub(crate) stopwatch: Stopwatch,
+    pub(super) packing: Packing,
+    pub(super) gate: Vec<f32>,
+    pub(super) up: Vec<f32>,
+    pub(super) scores: Vec<f32>,
+    pub(super) weights: Vec<i16>,
+    pub(super) factors: Vec<f32>,
+    pub(super) attended: Vec<f32>,
+    pub(super) keys: Vec<i16>,
+    /// A row of the residual stream.
+    pub(crate) row: Vec<f32>,
+}
+
+/// What packing writes.
+#[derive(Default)]
+pub(super) struct Packing {
+    /// A panel, or some blocks of it.
+    pub panel: Vec<Line>,
+    /// Addresses of the weights that were prefetched while the panel before was used.
+    pub requested: Range<usize>,
+}
+
+impl Worker {
+    /// Makes room for a batch, `lines` being those of the longest panel. The same for each worker:
+    /// tasks go to whichever thread is free.
+    pub(super) fn reserve(&mut self, batch: &Batch, lines: usize) -> Result<(), TryReserveError> {
+        let shape = batch.shape();
+        let queries = QUERY_TOKENS * shape.heads / shape.kv_heads;
+        let keys = queries * batch.longest.next_multiple_of(PANEL);
+        reserve(&mut self.packing.panel, lines)?;
+        reserve(&mut self.gate, batch.tokens() * PANEL)?;
+        reserve(&mut self.up, batch.tokens() * PANEL)?;
+        reserve(&mut self.scores, keys)?;
+        reserve(&mut self.weights, keys)?;
+        reserve(&mut self.factors, queries)?;
+        reserve(&mut self.attended, queries * shape.head_dim)?;
+        reserve(&mut self.keys, PANEL * shape.head_dim)?;
+        reserve(&mut self.row, shape.hidden)
+    }
+}
+
+/// Makes room for `length` elements in all.
+///
+/// # Errors
+/// If there is no memory.
+pub(crate) fn reserve<T>(buffer: &mut Vec<T>, length: usize) -> Result<(), TryReserveError> {
+    buffer.try_reserve(length.saturating_sub(buffer.len()))
+}
+
+/// The first `length` elements of a buffer, which grows if it must.
+pub(crate) fn sized<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
+    if buffer.len() < length {
+        buffer.resize(length, T::default());
+    }
+    &mut buffer[..length]
+}

@@ -1,0 +1,85 @@
+//! The hyperparameters of a file, each checked as it is read.
+
+use std::ops::RangeInclusive;
+
+use crate::gguf::Gguf;
+use crate::{Error, Result};
+
+pub(super) const RECONVERT: &str = "convert the model again from its checkpoint";
+
+/// The keys of one architecture, which begin with its name.
+pub(super) struct Keys<'a> {
+    pub gguf: &'a Gguf,
+    pub architecture: &'static str,
+}
+
+impl Keys<'_> {
+    /// The whole name of a key.
+    pub fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.architecture)
+    }
+
+    /// A size within limits that must be there.
+    pub fn size(&self, name: &str, limits: RangeInclusive<u32>) -> Result<usize> {
+        let value = self.gguf.required_u32(&self.key(name))?;
+        self.within(name, value, limits)
+    }
+
+    /// A size within limits.
+    pub fn optional_size(&self, name: &str, limits: RangeInclusive<u32>) -> Result<Option<usize>> {
+        let value = self.gguf.optional_u32(&self.key(name))?;
+        value
+            .map(|value| self.within(name, value, limits))
+            .transpose()
+    }
+
+    /// A finite number above 0 that must be there.
+    pub fn positive(&self, name: &str) -> Result<f32> {
+        let value = self.gguf.required_f32(&self.key(name))?;
+        self.finite_and_positive(name, value)
+    }
+
+    /// A finite number above 0.
+    pub fn optional_positive(&self, name: &str) -> Result<Option<f32>> {
+        let value = self.gguf.optional_f32(&self.key(name))?;
+        value
+            .map(|value| self.finite_and_positive(name, value))
+            .transpose()
+    }
+
+    /// The number of tokens in the vocabulary.
+    pub fn vocabulary(&self) -> Result<usize> {
+        const KEY: &str = "tokenizer.ggml.tokens";
+        let count = self.gguf.required_array(KEY)?.len();
+        if (1..=1 << 24).contains(&count) {
+            return Ok(count);
+        }
+        let problem = format!("has {count} tokens, not from 1 to {}", 1 << 24);
+        Err(self.gguf.file_error(KEY, problem, RECONVERT))
+    }
+
+    /// An error at a key.
+    pub fn error(&self, name: &str, problem: impl Into<String>, remedy: &str) -> Error {
+        self.gguf.file_error(self.key(name), problem, remedy)
+    }
+
+    fn within(&self, name: &str, value: u32, limits: RangeInclusive<u32>) -> Result<usize> {
+        if limits.contains(&value) {
+            return Ok(value as usize);
+        }
+        let problem = format!(
+            "is {value}, not from {} to {}",
+            limits.start(),
+            limits.end()
+        );
+        Err(self.error(name, problem, RECONVERT))
+    }
+
+    fn finite_and_positive(&self, name: &str, value: f32) -> Result<f32> {
+        if value.is_finite() && value > 0.0 {
+            return Ok(value);
+        }
+        let problem = format!("is {value}, not a finite number above 0");
+        Err(self.error(name, problem, RECONVERT))
+    }
+}

@@ -1,0 +1,241 @@
+//! The families of models: what each is recognized by, and what the rest of the library asks of it.
+//!
+//! A family is a directory beside this file with a [`Family`] that says how to recognize and open
+//! its files, a [`Model`], and a [`ForwardPass`] over an [`Executor`]. To add one, write the
+//! directory and list its `FAMILY` in [`FAMILIES`].
+
+pub mod gemma_embedding;
+mod keys;
+mod tensors;
+
+use std::borrow::Cow;
+use std::collections::TryReserveError;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::engine::{Batch, Executor, Matrix, Shape};
+use crate::gguf::Gguf;
+use crate::tokenizer::Tokenizer;
+use crate::{Error, Prompt, Result};
+
+/// Every family, the default one first.
+pub static FAMILIES: [&Family; 1] = [&gemma_embedding::FAMILY];
+
+/// What is known of a family before a file of it is opened.
+pub struct Family {
+    /// The name that people know it by.
+    pub name: &'static str,
+    /// What `general.architecture` is in its files.
+    pub architecture: &'static str,
+    /// Reads and checks everything in a file but the values of its matrices.
+    pub open: fn(Arc<Gguf>) -> Result<Arc<dyn Model>>,
+    /// What the model reads before a text; only documents have titles.
+    pub prompt_text: fn(Prompt, Option<&str>) -> Cow<'static, str>,
+    /// The tokenizer of a file, which needs to have no more than a vocabulary.
+    pub tokenizer: fn(Arc<Gguf>) -> Result<Box<dyn Tokenizer>>,
+}
+
+impl Family {
+    /// The family of a file.
+    ///
+    /// # Errors
+    /// If the file does not state its architecture, or one that no family has.
+    pub fn of(gguf: &Gguf) -> Result<&'static Self> {
+        const KEY: &str = "general.architecture";
+        let architecture = gguf.required_str(KEY)?;
+        let mut families = FAMILIES.into_iter();
+        if let Some(family) = families.find(|family| family.architecture == architecture) {
+            return Ok(family);
+        }
+        let [architectures, names] = [
+            FAMILIES.map(|family| format!("{:?}", family.architecture)),
+            FAMILIES.map(|family| family.name.to_owned()),
+        ];
+        Err(gguf.file_error(
+            KEY,
+            format!(
+                "is {architecture:?}, but only {} is supported",
+                architectures.join(", ")
+            ),
+            format!("give a GGUF file of {}", names.join(" or ")),
+        ))
+    }
+
+    /// A text after its prompt: all that the model reads but the special tokens at both ends.
+    pub fn prompted<'a>(&self, prompt: Prompt, title: Option<&str>, text: &'a str) -> Cow<'a, str> {
+        match prompt {
+            Prompt::Raw => text.into(),
+            prompt => format!("{}{text}", (self.prompt_text)(prompt, title)).into(),
+        }
+    }
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Family").field(&self.name).finish()
+    }
+}
+
+/// A model file, opened and checked: everything but the values of its matrices has been read.
+pub trait Model: fmt::Debug + Send + Sync {
+    /// Its family.
+    fn family(&self) -> &'static Family;
+
+    /// The mapped file.
+    fn gguf(&self) -> &Arc<Gguf>;
+
+    /// The dimensions that decide how batches are laid out.
+    fn shape(&self) -> Shape;
+
+    /// The hyperparameters that a person would want to see.
+    fn summary(&self) -> Summary;
+
+    /// The lengths that vectors may be cut to.
+    fn dims(&self) -> Dims;
+
+    /// Whether the file has dense heads after pooling, without which vectors are in another space.
+    fn has_dense_heads(&self) -> bool;
+
+    /// Every matrix of the file.
+    fn matrices(&self) -> Matrices<'_>;
+
+    /// Multiply-adds of a forward pass over one text of so many tokens, without what runs once a
+    /// text.
+    fn multiply_adds(&self, tokens: usize) -> u64;
+
+    /// A forward pass, which takes memory with the first batches. `dense_heads` is whether vectors
+    /// pass the dense heads.
+    ///
+    /// # Errors
+    /// If the file lacks the heads and they are asked for.
+    fn forward_pass(self: Arc<Self>, dense_heads: bool) -> Result<Box<dyn ForwardPass>>;
+
+    /// The forward pass in f32 that the other one is tested against.
+    fn reference(&self) -> Box<dyn Reference + '_>;
+}
+
+/// The forward pass of one model, with its scratch.
+pub trait ForwardPass: Send {
+    /// Makes room for a pass over a batch, so that only this can fail for want of memory.
+    ///
+    /// # Errors
+    /// If there is no memory.
+    fn reserve(&mut self, batch: &Batch) -> Result<(), TryReserveError>;
+
+    /// The most columns that a matrix of a product has.
+    fn longest_row(&self) -> usize;
+
+    /// Runs the batch, for which there is room; row `i` of `out` becomes the vector of text `i`, of
+    /// unit length.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    fn run(&mut self, executor: &mut Executor, batch: &Batch, out: &mut [f32]) -> Result<()>;
+
+    /// After a pass that gave values that are not finite: the first tensor or layer that does.
+    fn first_not_finite(
+        &mut self,
+        executor: &mut Executor,
+        batch: &Batch,
+        out: &mut [f32],
+    ) -> String;
+}
+
+/// The forward pass of a model with weights dequantized and activations in f32.
+pub trait Reference: Sync {
+    /// The embedding of a text: `hidden` values of unit length. `ids` are its tokens, the special
+    /// ones at both ends included.
+    ///
+    /// # Errors
+    /// If there is no token, more of them than the context holds, or one outside the vocabulary; or
+    /// if the embedding is not finite, which only damaged weights cause.
+    fn embed(&self, ids: &[u32]) -> Result<Vec<f32>>;
+
+    /// The embedding of each text, as [`embed`](Self::embed) gives it, on all cores.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), for the first text that fails.
+    fn embed_batch(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>>;
+
+    /// The residual stream of a text after the embedding and after each layer: `layers + 1` times
+    /// `tokens * hidden` values, the last after the final norm as well.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), but values that are not finite are returned as they are.
+    fn hidden_states(&self, ids: &[u32]) -> Result<Vec<Vec<f32>>>;
+}
+
+/// The matrices of a model, by what a pass does with them.
+#[derive(Clone, Debug)]
+pub struct Matrices<'a> {
+    /// The tables that rows are copied from.
+    pub embedding: Vec<&'a Matrix>,
+    /// The matrices of each layer, in the order of the forward pass.
+    pub layers: Vec<Vec<&'a Matrix>>,
+    /// What runs once a text, after pooling.
+    pub heads: Vec<&'a Matrix>,
+}
+
+impl<'a> Matrices<'a> {
+    /// Those of all layers, which a pass reads once.
+    pub fn of_layers(&self) -> impl Iterator<Item = &'a Matrix> {
+        self.layers.iter().flatten().copied()
+    }
+
+    /// Those that a pass multiplies with.
+    pub fn of_products(&self) -> impl Iterator<Item = &'a Matrix> {
+        self.of_layers().chain(self.heads.iter().copied())
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &'a Matrix> {
+        self.embedding.iter().copied().chain(self.of_products())
+    }
+}
+
+/// The lengths that vectors may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dims {
+    /// Those the model was trained to be cut to, the longest first.
+    Trained(&'static [usize]),
+    /// Any up to the width of the model.
+    UpTo(usize),
+}
+
+/// The hyperparameters that a person would want to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Layers of the transformer.
+    pub layers: usize,
+    /// Values between the two halves of a feed-forward layer.
+    pub feed_forward: usize,
+    /// The window of local layers, as the file has it.
+    pub sliding_window: usize,
+}
+
+/// Opens a GGUF file of any family.
+///
+/// # Errors
+/// [`Error`] naming the file and the field that is missing, damaged or not supported.
+pub fn open(path: impl AsRef<Path>) -> Result<Arc<dyn Model>> {
+    let gguf = Arc::new(Gguf::open(path)?);
+    let family = Family::of(&gguf)?;
+    (family.open)(gguf)
+}
+
+/// Checks that no matrix holds an infinite value or scale, or one that is not a number. Reads the
+/// whole file.
+///
+/// # Errors
+/// Names the first tensor and row that fail.
+pub fn verify(model: &dyn Model) -> Result<()> {
+    model.matrices().all().try_for_each(Matrix::verify)
+}
+
+/// The error of a file whose heads are asked for and missing.
+fn missing_dense_heads(gguf: &Gguf) -> Error {
+    Error::MissingDenseHeads {
+        path: gguf.path().to_path_buf(),
+    }
+}

@@ -1,0 +1,128 @@
+//! The tensors of a file, each checked for its type and shape as it is asked for.
+
+use std::sync::Arc;
+
+use super::Family;
+use crate::engine::{Matrix, weight_type};
+use crate::gguf::{Gguf, TensorInfo, TensorType};
+use crate::{Error, Result};
+
+pub(super) const RECONVERT: &str = "fetch the file again, or convert it again from its checkpoint";
+
+/// The tensors of a file, with a record of those asked for.
+pub(super) struct Tensors<'a> {
+    gguf: &'a Arc<Gguf>,
+    family: &'static Family,
+    used: Vec<&'a str>,
+}
+
+impl<'a> Tensors<'a> {
+    /// The tensors of a file, none asked for yet.
+    pub fn new(gguf: &'a Arc<Gguf>, family: &'static Family) -> Self {
+        Self {
+            gguf,
+            family,
+            used: Vec::new(),
+        }
+    }
+
+    /// The file.
+    pub fn gguf(&self) -> &'a Gguf {
+        self.gguf
+    }
+
+    fn find(&mut self, name: &str) -> Result<&'a TensorInfo> {
+        let tensor = self
+            .gguf
+            .tensor(name)
+            .ok_or_else(|| self.error(name, "is missing", RECONVERT))?;
+        self.used.push(&tensor.name);
+        Ok(tensor)
+    }
+
+    /// A matrix of a type that products can be made with, of so many rows and columns.
+    pub fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix> {
+        let tensor = self.find(name)?;
+        let Some(weight_type) = weight_type(tensor.kind) else {
+            return Err(self.unsupported(tensor, "Q8_0, F32, F16 and BF16"));
+        };
+        self.check_shape(tensor, &[columns, rows])?;
+        let (gguf, range) = (Arc::clone(self.gguf), tensor.range.clone());
+        Ok(Matrix::new(gguf, name, weight_type, [rows, columns], range))
+    }
+
+    /// A vector of finite floats.
+    pub fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
+        let tensor = self.find(name)?;
+        self.check_shape(tensor, &[length])?;
+        let float = match tensor.kind {
+            TensorType::F32 | TensorType::F16 | TensorType::Bf16 => weight_type(tensor.kind),
+            TensorType::Q8_0 | TensorType::Other(_) => None,
+        };
+        let Some(float) = float else {
+            return Err(self.unsupported(tensor, "F32, F16 and BF16"));
+        };
+        let mut values = vec![0.0; length];
+        float.dequantize(self.gguf.bytes(tensor.range.clone()), &mut values);
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            let problem = format!("value {index} is {}", values[index]);
+            return Err(self.error(name, problem, RECONVERT));
+        }
+        Ok(values)
+    }
+
+    /// Refuses a file with a tensor that was not asked for: ignoring it would give other vectors
+    /// than the file's author had.
+    pub fn check_all_used(mut self) -> Result<()> {
+        self.used.sort_unstable();
+        let unused = |tensor: &&TensorInfo| self.used.binary_search(&tensor.name.as_str()).is_err();
+        match self.gguf.tensors().iter().find(unused) {
+            None => Ok(()),
+            Some(tensor) => Err(self.error(
+                &tensor.name,
+                "is not part of the model that the hyperparameters describe",
+                format!(
+                    "use a file of plain {}: leaving the tensor out would give other vectors",
+                    self.family.name
+                ),
+            )),
+        }
+    }
+
+    fn check_shape(&self, tensor: &TensorInfo, expected: &[usize]) -> Result<()> {
+        let same = tensor.dims.len() == expected.len()
+            && tensor
+                .dims
+                .iter()
+                .zip(expected)
+                .all(|(&dim, &expected)| dim == expected as u64);
+        if same {
+            return Ok(());
+        }
+        let problem = format!(
+            "has the shape {:?}, not {expected:?} (fastest first)",
+            tensor.dims
+        );
+        Err(self.error(&tensor.name, problem, RECONVERT))
+    }
+
+    fn unsupported(&self, tensor: &TensorInfo, supported: &str) -> Error {
+        let problem = format!("is of type {}; supported are {supported}", tensor.kind);
+        self.error(&tensor.name, problem, "use the Q8_0 file of this model")
+    }
+
+    /// An error at a tensor.
+    pub fn error(
+        &self,
+        name: &str,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Error {
+        self.gguf.file_error(field(name), problem, remedy)
+    }
+}
+
+/// How errors name a tensor.
+fn field(name: &str) -> String {
+    format!("tensor {name}")
+}

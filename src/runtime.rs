@@ -1,0 +1,166 @@
+//! A model together with what runs it.
+
+use std::sync::Arc;
+
+use lanewise_kernels::Isa;
+use lanewise_pool::ThreadPlan;
+
+use crate::engine::{Batch, Executor, PhaseTimes};
+use crate::models::{ForwardPass, Model};
+use crate::{Error, Result};
+
+/// Tokens of one pass at most, but always at least one text: a batch of short texts takes no more
+/// scratch than one text of full length. 33,000 tokens in one pass ran at four fifths of the speed
+/// of 8,000, because their values do not stay in the caches.
+pub const TOKENS_PER_PASS: usize = 2048;
+
+/// Scratch of a pass for each of its tokens, in bytes: residual stream, queries, keys, values and
+/// the outputs of products. An upper bound for EmbeddingGemma-300M, which takes 30 KB.
+pub const SCRATCH_BYTES_PER_TOKEN: usize = 40 << 10;
+
+/// How to run a model.
+#[derive(Clone, Copy, Debug)]
+pub struct RuntimeOptions {
+    /// Threads, the calling one included; `None` for as many as the machine allows.
+    pub threads: Option<usize>,
+    /// Instruction set; `None` for the fastest supported.
+    pub isa: Option<Isa>,
+    /// Whether vectors pass the dense heads, as the model was trained.
+    pub dense_heads: bool,
+}
+
+impl Default for RuntimeOptions {
+    fn default() -> Self {
+        Self {
+            threads: None,
+            isa: None,
+            dense_heads: true,
+        }
+    }
+}
+
+/// A model with the threads, kernels and scratch to run it.
+pub struct Runtime {
+    model: Arc<dyn Model>,
+    executor: Executor,
+    batch: Batch,
+    pass: Box<dyn ForwardPass>,
+}
+
+impl Runtime {
+    /// Starts the threads; scratch grows with the first texts.
+    ///
+    /// # Errors
+    /// If the instruction set or the number of threads is not available, or if the file lacks the
+    /// dense heads and `options` asks for them.
+    pub fn new(model: Arc<dyn Model>, options: &RuntimeOptions) -> Result<Self> {
+        let pass = Arc::clone(&model).forward_pass(options.dense_heads)?;
+        Ok(Self {
+            executor: Executor::new(options.threads, options.isa)?,
+            batch: Batch::default(),
+            model,
+            pass,
+        })
+    }
+
+    /// The threads chosen, and why.
+    pub fn threads(&self) -> &ThreadPlan {
+        self.executor.plan()
+    }
+
+    /// The instruction set chosen.
+    pub fn isa(&self) -> Isa {
+        self.executor.kernels().isa()
+    }
+
+    /// [`embed`](Self::embed), and the time that each thread spent in each phase.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    ///
+    /// # Panics
+    /// As [`embed`](Self::embed).
+    pub fn embed_profiled(&mut self, texts: &[&[u32]], out: &mut [f32]) -> Result<Vec<PhaseTimes>> {
+        self.executor.start_profile();
+        let result = self.embed(texts, out);
+        let times = self.executor.stop_profile();
+        result.map(|()| times)
+    }
+
+    /// Embeds texts given as ids, the special tokens at both ends included: row `i` of `out` is the
+    /// vector of text `i`, of unit length.
+    ///
+    /// A vector has the same bits whatever else is in the batch and however many threads run.
+    /// Nothing is allocated but to grow the scratch, for the largest batch so far.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an empty text, one longer than the model's context, or an id outside
+    /// the vocabulary; [`Error::File`] naming the layer if the weights give values that are not
+    /// finite or all zero, or if the file was changed since it was opened; [`Error::Io`] if it can
+    /// no longer be read; [`Error::Memory`] if there is no memory for scratch.
+    ///
+    /// # Panics
+    /// If `out` is not `texts.len() * hidden` values.
+    pub fn embed(&mut self, texts: &[&[u32]], out: &mut [f32]) -> Result<()> {
+        let hidden = self.model.shape().hidden;
+        assert_eq!(
+            out.len(),
+            texts.len() * hidden,
+            "one vector of {hidden} a text"
+        );
+        self.model.gguf().check_unchanged()?;
+        self.executor.restart_after_fork()?;
+        let (mut first, mut rest) = (0, out);
+        while first < texts.len() {
+            let count = texts_of_a_pass(&texts[first..]);
+            let (vectors, after) = rest.split_at_mut(count * hidden);
+            self.pass(first, &texts[first..first + count], vectors)?;
+            (first, rest) = (first + count, after);
+        }
+        Ok(())
+    }
+
+    /// Embeds texts in one forward pass; `first` is the number of the first one, for messages.
+    fn pass(&mut self, first: usize, texts: &[&[u32]], out: &mut [f32]) -> Result<()> {
+        let (shape, threads) = (self.model.shape(), self.executor.threads());
+        self.batch.set(first, texts, shape, threads)?;
+        self.reserve()?;
+        let (executor, batch, pass) = (&mut self.executor, &self.batch, &mut self.pass);
+        let result = executor.run_pass(batch.tokens(), |executor| pass.run(executor, batch, out));
+        // A file changed meanwhile is at fault before its weights are.
+        self.model.gguf().check_unchanged()?;
+        result?;
+        if out.iter().all(|value| value.is_finite()) {
+            return Ok(());
+        }
+        let culprit = pass.first_not_finite(executor, batch, out);
+        let name = self.model.family().name;
+        Err(self.model.gguf().file_error(
+            culprit,
+            "the forward pass gives values that are not finite, or nothing but zeros",
+            format!("the weights are damaged or not those of {name}; fetch the file again"),
+        ))
+    }
+
+    /// Takes the memory that the pass over the batch will use, so that only this can fail.
+    fn reserve(&mut self) -> Result<()> {
+        let batch = &self.batch;
+        let reserved = self
+            .pass
+            .reserve(batch)
+            .and_then(|()| self.executor.reserve(batch, self.pass.longest_row()));
+        reserved.map_err(|_| Error::Memory {
+            tokens: batch.tokens(),
+        })
+    }
+}
+
+/// How many of the first texts one pass takes: at least one.
+fn texts_of_a_pass(texts: &[&[u32]]) -> usize {
+    let mut tokens = 0;
+    let fitting = texts.iter().take_while(|ids| {
+        tokens += ids.len();
+        tokens <= TOKENS_PER_PASS
+    });
+    fitting.count().max(1)
+}

@@ -1,0 +1,155 @@
+//! The same text always gives the same bits: in any batch, with any number of threads, on every
+//! instruction set, in every run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lanewise::Isa;
+use lanewise::internals::models;
+use lanewise::internals::{Runtime, RuntimeOptions};
+use lanewise_testkit::assets::{Variant, real_model};
+use lanewise_testkit::random::Random;
+use lanewise_testkit::scratch;
+use lanewise_testkit::texts::text;
+use lanewise_testkit::tiny_model::{self, Options};
+
+const THREADS: [usize; 4] = [1, 2, 3, 8];
+
+/// How texts and batches are drawn.
+#[derive(Clone, Copy)]
+struct Draw {
+    /// Different texts.
+    texts: u64,
+    /// Tokens of the longest.
+    longest: usize,
+    /// Texts of the largest batch.
+    batch: usize,
+    batches: u64,
+}
+
+/// Runs random batches twice, on every number of threads and instruction set in turn, and compares
+/// them bit for bit with each text alone on one thread, on the slowest of `isas`.
+fn check(path: &Path, isas: &[Isa], draw: Draw) {
+    let model = models::open(path).unwrap();
+    let shape = model.shape();
+    let (width, longest) = (shape.hidden, draw.longest.min(shape.context));
+    let runtime = |isa, threads| {
+        let settings = RuntimeOptions {
+            threads: Some(threads),
+            isa: Some(isa),
+            dense_heads: true,
+        };
+        Runtime::new(Arc::clone(&model), &settings).unwrap()
+    };
+    let embed = |runtime: &mut Runtime, texts: &[&[u32]]| -> Vec<u32> {
+        let mut out = vec![f32::NAN; texts.len() * width];
+        runtime.embed(texts, &mut out).unwrap();
+        out.iter().map(|value| value.to_bits()).collect()
+    };
+
+    let mut random = Random(draw.batches);
+    let texts: Vec<Vec<u32>> = (0..draw.texts)
+        .map(|seed| {
+            // Short texts, whose lengths matter most to tiles and panels, come more often.
+            let limit = (longest - 1) >> (2 * random.below(3));
+            text(2 + random.below(limit.max(1)), shape.vocabulary, seed)
+        })
+        .collect();
+    let mut alone = runtime(isas[0], 1);
+    let expected: Vec<Vec<u32>> = texts
+        .iter()
+        .map(|text| embed(&mut alone, &[text]))
+        .collect();
+    let mut runtimes: Vec<Runtime> = isas
+        .iter()
+        .flat_map(|&isa| THREADS.map(|threads| runtime(isa, threads)))
+        .collect();
+
+    for batch in 0..draw.batches as usize {
+        let count = 1 + random.below(draw.batch);
+        let chosen: Vec<usize> = (0..count).map(|_| random.below(texts.len())).collect();
+        let ids: Vec<&[u32]> = chosen.iter().map(|&index| &*texts[index]).collect();
+        let number = batch % runtimes.len();
+        let runtime = &mut runtimes[number];
+        for _ in 0..2 {
+            let vectors = embed(runtime, &ids);
+            for (vector, &index) in vectors.chunks_exact(width).zip(&chosen) {
+                assert!(
+                    vector == expected[index],
+                    "batch {batch}, text {index} of {} tokens, on {} and {} threads",
+                    texts[index].len(),
+                    isas[number / THREADS.len()],
+                    THREADS[number % THREADS.len()],
+                );
+            }
+        }
+    }
+}
+
+/// Those that this CPU runs; the others are named.
+fn supported() -> Vec<Isa> {
+    let (supported, missing) = Isa::ALL.into_iter().partition(|isa| isa.is_supported());
+    let missing: Vec<Isa> = missing;
+    for isa in missing {
+        println!("SKIPPED: this CPU does not support {isa}");
+    }
+    supported
+}
+
+fn tiny(name: &str) -> std::path::PathBuf {
+    let options = Options {
+        layers: 7,
+        ..Options::default()
+    };
+    tiny_model::written(scratch!(format!("{name}.gguf")), &options)
+}
+
+/// Without the scalar kernels where others run: the real model takes them a second a text.
+fn fast() -> Vec<Isa> {
+    let mut isas = supported();
+    if isas.len() > 1 {
+        isas.retain(|&isa| isa != Isa::Scalar);
+    }
+    isas
+}
+
+const TINY: Draw = Draw {
+    texts: 100,
+    longest: 256,
+    batch: 12,
+    batches: 240,
+};
+
+const REAL: Draw = Draw {
+    texts: 24,
+    longest: 400,
+    batch: 6,
+    batches: 16,
+};
+
+#[test]
+fn random_batches_give_the_bits_of_single_runs() {
+    check(&tiny("random"), &supported(), TINY);
+}
+
+#[test]
+fn random_batches_of_the_real_model_give_the_same_bits() {
+    if let Some(path) = real_model(Variant::Q8_0) {
+        check(&path, &fast(), REAL);
+    }
+}
+
+/// Half an hour: `cargo test --release --test determinism -- --ignored`.
+#[test]
+#[ignore = "takes long; run it after a change of kernels or of the runtime"]
+fn two_thousand_random_batches_give_the_same_bits() {
+    let many = |draw: Draw| Draw {
+        texts: 10 * draw.texts,
+        batches: 2_000,
+        ..draw
+    };
+    check(&tiny("many"), &supported(), many(TINY));
+    if let Some(path) = real_model(Variant::Q8_0) {
+        check(&path, &fast(), many(REAL));
+    }
+}

@@ -1,0 +1,126 @@
+//! The kernels of attention.
+
+use lanewise_kernels::{BLOCK, HEAD_MAX, Kernels, PANEL, Pieces, WEIGHT_MAX};
+
+use super::rows::scalar;
+use super::{Amount, Prepared, Work};
+use lanewise_testkit::random::Random;
+
+/// RMS norm, RoPE and INT16 quantization of one query or key head.
+pub fn head_norm_rope(kernels: Kernels, dim: usize) -> Work {
+    Work::new(
+        format!("head_norm_rope/f32-i16/{dim}"),
+        Amount::Bytes((dim * (3 * size_of::<f32>() + size_of::<i16>())) as u64),
+        move || {
+            let mut random = Random(1);
+            let (x, weight) = (random.floats(dim, 2.0), random.floats(dim, 2.0));
+            let angles = random.floats(dim / 2, 3.0);
+            let rope: Vec<f32> = angles
+                .iter()
+                .map(|angle| angle.cos())
+                .chain(angles.iter().map(|angle| angle.sin()))
+                .collect();
+            Prepared::new((vec![0i16; dim], vec![0.0f32]), move |(out, scale)| {
+                let pieces = Pieces::new(&x, BLOCK, dim / BLOCK);
+                scale[0] = kernels.head_norm_rope(pieces, &weight, &rope, 1e-6, out);
+            })
+        },
+    )
+}
+
+/// Packing of one panel of keys, which is the same code on every instruction set.
+pub fn pack_keys(dim: usize) -> Work {
+    Work::new(
+        format!("pack_keys/i16/{PANEL}x{dim}"),
+        Amount::Bytes((2 * PANEL * dim * size_of::<i16>()) as u64),
+        move || {
+            let keys = Random(1).integers(PANEL * dim, HEAD_MAX as i16);
+            Prepared::new(vec![0i32; PANEL * dim / 2], move |packed| {
+                lanewise_kernels::pack_keys(&keys, dim, packed)
+            })
+        },
+    )
+}
+
+/// Queries of `rows` heads times one panel of keys.
+pub fn attention_scores(kernels: Kernels, rows: usize, dim: usize) -> Work {
+    Work::new(
+        format!("attention_scores/i16xi16/{rows}x{PANEL}x{dim}"),
+        Amount::MultiplyAdds((rows * PANEL * dim) as u64),
+        move || {
+            let mut random = Random(1);
+            let queries = random.integers(rows * dim, HEAD_MAX as i16);
+            let mut keys = vec![0; PANEL * dim / 2];
+            lanewise_kernels::pack_keys(
+                &random.integers(PANEL * dim, HEAD_MAX as i16),
+                dim,
+                &mut keys,
+            );
+            let (query_scales, key_scales) =
+                (random.floats(rows, 1e-3), random.floats(PANEL, 1e-3));
+            Prepared::new(vec![0.0; rows * PANEL], move |out| {
+                kernels.attention_scores(&queries, &query_scales, &keys, &key_scales, out, PANEL);
+            })
+        },
+    )
+}
+
+/// Softmax of one row of scores.
+pub fn softmax(kernels: Kernels, keys: usize) -> Work {
+    Work::new(
+        format!("softmax/f32-i16/{keys}"),
+        Amount::Bytes((keys * (size_of::<f32>() + size_of::<i16>())) as u64),
+        move || {
+            let mut scores = Random(1).floats(keys, 8.0);
+            Prepared::new((vec![0i16; keys], vec![0i32]), move |(weights, sum)| {
+                sum[0] = kernels.softmax(&mut scores, 0..keys, weights)
+            })
+        },
+    )
+}
+
+/// Packing of the values of `tokens` for one panel of channels.
+pub fn pack_values(kernels: Kernels, tokens: usize) -> Work {
+    Work::new(
+        format!("pack_values/f32-i16/{tokens}x{PANEL}"),
+        Amount::Bytes((tokens * PANEL * (size_of::<f32>() + size_of::<i16>())) as u64),
+        move || {
+            let values = Random(1).floats(tokens * PANEL, 2.0);
+            Prepared::new(
+                (vec![0i32; tokens.div_ceil(2) * PANEL], vec![0.0; 2 * PANEL]),
+                move |(packed, scales)| kernels.pack_values(&values, packed, scales),
+            )
+        },
+    )
+}
+
+/// Softmax weights of `rows` heads times the values of `keys` tokens, for one panel of channels.
+pub fn attention_weighted_sum(kernels: Kernels, rows: usize, keys: usize) -> Work {
+    Work::new(
+        format!("attention_weighted_sum/i16xi16/{rows}x{PANEL}x{keys}"),
+        Amount::MultiplyAdds((rows * PANEL * keys) as u64),
+        move || {
+            let mut random = Random(1);
+            let weights: Vec<i16> = random
+                .integers(rows * keys, WEIGHT_MAX as i16)
+                .iter()
+                .map(|weight| weight.abs())
+                .collect();
+            let factors = random.floats(rows, 1e-3);
+            let mut packed = vec![0; keys / 2 * PANEL];
+            let mut scales = vec![0.0; 2 * PANEL];
+            scalar().pack_values(&random.floats(keys * PANEL, 2.0), &mut packed, &mut scales);
+            Prepared::new(vec![0.0; rows * PANEL], move |out| {
+                kernels.attention_weighted_sum(
+                    &weights,
+                    keys,
+                    &factors,
+                    &packed,
+                    &scales[..PANEL],
+                    out,
+                    PANEL,
+                );
+            })
+        },
+    )
+}

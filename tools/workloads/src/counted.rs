@@ -1,0 +1,134 @@
+//! The calls whose instructions are counted: each kernel on rows of any number of blocks.
+
+use lanewise_kernels::{BLOCK, Isa, Kernels, PANEL};
+
+use super::{Shape, Temperature, Work};
+
+/// Rows of an attention tile that fills all registers.
+const ATTENTION_ROWS: usize = 12;
+
+/// What counts the instructions of an instruction set's kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// valgrind, in `cargo bench --bench instructions`.
+    Valgrind,
+    /// Single-stepping on the real CPU, in `lanewise-tools icount`.
+    SingleStep,
+}
+
+impl Counter {
+    /// The counter of the kernels of `isa`.
+    pub fn of(isa: Isa) -> Counter {
+        match isa {
+            Isa::Scalar | Isa::Avx2 => Counter::Valgrind,
+            // valgrind does not know AVX-512.
+            Isa::Avx512 => Counter::SingleStep,
+        }
+    }
+}
+
+/// A kernel and its work on a number of blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Name in the tables of counts.
+    pub name: &'static str,
+    work: fn(Kernels, usize) -> Work,
+}
+
+impl Counted {
+    /// The call on `blocks` blocks.
+    pub fn work(&self, kernels: Kernels, blocks: usize) -> Work {
+        (self.work)(kernels, blocks)
+    }
+
+    /// The kernel of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        COUNTED.into_iter().find(|counted| counted.name == name)
+    }
+}
+
+/// Every kernel; the matrix product with each tile size, because each is separate code.
+pub const COUNTED: [Counted; 22] = [
+    counted("pack_panel", |kernels, blocks| {
+        super::pack_panel(kernels, panel(blocks, 1), Temperature::Warm)
+    }),
+    counted("gemm_1_token", |kernels, blocks| {
+        gemm(kernels, blocks, 1, 1)
+    }),
+    counted("gemm_2_tokens", |kernels, blocks| {
+        gemm(kernels, blocks, 1, 2)
+    }),
+    counted("gemm_3_tokens", |kernels, blocks| {
+        gemm(kernels, blocks, 1, 3)
+    }),
+    counted("gemm_4_tokens", |kernels, blocks| {
+        gemm(kernels, blocks, 1, 4)
+    }),
+    counted("gemm_5_tokens", |kernels, blocks| {
+        gemm(kernels, blocks, 1, 5)
+    }),
+    counted("gemm_6_tokens", |kernels, blocks| {
+        gemm(kernels, blocks, 1, 6)
+    }),
+    counted("gemm_2_terms_1_token", |kernels, blocks| {
+        gemm(kernels, blocks, 2, 1)
+    }),
+    counted("gemm_2_terms_6_tokens", |kernels, blocks| {
+        gemm(kernels, blocks, 2, 6)
+    }),
+    counted("attention_scores", |kernels, blocks| {
+        super::attention_scores(kernels, ATTENTION_ROWS, blocks * BLOCK)
+    }),
+    counted("attention_weighted_sum", |kernels, blocks| {
+        super::attention_weighted_sum(kernels, ATTENTION_ROWS, blocks * BLOCK)
+    }),
+    counted("head_norm_rope", |kernels, blocks| {
+        super::head_norm_rope(kernels, blocks * BLOCK)
+    }),
+    counted("softmax", |kernels, blocks| {
+        super::softmax(kernels, blocks * BLOCK)
+    }),
+    counted("pack_values", |kernels, blocks| {
+        super::pack_values(kernels, blocks * BLOCK)
+    }),
+    counted("add_rms_norm", |kernels, blocks| {
+        super::add_rms_norm(kernels, blocks * BLOCK)
+    }),
+    counted("rms_norm_quantize", |kernels, blocks| {
+        super::rms_norm_quantize(kernels, blocks * BLOCK)
+    }),
+    counted("rms_norm", |kernels, blocks| {
+        super::rms_norm(kernels, blocks * BLOCK)
+    }),
+    counted("gelu_multiply_quantize", |kernels, blocks| {
+        super::gelu_multiply_quantize(kernels, blocks)
+    }),
+    counted("quantize", |kernels, blocks| {
+        super::quantize(kernels, blocks * BLOCK, 1)
+    }),
+    counted("quantize_2_terms", |kernels, blocks| {
+        super::quantize(kernels, blocks * BLOCK, 2)
+    }),
+    counted("dequantize_q8_0", |kernels, blocks| {
+        super::dequantize_q8_0(kernels, blocks * BLOCK, Temperature::Warm)
+    }),
+    counted("accumulate", |kernels, blocks| {
+        super::accumulate(kernels, blocks * BLOCK)
+    }),
+];
+
+const fn counted(name: &'static str, work: fn(Kernels, usize) -> Work) -> Counted {
+    Counted { name, work }
+}
+
+fn panel(blocks: usize, terms: usize) -> Shape {
+    Shape {
+        rows: PANEL,
+        columns: blocks * BLOCK,
+        terms,
+    }
+}
+
+fn gemm(kernels: Kernels, blocks: usize, terms: usize, tokens: usize) -> Work {
+    super::gemm(kernels, panel(blocks, terms), tokens)
+}

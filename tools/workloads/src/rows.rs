@@ -1,0 +1,127 @@
+//! Row operations: norms, quantization, GELU, and rows of the embedding table.
+
+use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, Pieces, Q8_0_BYTES};
+
+use super::weights::{Temperature, Weights};
+use super::{Amount, Prepared, Work};
+use lanewise_testkit::random::Random;
+
+const EPS: f32 = 1e-6;
+
+/// The scalar kernels, which prepare the inputs of every instruction set.
+pub(super) fn scalar() -> Kernels {
+    Kernels::for_isa(Isa::Scalar).expect("the scalar kernels run anywhere")
+}
+
+/// Bytes of `count` values of a type.
+fn bytes<T>(count: usize) -> u64 {
+    (count * size_of::<T>()) as u64
+}
+
+/// Norm weights of magnitude one, so that repeated norms in place keep the magnitude of a row.
+fn unit_weights(width: usize) -> Vec<f32> {
+    let sign = |index: usize| if index.is_multiple_of(3) { -1.0 } else { 1.0 };
+    (0..width).map(sign).collect()
+}
+
+/// The residual addition, from a plain row.
+pub fn add_rms_norm(kernels: Kernels, width: usize) -> Work {
+    Work::new(
+        format!("add_rms_norm/f32/{width}"),
+        Amount::Bytes(bytes::<f32>(4 * width)),
+        move || {
+            let y = Random(1).floats(width, 2.0);
+            let weight = unit_weights(width);
+            Prepared::new(Random(2).floats(width, 2.0), move |x| {
+                let pieces = Pieces::new(&y, BLOCK, width / BLOCK);
+                kernels.add_rms_norm(x, pieces, None, &weight, EPS);
+            })
+        },
+    )
+}
+
+/// The norm before a matrix product.
+pub fn rms_norm_quantize(kernels: Kernels, width: usize) -> Work {
+    Work::new(
+        format!("rms_norm_quantize/f32xf32-i8/{width}"),
+        Amount::Bytes(bytes::<f32>(2 * width) + bytes::<ActivationBlock>(width / BLOCK)),
+        move || {
+            let x = Random(1).floats(width, 2.0);
+            let weight = unit_weights(width);
+            Prepared::new(
+                vec![ActivationBlock::default(); width / BLOCK],
+                move |out| kernels.rms_norm_quantize(&x, &weight, EPS, out, 1),
+            )
+        },
+    )
+}
+
+/// The last norm, in place.
+pub fn rms_norm(kernels: Kernels, width: usize) -> Work {
+    Work::new(
+        format!("rms_norm/f32/{width}"),
+        Amount::Bytes(bytes::<f32>(3 * width)),
+        move || {
+            let weight = unit_weights(width);
+            Prepared::new(Random(1).floats(width, 2.0), move |x| {
+                kernels.rms_norm(x, &weight, EPS)
+            })
+        },
+    )
+}
+
+/// GELU of the gate, product and quantization, for [`BLOCK`] values a token.
+pub fn gelu_multiply_quantize(kernels: Kernels, tokens: usize) -> Work {
+    Work::new(
+        format!("gelu_multiply_quantize/f32xf32-i8/{tokens}x{BLOCK}"),
+        Amount::Bytes(bytes::<f32>(2 * tokens * BLOCK) + bytes::<ActivationBlock>(tokens)),
+        move || {
+            let gate = Random(1).floats(tokens * BLOCK, 4.0);
+            let up = Random(2).floats(tokens * BLOCK, 4.0);
+            Prepared::new(vec![ActivationBlock::default(); tokens], move |out| {
+                kernels.gelu_multiply_quantize(&gate, &up, out)
+            })
+        },
+    )
+}
+
+/// Quantization of activations to INT8 with one or two terms.
+pub fn quantize(kernels: Kernels, width: usize, terms: usize) -> Work {
+    Work::new(
+        format!("quantize/f32-{}/{width}", ["i8", "2xi8"][terms - 1]),
+        Amount::Bytes(bytes::<f32>(width) + bytes::<ActivationBlock>(width / BLOCK * terms)),
+        move || {
+            let x = Random(1).floats(width, 2.0);
+            let blocks = width / BLOCK * terms;
+            Prepared::new(vec![ActivationBlock::default(); blocks], move |out| {
+                kernels.quantize(&x, terms, out, terms)
+            })
+        },
+    )
+}
+
+/// A row of the embedding table.
+pub fn dequantize_q8_0(kernels: Kernels, width: usize, temperature: Temperature) -> Work {
+    Work::new(
+        format!("dequantize_q8_0/q8_0-f32/{width}"),
+        Amount::Bytes((width / BLOCK * Q8_0_BYTES) as u64 + bytes::<f32>(width)),
+        move || {
+            let mut weights = Weights::new(1, width, temperature);
+            Prepared::new(vec![0.0; width], move |out| {
+                kernels.dequantize_q8_0(weights.next(), 27.7, out)
+            })
+        },
+    )
+}
+
+/// Addition of a row to a sum.
+pub fn accumulate(kernels: Kernels, width: usize) -> Work {
+    Work::new(
+        format!("accumulate/f32/{width}"),
+        Amount::Bytes(bytes::<f32>(3 * width)),
+        move || {
+            let x = Random(1).floats(width, 2.0);
+            Prepared::new(vec![0.0; width], move |sum| kernels.accumulate(sum, &x))
+        },
+    )
+}
