@@ -1,6 +1,8 @@
 //! The same text always gives the same bits: in any batch, with any number of threads, on every
 //! instruction set, in every run.
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use lanewise_testkit::random::Random;
 use lanewise_testkit::scratch;
 use lanewise_testkit::texts::text;
 use lanewise_testkit::tiny_model::{self, Options};
+use support::supported_isas;
 
 const THREADS: [usize; 4] = [1, 2, 3, 8];
 
@@ -86,16 +89,6 @@ fn check(path: &Path, isas: &[Isa], draw: Draw) {
     }
 }
 
-/// Those that this CPU runs; the others are named.
-fn supported() -> Vec<Isa> {
-    let (supported, missing) = Isa::ALL.into_iter().partition(|isa| isa.is_supported());
-    let missing: Vec<Isa> = missing;
-    for isa in missing {
-        println!("SKIPPED: this CPU does not support {isa}");
-    }
-    supported
-}
-
 fn tiny(name: &str) -> std::path::PathBuf {
     let options = Options {
         layers: 7,
@@ -106,7 +99,7 @@ fn tiny(name: &str) -> std::path::PathBuf {
 
 /// Without the scalar kernels where others run: the real model takes them a second a text.
 fn fast() -> Vec<Isa> {
-    let mut isas = supported();
+    let mut isas = supported_isas();
     if isas.len() > 1 {
         isas.retain(|&isa| isa != Isa::Scalar);
     }
@@ -129,7 +122,7 @@ const REAL: Draw = Draw {
 
 #[test]
 fn random_batches_give_the_bits_of_single_runs() {
-    check(&tiny("random"), &supported(), TINY);
+    check(&tiny("random"), &supported_isas(), TINY);
 }
 
 #[test]
@@ -148,7 +141,7 @@ fn two_thousand_random_batches_give_the_same_bits() {
         batches: 2_000,
         ..draw
     };
-    check(&tiny("many"), &supported(), many(TINY));
+    check(&tiny("many"), &supported_isas(), many(TINY));
     if let Some(path) = real_model(Variant::Q8_0) {
         check(&path, &fast(), many(REAL));
     }

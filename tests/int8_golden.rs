@@ -14,7 +14,7 @@ use lanewise_testkit::assets::{Variant, real_model};
 use lanewise_testkit::gguf_writer::Encoding;
 use lanewise_testkit::scratch;
 use lanewise_testkit::tiny_model::{self, Options};
-use support::{cosine, golden_embeddings, mean_and_minimum};
+use support::{cosine, golden_embeddings, mean_and_minimum, supported_isas};
 
 fn settings(isa: Option<Isa>, threads: Option<usize>) -> RuntimeOptions {
     RuntimeOptions {
@@ -32,15 +32,6 @@ fn embed(runtime: &mut Runtime, texts: &[&[u32]], width: usize) -> Vec<f32> {
 
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
-}
-
-fn supported() -> impl Iterator<Item = Isa> {
-    Isa::ALL.into_iter().filter(|isa| {
-        if !isa.is_supported() {
-            println!("SKIPPED: this CPU does not support {isa}");
-        }
-        isa.is_supported()
-    })
 }
 
 fn tiny(name: &str, options: &Options) -> PathBuf {
@@ -90,7 +81,7 @@ fn reaches_the_float32_vectors(scalar_tokens: usize) {
     let tokenizer = SentencePiece::from_gguf(model.gguf().clone()).unwrap();
     let ids: Vec<Vec<u32>> = texts.iter().map(|text| text.ids(&tokenizer)).collect();
     let mut first: Vec<Vec<f32>> = Vec::new();
-    for isa in supported().collect::<Vec<_>>().into_iter().rev() {
+    for isa in supported_isas().into_iter().rev() {
         let mut runtime = Runtime::new(model.clone(), &settings(Some(isa), None)).unwrap();
         if first.is_empty() {
             let vectors = ids.iter().map(|ids| embed(&mut runtime, &[ids], 768));
@@ -137,7 +128,7 @@ fn batch_and_thread_count_do_not_change_a_vector() {
     for text in &texts {
         alone.extend(embed(&mut runtime, &[text], width));
     }
-    for isa in supported() {
+    for isa in supported_isas() {
         for threads in [1, 2, 3, 8] {
             let mut runtime =
                 Runtime::new(model.clone(), &settings(Some(isa), Some(threads))).unwrap();
@@ -160,7 +151,7 @@ fn int8_and_float_paths_give_different_bits() {
     let model = models::open(path).unwrap();
     let width = model.shape().hidden;
     let reference = model.reference();
-    for isa in supported() {
+    for isa in supported_isas() {
         let mut runtime = Runtime::new(model.clone(), &settings(Some(isa), None)).unwrap();
         for text in some_texts(&*model) {
             let int8 = embed(&mut runtime, &[&text], width);
@@ -233,7 +224,7 @@ fn a_nan_in_any_matrix_is_an_error_that_names_its_layer() {
         bytes[matrix.range().start..][..2].copy_from_slice(&0x7e00u16.to_le_bytes());
         let path = good.with_file_name("int8-nan.gguf");
         std::fs::write(&path, bytes).unwrap();
-        for isa in supported() {
+        for isa in supported_isas() {
             let model = models::open(&path).unwrap();
             let mut runtime = Runtime::new(model.clone(), &settings(Some(isa), None)).unwrap();
             let mut out = vec![0.0; model.shape().hidden];

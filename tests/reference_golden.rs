@@ -74,7 +74,7 @@ fn golden_cosines<const N: usize>(model: Variant, dims: [usize; N]) -> Option<[(
     );
     Some(dims.map(|dims| {
         let pairs = embeddings.iter().zip(&golden);
-        // A cosine renormalises by itself.
+        // A cosine renormalizes by itself.
         let cosines = pairs.map(|(a, golden)| cosine(&a[..dims], &golden.vector[..dims]));
         let (mean, minimum) = mean_and_minimum(&cosines.collect::<Vec<_>>());
         println!("{model:?}, {dims} dimensions: mean {mean:.8}, minimum {minimum:.8}");

@@ -3,8 +3,9 @@
 mod tokenizer_support;
 
 use lanewise::internals::tokenizer::Tokenizer;
+use lanewise_testkit::gguf_writer::Value;
 use lanewise_testkit::random::Random;
-use tokenizer_support::{Reference, SPACE, TinyFile, TinyValue, encode};
+use tokenizer_support::{Reference, SPACE, TinyFile, encode};
 
 const FIRST: u32 = TinyFile::FIRST;
 
@@ -231,12 +232,19 @@ fn added_tokens_of_too_many_bytes_are_refused() {
     assert!(refusal(file).contains("bytes of added tokens"));
 }
 
+/// An array of bytes as GGUF lays it out after the type of the value.
+fn byte_array(bytes: &[u8]) -> Vec<u8> {
+    const U8: u32 = 0;
+    let length = bytes.len() as u64;
+    [&U8.to_le_bytes()[..], &length.to_le_bytes(), bytes].concat()
+}
+
 #[test]
 fn keys_that_ask_for_another_tokenizer_are_refused() {
     let file = TinyFile::new(&["a"]);
     let message = refusal(
         file.clone()
-            .set("tokenizer.ggml.model", TinyValue::String("gpt2")),
+            .set("tokenizer.ggml.model", Value::String("gpt2".into())),
     );
     assert!(message.starts_with("tokenizer.ggml.model: is \"gpt2\", but only \"llama\""));
     for (key, value) in [
@@ -245,27 +253,22 @@ fn keys_that_ask_for_another_tokenizer_are_refused() {
         ("tokenizer.ggml.add_bos_token", false),
         ("tokenizer.ggml.add_eos_token", false),
     ] {
-        assert!(
-            file.clone()
-                .set(key, TinyValue::Bool(!value))
-                .open()
-                .is_ok()
-        );
-        let message = refusal(file.clone().set(key, TinyValue::Bool(value)));
+        assert!(file.clone().set(key, Value::Bool(!value)).open().is_ok());
+        let message = refusal(file.clone().set(key, Value::Bool(value)));
         assert!(
             message.starts_with(&format!("{key}: is {value}, which")),
             "{message}"
         );
-        assert!(refusal(file.clone().set(key, TinyValue::U32(1))).starts_with(key));
+        assert!(refusal(file.clone().set(key, Value::U32(1))).starts_with(key));
     }
     let map = "tokenizer.ggml.precompiled_charsmap";
     assert!(
         file.clone()
-            .set(map, TinyValue::Bytes(vec![]))
+            .set(map, Value::Raw(9, byte_array(&[])))
             .open()
             .is_ok()
     );
-    assert!(refusal(file.set(map, TinyValue::Bytes(vec![1]))).starts_with(map));
+    assert!(refusal(file.set(map, Value::Raw(9, byte_array(&[1])))).starts_with(map));
 }
 
 #[test]
@@ -283,13 +286,13 @@ fn missing_and_wrong_keys_are_named() {
         );
     }
     for key in ["tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"] {
-        assert!(file.clone().set(key, TinyValue::U32(259)).open().is_ok());
-        let message = refusal(file.clone().set(key, TinyValue::U32(260)));
+        assert!(file.clone().set(key, Value::U32(259)).open().is_ok());
+        let message = refusal(file.clone().set(key, Value::U32(260)));
         assert!(message.starts_with(&format!("{key}: is 260, but there are 260 tokens")));
-        assert!(refusal(file.clone().set(key, TinyValue::String("a"))).starts_with(key));
+        assert!(refusal(file.clone().set(key, Value::String("a".into()))).starts_with(key));
     }
     assert!(
-        refusal(file.set("tokenizer.ggml.model", TinyValue::U32(1)))
+        refusal(file.set("tokenizer.ggml.model", Value::U32(1)))
             .starts_with("tokenizer.ggml.model")
     );
 }

@@ -3,9 +3,20 @@
 
 use std::path::Path;
 
+use lanewise::Isa;
 use lanewise::internals::tokenizer::Tokenizer;
 use lanewise_testkit::assets::golden;
 use serde::Deserialize;
+
+/// The instruction sets of this CPU. Prints the others as skipped.
+pub fn supported_isas() -> Vec<Isa> {
+    let (supported, missing): (Vec<Isa>, Vec<Isa>) =
+        Isa::ALL.into_iter().partition(|isa| isa.is_supported());
+    for isa in missing {
+        println!("SKIPPED: this CPU does not support {isa}");
+    }
+    supported
+}
 
 /// The lines of a golden file in JSON Lines.
 pub fn golden_lines<T: for<'a> Deserialize<'a>>(name: &str) -> Option<Vec<T>> {

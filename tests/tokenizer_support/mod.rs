@@ -1,4 +1,4 @@
-//! What the tests of the tokenizer share.
+//! Helpers of the tokenizer tests: a slow reference tokenizer, and files with small vocabularies.
 #![allow(dead_code, reason = "each test program compiles this and uses a part")]
 
 use std::collections::HashMap;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lanewise::internals::gguf::Gguf;
 use lanewise::internals::tokenizer::{SentencePiece, Tokenizer};
+use lanewise_testkit::gguf_writer::{File, Value};
 
 pub const SPACE: char = '\u{2581}';
 
@@ -152,15 +153,7 @@ pub struct TinyFile {
     /// Instead of the scores and types of `tokens`.
     pub scores: Option<Vec<f32>>,
     pub types: Option<Vec<i32>>,
-    pub keys: Vec<(&'static str, TinyValue)>,
-}
-
-#[derive(Clone)]
-pub enum TinyValue {
-    U32(u32),
-    Bool(bool),
-    String(&'static str),
-    Bytes(Vec<u8>),
+    pub keys: Vec<(&'static str, Value)>,
 }
 
 impl TinyFile {
@@ -177,9 +170,9 @@ impl TinyFile {
             scores: None,
             types: None,
             keys: vec![
-                ("tokenizer.ggml.model", TinyValue::String("llama")),
-                ("tokenizer.ggml.bos_token_id", TinyValue::U32(2)),
-                ("tokenizer.ggml.eos_token_id", TinyValue::U32(1)),
+                ("tokenizer.ggml.model", Value::String("llama".into())),
+                ("tokenizer.ggml.bos_token_id", Value::U32(2)),
+                ("tokenizer.ggml.eos_token_id", Value::U32(1)),
             ],
         }
     }
@@ -192,7 +185,7 @@ impl TinyFile {
         self
     }
 
-    pub fn set(mut self, key: &'static str, value: TinyValue) -> Self {
+    pub fn set(mut self, key: &'static str, value: Value) -> Self {
         self.keys.retain(|&(other, _)| other != key);
         self.keys.push((key, value));
         self
@@ -220,59 +213,19 @@ impl TinyFile {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let mut out = b"GGUF".to_vec();
-        let string = |out: &mut Vec<u8>, bytes: &[u8]| {
-            out.extend((bytes.len() as u64).to_le_bytes());
-            out.extend(bytes);
-        };
-        out.extend(3u32.to_le_bytes());
-        out.extend(0u64.to_le_bytes());
-        out.extend((self.keys.len() as u64 + 3).to_le_bytes());
+        let mut file = File::default();
         for (key, value) in &self.keys {
-            string(&mut out, key.as_bytes());
-            match value {
-                TinyValue::U32(number) => {
-                    out.extend(4u32.to_le_bytes());
-                    out.extend(number.to_le_bytes());
-                }
-                TinyValue::Bool(value) => {
-                    out.extend(7u32.to_le_bytes());
-                    out.push(u8::from(*value));
-                }
-                TinyValue::String(text) => {
-                    out.extend(8u32.to_le_bytes());
-                    string(&mut out, text.as_bytes());
-                }
-                TinyValue::Bytes(bytes) => {
-                    out.extend(9u32.to_le_bytes());
-                    out.extend(0u32.to_le_bytes());
-                    out.extend((bytes.len() as u64).to_le_bytes());
-                    out.extend(bytes);
-                }
-            }
+            file.set(key, value.clone());
         }
-        let array = |out: &mut Vec<u8>, key: &str, element: u32, count: usize| {
-            string(out, key.as_bytes());
-            out.extend(9u32.to_le_bytes());
-            out.extend(element.to_le_bytes());
-            out.extend((count as u64).to_le_bytes());
-        };
-        array(&mut out, "tokenizer.ggml.tokens", 8, self.tokens.len());
-        for (piece, _, _) in &self.tokens {
-            string(&mut out, piece);
-        }
-        let scores: Vec<f32> = match &self.scores {
-            Some(scores) => scores.clone(),
-            None => self.tokens.iter().map(|&(_, score, _)| score).collect(),
-        };
-        array(&mut out, "tokenizer.ggml.scores", 6, scores.len());
-        out.extend(scores.iter().flat_map(|score| score.to_le_bytes()));
-        let types: Vec<i32> = match &self.types {
-            Some(types) => types.clone(),
-            None => self.tokens.iter().map(|&(_, _, kind)| kind).collect(),
-        };
-        array(&mut out, "tokenizer.ggml.token_type", 5, types.len());
-        out.extend(types.iter().flat_map(|kind| kind.to_le_bytes()));
-        out
+        let tokens = self.tokens.iter();
+        let pieces = tokens.clone().map(|(piece, _, _)| piece.clone()).collect();
+        let own_scores = || tokens.clone().map(|&(_, score, _)| score).collect();
+        let own_types = || tokens.clone().map(|&(_, _, kind)| kind).collect();
+        let scores = self.scores.clone().unwrap_or_else(own_scores);
+        let types = self.types.clone().unwrap_or_else(own_types);
+        file.set("tokenizer.ggml.tokens", Value::Strings(pieces));
+        file.set("tokenizer.ggml.scores", Value::F32s(scores));
+        file.set("tokenizer.ggml.token_type", Value::I32s(types));
+        file.to_bytes()
     }
 }

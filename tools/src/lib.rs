@@ -7,6 +7,6 @@ pub mod endurance;
 pub mod hostile;
 pub mod icount;
 pub mod instructions;
-pub mod neighbour;
+pub mod neighbor;
 pub mod roofline;
 pub mod tiny_model;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lanewise_tools::{
-    asmcheck, compare, corpus, endurance, hostile, icount, instructions, neighbour, roofline,
+    asmcheck, compare, corpus, endurance, hostile, icount, instructions, neighbor, roofline,
     tiny_model,
 };
 
@@ -31,7 +31,8 @@ enum Command {
     /// Embed from several threads for minutes, and watch memory, speed and every vector
     Endurance(endurance::Options),
     /// Time a short text while another thread takes a CPU
-    Neighbour(neighbour::Options),
+    #[command(alias = "neighbour")]
+    Neighbor(neighbor::Options),
     /// Lanewise as one of the engines of compare
     #[command(name = compare::ENGINE_COMMAND, hide = true)]
     CompareEngine,
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         Command::Roofline(options) => run_roofline(&options),
         Command::Compare(options) => compare::compare(&options).map(|table| print!("{table}")),
         Command::Endurance(options) => endurance::run(&options, &mut std::io::stdout()),
-        Command::Neighbour(options) => neighbour::measure(&options)
+        Command::Neighbor(options) => neighbor::measure(&options)
             .map(|report| print!("{report}"))
             .map_err(|error| error.to_string()),
         Command::CompareEngine => compare::serve(),

@@ -1,5 +1,5 @@
 # OpenVINO as an engine; its arguments are the model (an .xml file with inputs input_ids and attention_mask) and the group
-# size of the dynamic quantisation of activations.
+# size of the dynamic quantization of activations.
 import numpy
 import openvino
 

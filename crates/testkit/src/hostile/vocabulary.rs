@@ -22,7 +22,7 @@ impl Cases {
                 file.set(&set(name), Value::Bool(value));
             });
         }
-        self.change("a table for normalising text", |file| {
+        self.change("a table for normalizing text", |file| {
             file.set(&set("precompiled_charsmap"), Value::F32s(vec![1.0]));
         });
         let tokens = strings(&mut self.model, "tokens").len();

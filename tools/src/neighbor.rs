@@ -1,4 +1,4 @@
-//! What a busy neighbour costs: the latency of a short text while another thread takes one CPU.
+//! What a busy neighbor costs: the latency of a short text while another thread takes one CPU.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub struct Options {
     /// The text
     #[arg(long, default_value = "Hello world")]
     pub text: String,
-    /// Timed runs, idle and beside each neighbour
+    /// Timed runs, idle and beside each neighbor
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(100..))]
     pub runs: u32,
     /// Milliseconds between two runs
