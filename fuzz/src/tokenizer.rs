@@ -18,12 +18,13 @@ mod support;
 
 use support::{Reference, SPACE, TinyFile, encode, tokens_of};
 
-static TINY: LazyLock<(Tokenizer, Reference)> = LazyLock::new(|| {
+static TINY: LazyLock<(SentencePiece, Reference)> = LazyLock::new(|| {
     let gguf = with_file(&tiny_model::build(&Options::default()).to_bytes(), |path| {
         Gguf::open(path).expect("the tiny model opens")
     });
     let reference = Reference::new(&tokens_of(&gguf));
-    let tokenizer = SentencePiece::from_gguf(Arc::new(gguf)).expect("the tiny model has a vocabulary");
+    let tokenizer =
+        SentencePiece::from_gguf(Arc::new(gguf)).expect("the tiny model has a vocabulary");
     (tokenizer, reference)
 });
 
@@ -76,7 +77,7 @@ fn word(input: &mut Unstructured, most: u8) -> String {
     (0..length).map(|_| pick(input, &ALPHABET)).collect()
 }
 
-fn check(tokenizer: &Tokenizer, reference: &Reference, text: &str) {
+fn check(tokenizer: &SentencePiece, reference: &Reference, text: &str) {
     let ids = encode(tokenizer, text);
     assert_eq!(ids, reference.encode(text), "ids of {text:?}");
     let spaces = text.replace(SPACE, " ");
