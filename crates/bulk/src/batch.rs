@@ -5,7 +5,7 @@ use crate::progress::Step;
 use crate::row::{Cell, Reading, Row};
 use crate::windows::Window;
 
-/// Rows without tokens (rejected ones) or with much to carry along fill a batch as well.
+/// A batch is also full at this size, because of rejected rows and long columns carried along.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// Tokens of some rows, in the order of the rows.
@@ -35,22 +35,22 @@ impl<E: Embed> Default for Batch<E> {
 }
 
 impl<E: Embed> Batch<E> {
-    /// Whether a window of so many tokens is to go into the next batch.
+    /// Whether a window must go into the next batch.
     pub fn is_full_for(&self, usage: Usage, most_tokens: usize) -> bool {
         !self.windows.is_empty() && self.tokens + usage.tokens > most_tokens
     }
 
-    /// Whether the batch is to be sent, whatever comes next.
+    /// Whether the batch must be sent now.
     pub fn is_full(&self) -> bool {
         self.bytes >= BATCH_BYTES
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it has neither rows nor windows.
     pub fn is_empty(&self) -> bool {
         self.windows.is_empty() && self.rows.is_empty()
     }
 
-    /// Adds a window of the row that comes next.
+    /// Adds a window of the next row.
     pub fn push_window(&mut self, window: Window<E::Encoded>) {
         self.tokens += window.usage.tokens;
         self.windows.push(window.encoded);

@@ -1,4 +1,4 @@
-//! How a run divides the memory that it may use.
+//! Division of the memory that a run may use.
 
 use crate::embed::ModelMemory;
 use crate::error::{Error, Result};
@@ -7,15 +7,15 @@ use crate::message::{Setting, message};
 
 /// The tokenizer's index, the rows that are read, wait and are written, and the output's buffers.
 const FIXED_BYTES: u64 = 256 << 20;
-/// What a [`ReadBudget`] is at least.
+/// The least that a [`ReadBudget`] allows.
 const LEAST_READ_BYTES: u64 = 64 << 20;
 
-/// What a run does with the memory that it may use.
+/// The division of a run's memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     /// Tokens of a batch at most.
     pub batch_tokens: usize,
-    /// The rest, for what is read.
+    /// The rest, for reading.
     pub read: ReadBudget,
 }
 

@@ -1,4 +1,4 @@
-//! Whether the output fits on the disk, where that can be known before the work.
+//! Checks before the work whether the output will fit on the disk.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use crate::formats::OutputFormat;
 use crate::message::{Setting, message};
 use crate::space::Space;
 
-/// What a row has besides its vector, with a short id.
+/// Bytes of a row besides its vector, with a short id.
 const ROW_BYTES: u64 = 64;
 /// A number in text, its separator counted.
 const TEXT_NUMBER_BYTES: u64 = 12;
 
-/// Refuses to begin what cannot end: the rows in the spool and the output must fit on the disk of
-/// the file `spool`, of which `spooled` bytes are there already.
+/// Refuses a run whose spool and output do not fit on the disk of the file `spool`, which has
+/// `spooled` bytes already.
 pub fn check(
     spool: &Path,
     format: OutputFormat,
@@ -54,7 +54,7 @@ pub fn check(
     ))
 }
 
-/// What a user may still write on the disk of a file.
+/// The free bytes on the disk of a file that a user without privileges may write.
 #[cfg(unix)]
 fn free_bytes(file: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(file).ok()?;

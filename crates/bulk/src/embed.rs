@@ -1,15 +1,15 @@
-//! What a run needs of a model.
+//! The model, as a run sees it.
 
 use std::error::Error as StdError;
 
 /// Turns texts into vectors, in two steps: tokens, then vectors of batches of them.
 ///
-/// What stands around a text (prompt, title) is the implementor's; the texts here are those of the
+/// A prompt or title around a text is added by the implementor; the texts here are those of the
 /// input. One thread encodes while another embeds.
 pub trait Embed: Send + Sync + 'static {
     /// The tokens of a text, all that the model reads counted.
     type Encoded: Send + 'static;
-    /// What encoding or embedding fails with.
+    /// The error of encoding and embedding.
     type Error: StdError + Send + Sync + 'static;
 
     /// The length of the vectors.
@@ -18,11 +18,11 @@ pub trait Embed: Send + Sync + 'static {
     /// How many tokens a text may have.
     fn context(&self) -> usize;
 
-    /// What a text with more than [`context`](Self::context) tokens is refused with, after the
-    /// words "the text".
+    /// Why a text with more than [`context`](Self::context) tokens is refused, to follow the words
+    /// "the text".
     fn overflow_problem(&self) -> String;
 
-    /// What a run takes of the memory.
+    /// The memory that the model takes.
     fn memory(&self) -> ModelMemory;
 
     /// The tokens of a text, or of its beginning if it has more than [`context`](Self::context).

@@ -1,11 +1,11 @@
-//! What ends a run or a merge.
+//! Errors of runs and merges.
 
 use std::error::Error as StdError;
 use std::path::Path;
 
 use crate::message::{Message, Setting};
 
-/// Why a run or a merge did not come to its end.
+/// Why a run or a merge did not complete.
 ///
 /// The variants are the kinds of causes that a program treats differently; messages name the file
 /// or setting, the problem and the remedy.
@@ -18,7 +18,7 @@ pub enum Error {
     /// A file that cannot be read or written.
     #[error("{file}: {problem}; {remedy}")]
     File {
-        /// The file, or what stands for it in messages.
+        /// The file's name in messages.
         file: String,
         /// What is wrong with it.
         problem: Message,
@@ -40,7 +40,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The message with settings called what `name` calls them, such as `--max-memory`.
+    /// The message, with `name` naming the settings, such as `--max-memory`.
     pub fn message(&self, name: impl Fn(Setting) -> String) -> String {
         match self {
             Self::Argument(message) | Self::Input(message) => message.with_names(&name),

@@ -8,7 +8,7 @@ use crate::formats::{InputFormat, ReadBudget, RowReader, open_reader};
 use crate::row::{Cell, CellType, Row};
 use crate::source::Source;
 
-/// What to read of each row.
+/// What to read from the files.
 #[derive(Debug, Clone)]
 pub struct ReadOptions {
     /// The format of every file; `None` takes it from each file's name.
@@ -21,13 +21,14 @@ pub struct ReadOptions {
     pub keep: Vec<String>,
     /// A longer row (text formats) or text (Parquet and Arrow) is rejected.
     pub max_row_bytes: usize,
-    /// The memory for what is in one piece in a file.
+    /// The memory for pieces of a file that must be in memory as a whole.
     pub budget: ReadBudget,
 }
 
 /// The rows of all files, in order.
 ///
-/// What spoils one row is its outcome; what spoils the file is an [`Error`] and ends the iteration.
+/// A problem with one row is that row's outcome; a problem with a file is an [`Error`] and ends the
+/// iteration.
 pub struct Rows {
     sources: Vec<Source>,
     options: Arc<ReadOptions>,
@@ -43,9 +44,9 @@ pub struct Rows {
 impl Rows {
     /// Opens the files, to be read one after the other; `-` is standard input.
     ///
-    /// Every file is opened and its header read here, so that what is missing is told before the
-    /// work begins; the exceptions are what can be read only once (pipes) and Parquet files that
-    /// have to be decompressed first.
+    /// Every file is opened and its header read here, so that missing files and columns are
+    /// reported before the work begins; except for files that can be read only once (pipes) and
+    /// Parquet files that must be decompressed first.
     ///
     /// # Errors
     /// If a file cannot be opened, is damaged at its beginning, or lacks a column.
@@ -68,8 +69,8 @@ impl Rows {
         Ok(rows)
     }
 
-    /// Opens each file that can be opened again, and gathers what it tells; the first one stays
-    /// open.
+    /// Opens each file that can be opened again and collects its column types and number of rows;
+    /// the first one stays open.
     fn check_files(&mut self) -> Result<()> {
         let mut kept_types = Vec::new();
         for (index, source) in self.sources.iter().enumerate() {
@@ -91,8 +92,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Passes over up to `count` rows, faster than reading them; fewer only at the end of the
-    /// input.
+    /// Skips up to `count` rows, faster than reading them; fewer only at the end of the input.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -118,24 +118,23 @@ impl Rows {
         self.next_index
     }
 
-    /// How many rows there are, where the files say so.
+    /// The number of rows, if all files state theirs.
     pub fn total_hint(&self) -> Option<u64> {
         self.total
     }
 
-    /// What the cells of each kept column are, in every row of every file; `None` where only
-    /// reading tells.
+    /// The type of each kept column over all files; `None` where it is known only after reading.
     pub fn kept_types(&self) -> &[Option<CellType>] {
         &self.kept_types
     }
 
-    /// How many bytes of the files, as they lie on the disk, have been read.
+    /// How many bytes of the files, before decompression, have been read.
     pub fn bytes_read(&self) -> u64 {
         let here = self.reader.as_ref().map_or(0, |reader| reader.bytes_read());
         self.bytes_before + here
     }
 
-    /// How many bytes the files have, where all have a size.
+    /// The size of all files together, if each has one.
     pub fn bytes_total(&self) -> Option<u64> {
         self.sources.iter().map(Source::size).sum()
     }
@@ -208,7 +207,7 @@ fn merge_types(types: impl Iterator<Item = Option<CellType>>) -> Option<CellType
         .flatten()
 }
 
-/// Makes the cell one of its column's type, which is wider if another file has it so.
+/// Converts the cell to its column's type, which another file may have made wider.
 fn conform(cell: &mut Cell, kept: Option<CellType>) {
     *cell = match (std::mem::replace(cell, Cell::Null), kept) {
         (Cell::Integer(value), Some(CellType::Float)) => Cell::Float(value as f64),

@@ -1,4 +1,4 @@
-//! The shards of a run put together.
+//! Merging the shards of a run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::shard::Shard;
 use crate::spool::{SpoolReader, SpoolRows, Summary};
 use crate::target::Target;
 
-/// What to merge, and into what.
+/// Shards to merge and the output to make of them.
 #[derive(Debug, Clone)]
 pub struct MergeJob {
     /// The files of all shards of one run, in any order.
@@ -24,7 +24,7 @@ pub struct MergeJob {
     pub output: PathBuf,
     /// Its format; `None` takes it from the file's name.
     pub output_format: Option<OutputFormat>,
-    /// Whether an output that is there already is replaced.
+    /// Whether an existing output is replaced.
     pub force: bool,
 }
 
@@ -53,8 +53,8 @@ impl MergeJob {
     }
 }
 
-/// The spools in the order of their numbers, once they are found to be all shards of one run; and
-/// what they hold together.
+/// Checks that the files are all shards of one run; returns them in the order of their numbers, and
+/// a summary of all.
 fn check(paths: &[PathBuf]) -> Result<(Vec<SpoolReader>, Summary)> {
     let mut spools: BTreeMap<u64, SpoolReader> = BTreeMap::new();
     let mut whole: Option<(Summary, PathBuf)> = None;

@@ -1,4 +1,4 @@
-//! Messages that speak of settings without knowing what a program calls them.
+//! Messages that mention settings without knowing a program's names for them.
 
 use std::fmt;
 
@@ -80,7 +80,7 @@ impl Message {
         self
     }
 
-    /// The text with settings called what `name` calls them.
+    /// The text, with `name` naming the settings.
     pub fn with_names(&self, name: &dyn Fn(Setting) -> String) -> String {
         let parts = self.0.iter().map(|part| match part {
             Part::Text(text) => text.clone(),

@@ -1,6 +1,6 @@
-//! What a run tells while it lasts.
+//! Progress reports of a run.
 
-/// Is told how far a run has come. `()` ignores it.
+/// Receives the progress of a run. `()` ignores it.
 pub trait Progress {
     /// Embedding begins: there are `total` rows, if that is known, of which earlier runs did
     /// `before`.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A row of the input and what has become of it so far.
+/// A row of the input at one stage of its way to the output.
 ///
 /// The outcome is a text when a reader yields the row, tokens in a batch ([`Reading`]), and a
 /// vector in the spool and the output ([`Embedded`]); or, at any stage, the reason why the row is
@@ -20,7 +20,7 @@ pub struct Row<T = String> {
     pub id: Option<String>,
     /// The columns carried along, in the order asked for; a rejected row may have fewer or none.
     pub kept: Vec<Cell>,
-    /// What has become of the row, or why it is rejected.
+    /// The row's content at this stage, or why it is rejected.
     pub outcome: Result<T, String>,
 }
 
@@ -75,7 +75,7 @@ pub struct Reading {
 pub struct Embedded {
     /// How the text was read.
     pub reading: Reading,
-    /// What the stored numbers are to be multiplied by.
+    /// The factor that turns the stored numbers into the vector's values.
     pub scale: f32,
     /// The stored numbers, little-endian.
     pub vector: Vec<u8>,

@@ -28,7 +28,7 @@ use crate::target::Target;
 /// memory.
 const MAX_ROW_BYTES: usize = 64 << 20;
 
-/// What a run reads and writes. What its vectors are like is the caller's to say, in a [`Space`].
+/// What a run reads and writes. What its vectors are is stated by the caller, in a [`Space`].
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Files of rows, compressed or not; `-` is standard input.
@@ -81,7 +81,7 @@ pub struct CheckedJob {
 }
 
 impl CheckedJob {
-    /// The output, if the run is to be continued and there is nothing left to do.
+    /// The output, if a run is to be resumed that is complete already.
     pub fn complete_output(&self) -> Option<CompleteOutput<'_>> {
         let output = self.target.output.as_path();
         let complete = self.job.resume && output.exists() && !self.target.spool.exists();
@@ -134,14 +134,14 @@ pub struct CompleteOutput<'a> {
     pub has_rejects: bool,
 }
 
-/// What a run or merge came to.
+/// The result of a run or merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The file with the vectors, or the shard.
     pub output: PathBuf,
     /// The file that says why rows have no vector, if there is one.
     pub rejects: Option<PathBuf>,
-    /// What its rows amount to, those of earlier runs counted.
+    /// Counts over its rows, including those of earlier runs.
     pub tally: Tally,
 }
 
@@ -237,7 +237,7 @@ impl Drop for EmptySpool {
 /// first row leaves nothing.
 fn discard_spool_of(spool: &Path, bytes: u64) {
     if fs::metadata(spool).is_ok_and(|spool| spool.len() <= bytes) {
-        // What the run failed by is what has to be told.
+        // The error to report is the one that the run failed with.
         let _ = finish::remove(spool);
     }
 }
@@ -270,8 +270,8 @@ fn complete(target: &Target, shard: Shard, cancel: &CancelToken) -> Result<Repor
     ))
 }
 
-/// Makes sure that the spool is of the same settings, which are written into a new one; and says
-/// what it has.
+/// Checks that the spool was begun with the same settings, or writes them into a new one; returns
+/// how far it has come.
 fn prepare(
     settings: &Settings,
     rows: &Rows,
@@ -307,7 +307,7 @@ fn prepare(
     Ok(done)
 }
 
-/// In what a run that was begun differs from this one.
+/// The first setting in which the run that was begun differs from this one.
 fn difference(theirs: &Settings, ours: &Settings) -> Option<Message> {
     theirs.difference(ours).or_else(|| {
         let (there, here) = (theirs.shard, ours.shard);

@@ -1,4 +1,4 @@
-//! What a run does: the first frame of its spool, compared before the run is resumed or its shards
+//! The settings of a run: the first frame of its spool, compared before it is resumed or its shards
 //! are merged.
 
 use std::path::Path;
@@ -40,7 +40,7 @@ impl Settings {
         })
     }
 
-    /// What is compared, with the names that messages use, in the order in which differences are
+    /// The values to compare and their names in messages, in the order in which differences are
     /// looked for.
     fn values(&self) -> Vec<(Part, String)> {
         let mut values = vec![
@@ -84,7 +84,7 @@ impl InputFile {
         }
     }
 
-    /// What stays the same when the file is copied to another machine.
+    /// What stays the same if the file is copied to another machine.
     fn identity(&self) -> String {
         let name = Path::new(&self.path).file_name();
         let name = name.map_or(self.path.as_str().into(), |name| name.to_string_lossy());

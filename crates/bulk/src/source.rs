@@ -19,7 +19,7 @@ const HEAD_BYTES: u64 = 6;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A file to read, or standard source.
+/// An input file, or standard input.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,

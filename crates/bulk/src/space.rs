@@ -1,4 +1,4 @@
-//! What vectors are, so that those which do not compare are not put together.
+//! The space that vectors belong to, so that vectors of different spaces are not mixed.
 
 use std::collections::BTreeMap;
 use std::fs::File;

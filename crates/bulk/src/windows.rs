@@ -1,5 +1,5 @@
-//! Texts with more tokens than the model reads: their beginning, or windows of all of it, whose
-//! vectors are averaged.
+//! Texts with more tokens than the model reads: the beginning is embedded, or windows that cover
+//! the text, whose vectors are averaged.
 
 use serde::{Deserialize, Serialize};
 

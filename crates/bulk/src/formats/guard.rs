@@ -20,8 +20,8 @@ pub fn panics_are_caught() -> bool {
     GUARDED.get()
 }
 
-/// Runs what decodes the file `name`; its panics, like its errors, become an error of the file.
-/// What it worked on must not be used again after one.
+/// Runs `decode` on the file `name`; a panic in it, like an error, becomes an error of the file,
+/// after which the state that it worked on must not be used again.
 pub(crate) fn guarded<T, E: std::fmt::Display>(
     name: &str,
     kind: &str,
@@ -38,7 +38,7 @@ pub(crate) fn guarded<T, E: std::fmt::Display>(
     Err(damaged(name, kind, problem.trim_end()))
 }
 
-/// The error of a file that is not what it should be.
+/// The error of a damaged file.
 pub(crate) fn damaged(name: &str, kind: &str, problem: &str) -> Error {
     Error::named_file(
         name,

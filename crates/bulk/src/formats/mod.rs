@@ -33,7 +33,7 @@ pub trait RowReader: Send {
     /// The next row; its [`Row::file`] and [`Row::index`] are set later.
     fn next_row(&mut self) -> Result<Option<Row>>;
 
-    /// Passes over up to `count` rows; fewer only at the end of the file.
+    /// Skips up to `count` rows; fewer only at the end of the file.
     fn skip_rows(&mut self, count: u64) -> Result<u64> {
         for skipped in 0..count {
             if self.next_row()?.is_none() {
@@ -43,15 +43,15 @@ pub trait RowReader: Send {
         Ok(count)
     }
 
-    /// The type of each kept column, where the format has types.
+    /// The type of each kept column, if the format has types.
     fn kept_types(&self) -> Vec<Option<CellType>>;
 
-    /// How many rows the file says it has.
+    /// The number of rows, if the file states it.
     fn total_rows(&self) -> Option<u64> {
         None
     }
 
-    /// How much of the file, as it lies on the disk, has been read.
+    /// How many bytes of the file, before decompression, have been read.
     fn bytes_read(&self) -> u64;
 }
 

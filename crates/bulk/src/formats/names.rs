@@ -1,8 +1,8 @@
-//! The formats of files, and how a file's name tells them.
+//! The formats of files and the endings of names that identify them.
 
 use std::path::Path;
 
-/// How rows stand in an input file.
+/// The format of an input file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputFormat {
     /// A text a line.
@@ -38,7 +38,7 @@ const INPUT_ENDINGS: [(&str, InputFormat); 13] = [
 const COMPRESSION_ENDINGS: [&str; 2] = ["gz", "zst"];
 
 impl InputFormat {
-    /// What the file's name tells.
+    /// The format that the file's name implies.
     pub fn of_name(path: &Path) -> Option<Self> {
         let mut found = ending(path)?;
         if COMPRESSION_ENDINGS.contains(&found.as_str()) {
@@ -53,7 +53,7 @@ impl InputFormat {
     }
 }
 
-/// How vectors and what goes with them stand in the output.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {
     /// A JSON object a line.
@@ -81,7 +81,7 @@ const OUTPUT_ENDINGS: [(&str, OutputFormat); 9] = [
 ];
 
 impl OutputFormat {
-    /// What the file's name tells.
+    /// The format that the file's name implies.
     pub fn of_name(path: &Path) -> Option<Self> {
         look_up(&OUTPUT_ENDINGS, &ending(path)?)
     }

@@ -1,20 +1,20 @@
-//! The memory for what a file has in one piece.
+//! The memory budget for reading.
 
 use crate::error::{Error, Result};
 use crate::message::{Setting, message};
 
-/// The memory for a piece of the input that has to be there whole: a page of Parquet, a record
-/// batch of Arrow.
+/// The memory for a piece of the input that must be in memory as a whole: a page of Parquet, a
+/// record batch of Arrow.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadBudget {
     /// How many bytes it may take.
     pub bytes: u64,
-    /// What the rest of the run takes if it has all that it can use.
+    /// Bytes that the rest of the run takes at most.
     pub rest_bytes: u64,
 }
 
 impl ReadBudget {
-    /// Refuses a `piece` of the file `name` that takes more.
+    /// An error if a `piece` of the file `name` takes more.
     pub(crate) fn check(self, name: &str, piece: &str, bytes: u64) -> Result<()> {
         let Some(more) = bytes.checked_sub(self.bytes).filter(|&more| more > 0) else {
             return Ok(());

@@ -1,6 +1,6 @@
-//! The threads of a run: one reads rows and makes tokens of them, the calling one computes with the
-//! engine's own threads, and one writes the spool. Bounded channels between them keep the memory
-//! flat and the order of the rows.
+//! The threads of a run: one reads and encodes rows, the calling one embeds them (with the engine's
+//! own threads), and one writes the spool. Bounded channels between them bound the memory and keep
+//! the order of the rows.
 
 mod read;
 mod write;
@@ -21,16 +21,16 @@ use crate::shard::Shard;
 use crate::spool::{SpoolWriter, Summary};
 use crate::windows::OverflowPolicy;
 
-/// Batches that wait between two threads. One is enough that neither waits for a slow moment of the
-/// other, and rows of many bytes take memory in each.
+/// Batches that wait between two threads. One is enough to absorb a slow moment of either, and each
+/// may take much memory.
 const WAITING: usize = 1;
-/// How soon cancellation is seen while no row comes.
+/// How soon cancellation is noticed while waiting for input.
 const TICK: Duration = Duration::from_millis(200);
 
-/// What the first thread does with the rows.
+/// The settings of the reading thread.
 #[derive(Debug, Clone, Copy)]
 struct Task {
-    /// What is done with texts that are too long.
+    /// What to do with texts that are too long.
     overflow: OverflowPolicy,
     /// Which rows are read.
     shard: Shard,
@@ -38,19 +38,19 @@ struct Task {
     batch_tokens: usize,
 }
 
-/// Vectors of a batch, one a window.
+/// A batch and its vectors, one per window.
 struct Computed<E: Embed> {
     batch: Batch<E>,
     vectors: Vec<f32>,
 }
 
-/// What a run works on.
+/// The inputs of a run.
 pub struct Work<'a, E> {
     /// The model.
     pub embedder: &'a Arc<E>,
-    /// What to do.
+    /// The run's settings.
     pub settings: &'a Settings,
-    /// What earlier runs did.
+    /// How far earlier runs have come.
     pub done: &'a Summary,
     /// Tokens of a batch at most.
     pub batch_tokens: usize,
@@ -58,7 +58,7 @@ pub struct Work<'a, E> {
 
 /// Embeds the rows that follow those in the spool.
 ///
-/// What has been computed is in the spool also if this is cancelled or fails.
+/// If this is cancelled or fails, what has been computed is in the spool.
 pub fn run<E: Embed>(
     work: &Work<'_, E>,
     rows: Rows,
@@ -109,8 +109,8 @@ pub fn run<E: Embed>(
     let mut spool = join(writer)?;
     computed.map_err(|error| Error::Embed(Box::new(error)))?;
     if cancelled {
-        // The reader may wait for input that never comes; it has nothing that would have to be
-        // ended.
+        // The reader is not joined: it may wait for input that never comes, and has nothing to
+        // clean up.
         spool.sync()?;
         return Err(Error::Cancelled);
     }
@@ -128,7 +128,7 @@ fn spawn<T: Send + 'static>(
     thread.map_err(|error| Error::argument(format!("the system refuses a thread: {error}")))
 }
 
-/// What the thread returned; its panic goes on here.
+/// The thread's result; its panic is resumed here.
 fn join<T>(thread: thread::JoinHandle<T>) -> T {
     thread
         .join()

@@ -12,8 +12,8 @@ use crate::message::{Setting, message};
 use crate::row::{Cell, Reading, Row};
 use crate::windows::{OverflowPolicy, Windows};
 
-/// A row with more to carry along is rejected: five batches of such rows are under way at a time,
-/// and in memory.
+/// A row with more bytes to carry along is rejected: up to five batches of such rows are in memory
+/// at a time.
 const MAX_KEPT_BYTES: usize = 16 << 20;
 
 /// The first thread of the pipeline.
@@ -40,8 +40,8 @@ impl<E: Embed> Reader<E> {
         }
     }
 
-    /// Reads from row `first` to the end; the number of rows of the input, or `None` if nobody
-    /// takes them any more.
+    /// Reads from row `first` to the end. Returns the number of rows of the input, or `None` if the
+    /// other threads have ended.
     pub fn run(mut self, first: u64) -> Result<Option<u64>> {
         let shard = self.task.shard;
         let skipped = self.rows.skip_rows(first)?;
@@ -110,7 +110,7 @@ impl<E: Embed> Reader<E> {
         Ok(Ok(reading))
     }
 
-    /// Hands the batch over.
+    /// Sends the batch to the next thread.
     fn send(&mut self) -> Result<(), Closed> {
         let mut batch = std::mem::take(&mut self.batch);
         if batch.is_empty() {

@@ -36,7 +36,7 @@ impl Writer {
         }
     }
 
-    /// Writes until no more comes; returns the spool.
+    /// Writes all batches; returns the spool.
     pub fn run<E: Embed>(mut self, batches: Receiver<Computed<E>>) -> Result<SpoolWriter> {
         for computed in batches {
             let mut block = Block::new(self.kept);

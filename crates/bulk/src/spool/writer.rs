@@ -60,7 +60,7 @@ impl SpoolWriter {
         Self::lock(file, path)
     }
 
-    /// Empties the file, whatever it contains.
+    /// Empties an existing file.
     pub fn restart(path: &Path) -> Result<Self> {
         let writer = Self::lock(OpenOptions::new().write(true).open(path), path)?;
         let emptied = writer.file.set_len(0);

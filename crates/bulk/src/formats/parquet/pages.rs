@@ -151,8 +151,8 @@ impl<R: Read> Read for HeaderReader<R> {
         }
         let count = self.inner.read(buffer)?;
         if count == 0 && !buffer.is_empty() {
-            // The parquet crate does not notice that what it skips has ended, and would skip a list
-            // of any length.
+            // The parquet crate does not notice the end of the file when it skips, and would skip a
+            // list of any length.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(count)
@@ -279,7 +279,7 @@ fn read_dictionary_header(thrift: &mut Thrift<'_>, header: &mut Header) -> Optio
     let mut id = 0;
     while let Some(kind) = thrift.field(&mut id)? {
         if id == NUM_VALUES {
-            // The parquet crate takes the number for unsigned.
+            // The parquet crate reads the number as unsigned.
             let values = i64::from(thrift.int32()? as u32);
             header.dictionary_values = header.dictionary_values.max(values);
         } else {
