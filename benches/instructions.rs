@@ -1,5 +1,6 @@
-//! Instructions of the scalar and AVX2 kernels and of the tokenizer, counted by valgrind (iai-callgrind): exact, so that
-//! a fresh clone fails where one takes more than 0.5 % over the committed count in `instructions.txt`.
+//! Instructions of the scalar and AVX2 kernels and of the tokenizer, counted by valgrind
+//! (iai-callgrind): exact, so that a fresh clone fails where one takes more than 0.5 % over the
+//! committed count in `instructions.txt`.
 //!
 //! valgrind knows no AVX-512: those kernels are counted by `lanewise-tools icount`.
 #![allow(
@@ -45,7 +46,8 @@ fn tokenizer(paragraphs: usize) -> Prepared {
     let tokenizer = work::tiny_tokenizer(&scratch!("tiny.gguf"))
         .expect("the tiny model can be written and read");
     let mut work = work::tokenize(Arc::new(tokenizer), "tiny", paragraphs).prepare();
-    // The first call makes the working space; how much the allocator does for it depends on the length of paths.
+    // The first call makes the working space; how much the allocator does for it depends on the
+    // length of paths.
     work.run();
     work
 }

@@ -1,6 +1,7 @@
 //! The whole model, ids in and vector out, at the lengths of `roofline`.
 //!
-//! Without the model file nothing is measured, and said so; with LANEWISE_REQUIRE_MODEL=1 that is a failure.
+//! Without the model file nothing is measured, and said so; with LANEWISE_REQUIRE_MODEL=1 that is a
+//! failure.
 
 use std::sync::Arc;
 use std::time::Duration;

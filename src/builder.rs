@@ -121,8 +121,8 @@ impl EmbedderBuilder {
         let dims = checked_dims(self.dims, model.dims())?;
         let map = lap.next();
         let tokenizer = thread::scope(|scope| {
-            // Both take about 10 ms. Without the thread, which the system may refuse, pages are mapped
-            // one by one, later.
+            // Both take about 10 ms. Without the thread, which the system may refuse, pages are
+            // mapped one by one, later.
             let _ = thread::Builder::new().spawn_scoped(scope, || prefault(&*model));
             (model.family().tokenizer)(Arc::clone(model.gguf()))
         })?;
@@ -175,7 +175,7 @@ fn checked_isa(name: &str, isa: Isa) -> Result<Isa> {
     })
 }
 
-/// The length of vectors: the one asked for, else the longest.
+/// The length of vectors: the given one, or the longest by default.
 fn checked_dims(asked: Option<usize>, dims: Dims) -> Result<usize> {
     let (longest, usable, remedy) = match dims {
         Dims::Trained(lengths) => {

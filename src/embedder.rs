@@ -75,7 +75,7 @@ pub struct Usage {
     pub truncated: bool,
 }
 
-/// A vector and how much of its text it stands for.
+/// A vector, and how much of the text it represents.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
     /// [`Embedder::dims`] values; their squares sum to 1.
@@ -119,8 +119,8 @@ pub struct OpeningTimes {
 
 /// An open model that turns texts into vectors of unit length.
 ///
-/// Threads can share one: calls take turns, and each uses all the threads of the embedder. A
-/// text's vector has the same bits alone or in a batch and with any number of threads. A process
+/// Threads can share one: calls run one after the other, and each uses all threads of the embedder.
+/// A text's vector has the same bits alone or in a batch and with any number of threads. A process
 /// forked between calls can go on using it.
 ///
 /// ```no_run
@@ -192,7 +192,8 @@ impl Embedder {
         self.opening_times
     }
 
-    /// What is wrong with a text of more tokens than the model reads, as messages say it after the text's name.
+    /// What is wrong with a text of more tokens than the model reads, as messages say it after the
+    /// text's name.
     #[doc(hidden)]
     pub fn overflow_problem(&self) -> String {
         let context = self.context();
@@ -304,7 +305,7 @@ impl Embedder {
     ///
     /// # Errors
     /// If the buffer is of another length, the model's file was changed since it was opened, its
-    /// weights give no vector of unit length, memory for scratch cannot be had, or the process was
+    /// weights give no vector of unit length, there is no memory for scratch, or the process was
     /// forked while another thread was embedding. What `out` then holds is no embedding.
     pub fn embed_encoded(&self, texts: &[Encoded], out: &mut [f32]) -> Result<()> {
         let expected = texts.len() * self.dims;
@@ -357,7 +358,7 @@ impl fmt::Debug for Embedder {
     }
 }
 
-/// Cuts texts into runs of at most [`TOKENS_PER_CALL`] tokens; a longer text is a run of its own.
+/// Groups consecutive texts so that a group has at most [`TOKENS_PER_CALL`] tokens, or one text.
 fn calls(texts: &[Encoded]) -> impl Iterator<Item = &[Encoded]> {
     let mut rest = texts;
     std::iter::from_fn(move || {

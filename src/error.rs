@@ -35,7 +35,7 @@ pub enum Error {
     },
     /// A model file without the dense heads that the vectors are to pass.
     #[error(
-        "{}: dense_2.weight: the file has no dense heads, without which vectors lie in another space; use a file with the heads, or ask for vectors without them", path.display()
+        "{}: dense_2.weight: the file has no dense heads, without which vectors are in another space; use a file with the heads, or ask for vectors without them", path.display()
     )]
     MissingDenseHeads {
         /// The model file.

@@ -75,8 +75,9 @@ fn find_in(directory: &Path) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::fs;
+
+    use super::*;
 
     #[test]
     fn preferred_file_wins_else_the_only_one_else_error() {

@@ -29,7 +29,7 @@ pub enum Prompt {
     CodeRetrieval,
     /// A text to be sorted into given classes.
     Classification,
-    /// A text to be grouped with its like.
+    /// A text to be grouped with similar ones.
     Clustering,
     /// One of two sentences whose meanings are compared.
     SentenceSimilarity,

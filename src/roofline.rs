@@ -1,14 +1,13 @@
 //! What the machine allows at best: the limits that a forward pass is held against.
 //!
-//! The limit of a forward pass is the greater of two times: that of reading the layers' weights once
-//! at the measured bandwidth, and that of all multiply-adds at the measured INT8 peak. Everything
-//! else, from norms to waiting, counts as loss.
+//! The limit of a forward pass is the greater of two times: that of reading the layers' weights
+//! once at the measured bandwidth, and that of all multiply-adds at the measured INT8 peak.
+//! Everything else, from norms to waiting, counts as loss.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use lanewise_kernels::{Isa, peak};
-
 use lanewise_pool::Pool;
 
 use crate::Result;
@@ -22,7 +21,8 @@ pub struct Limits {
     pub weight_bytes: usize,
     /// Bytes read a second from a region of [`weight_bytes`](Self::weight_bytes).
     pub bytes_per_s: f64,
-    /// INT8 multiply-adds a second in registers, with the multiply of the runtime's instruction set.
+    /// INT8 multiply-adds a second in registers, with the multiply of the runtime's instruction
+    /// set.
     pub multiply_adds_per_s: f64,
 }
 

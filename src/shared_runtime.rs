@@ -13,9 +13,9 @@ pub(crate) struct SharedRuntime {
     /// The process that last embedded, in the upper half, and how many of its threads wait for the
     /// lock or hold it.
     ///
-    /// A fork copies only the thread that forks: a lock that another one holds is never released in
-    /// the new process. There the count, which is positive as long as anyone holds the lock, still
-    /// carries the number of the old process.
+    /// A fork copies only the thread that forks: a lock that another one holds is never released
+    /// in the new process. There the count, which is positive as long as anyone holds the
+    /// lock, still carries the number of the old process.
     queue: AtomicU64,
 }
 

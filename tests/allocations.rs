@@ -1,7 +1,9 @@
-//! A forward pass allocates nothing after the first of its size, counted over all threads of the process.
+//! A forward pass allocates nothing after the first of its size, counted over all threads of the
+//! process.
 //!
-//! What is measured is [`Runtime::embed`], from ids to vectors in the caller's buffer. Around it `Embedder` allocates a
-//! text's ids and, for a prompt, the prompted text; `Embedder::embed_encoded` one list of references a call.
+//! What is measured is [`Runtime::embed`], from ids to vectors in the caller's buffer. Around it
+//! `Embedder` allocates a text's ids and, for a prompt, the prompted text;
+//! `Embedder::embed_encoded` one list of references a call.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
@@ -19,7 +21,8 @@ static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 /// The system's allocator with a count.
 struct Counting;
 
-// SAFETY: every call is handed on unchanged to the system's allocator, which keeps the contract; counting allocates nothing.
+// SAFETY: every call is handed on unchanged to the system's allocator, which keeps the contract;
+// counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Relaxed);
@@ -69,7 +72,8 @@ fn check(path: &Path, threads: usize) {
     };
     let mut runtime = Runtime::new(model, &settings).unwrap();
     let longest = shape.context.min(600);
-    // The second batch has more texts, the third longer ones: the first pass over all grows every buffer.
+    // The second batch has more texts, the third longer ones: the first pass over all grows every
+    // buffer.
     let batches = [
         vec![text(4, shape.vocabulary, 0)],
         texts(20, 2, 40, shape.vocabulary),

@@ -1,5 +1,5 @@
-//! Disks that are full, may not be written to, or are known to be too small: small file systems in memory, which only root
-//! may mount.
+//! Disks that are full, may not be written to, or are known to be too small: small file systems in
+//! memory, which only root may mount.
 #![cfg(target_os = "linux")]
 #![cfg(feature = "bulk")]
 
@@ -8,24 +8,24 @@ mod cli_support;
 
 use std::process::Command;
 
-use bulk_support::Folder;
+use bulk_support::Directory;
 
 const ROWS: usize = 600;
 /// Enough for anything here.
 const LARGE: &str = "64m";
 
-/// A file system at `disk` in a folder, unmounted at the end.
+/// A file system at `disk` in a directory, unmounted at the end.
 struct Disk<'a> {
-    folder: &'a Folder,
+    directory: &'a Directory,
 }
 
 impl<'a> Disk<'a> {
     /// `None`, and a word about it, where mounting is not allowed.
-    fn mount(folder: &'a Folder, options: &str) -> Option<Self> {
-        std::fs::create_dir(folder.path("disk")).unwrap();
-        let mounted = mount(folder, &["-t", "tmpfs", "-o", options, "tmpfs"]);
+    fn mount(directory: &'a Directory, options: &str) -> Option<Self> {
+        std::fs::create_dir(directory.path("disk")).unwrap();
+        let mounted = mount(directory, &["-t", "tmpfs", "-o", options, "tmpfs"]);
         match mounted {
-            Ok(()) => Some(Self { folder }),
+            Ok(()) => Some(Self { directory }),
             Err(reason) => {
                 println!("SKIPPED: cannot mount a file system: {reason}");
                 None
@@ -34,11 +34,11 @@ impl<'a> Disk<'a> {
     }
 
     fn grow(&self) {
-        mount(self.folder, &["-o", &format!("remount,size={LARGE}")]).unwrap();
+        mount(self.directory, &["-o", &format!("remount,size={LARGE}")]).unwrap();
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.folder.path("disk")).unwrap();
+        let entries = std::fs::read_dir(self.directory.path("disk")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.collect()
     }
@@ -47,15 +47,15 @@ impl<'a> Disk<'a> {
 impl Drop for Disk<'_> {
     fn drop(&mut self) {
         let unmounted = Command::new("umount")
-            .arg(self.folder.path("disk"))
+            .arg(self.directory.path("disk"))
             .status();
         assert!(unmounted.is_ok_and(|status| status.success()));
     }
 }
 
-fn mount(folder: &Folder, arguments: &[&str]) -> Result<(), String> {
+fn mount(directory: &Directory, arguments: &[&str]) -> Result<(), String> {
     let mut command = Command::new("mount");
-    let output = command.args(arguments).arg(folder.path("disk")).output();
+    let output = command.args(arguments).arg(directory.path("disk")).output();
     let output = output.map_err(|error| error.to_string())?;
     match output.status.success() {
         true => Ok(()),
@@ -65,12 +65,12 @@ fn mount(folder: &Folder, arguments: &[&str]) -> Result<(), String> {
 
 /// Runs out of room, and goes on when there is some.
 fn fill_and_resume(size: &str, output: &str, full: &str, left: &[&str]) {
-    let folder = Folder::with_corpus(ROWS);
-    let Some(disk) = Disk::mount(&folder, &format!("size={size}")) else {
+    let directory = Directory::with_corpus(ROWS);
+    let Some(disk) = Disk::mount(&directory, &format!("size={size}")) else {
         return;
     };
-    folder.embed(&format!("--output {output}"));
-    let run = folder.run(&format!(
+    directory.embed(&format!("--output {output}"));
+    let run = directory.run(&format!(
         "embed --input corpus.jsonl --output disk/{output}"
     ));
     assert_eq!(run.code, 1, "{}", run.err);
@@ -80,8 +80,8 @@ fn fill_and_resume(size: &str, output: &str, full: &str, left: &[&str]) {
     assert!(run.err.contains(remedy), "{}", run.err);
     assert_eq!(disk.names(), left);
     disk.grow();
-    folder.embed(&format!("--output disk/{output} --resume"));
-    assert!(folder.read(&format!("disk/{output}")) == folder.read(output));
+    directory.embed(&format!("--output disk/{output} --resume"));
+    assert!(directory.read(&format!("disk/{output}")) == directory.read(output));
 }
 
 #[test]
@@ -100,27 +100,27 @@ fn a_disk_that_fills_while_writing_the_output_loses_no_rows() {
 
 #[test]
 fn a_read_only_disk_is_reported_at_the_start() {
-    let folder = Folder::with_corpus(ROWS);
-    let Some(_disk) = Disk::mount(&folder, "ro") else {
+    let directory = Directory::with_corpus(ROWS);
+    let Some(_disk) = Disk::mount(&directory, "ro") else {
         return;
     };
-    let run = folder.run("embed --input corpus.jsonl --output disk/v.npy");
+    let run = directory.run("embed --input corpus.jsonl --output disk/v.npy");
     assert_eq!(run.code, 1, "{}", run.err);
     let problem = "disk/v.npy.partial: cannot write: Read-only file system";
     assert!(run.err.contains(problem), "{}", run.err);
-    let remedy = "take a folder that can be written to";
+    let remedy = "take a directory that can be written to";
     assert!(run.err.contains(remedy), "{}", run.err);
 }
 
 #[test]
 fn a_disk_too_small_for_known_rows_is_reported_at_the_start() {
-    let folder = Folder::with_corpus(ROWS);
-    let Some(disk) = Disk::mount(&folder, "size=248k") else {
+    let directory = Directory::with_corpus(ROWS);
+    let Some(disk) = Disk::mount(&directory, "size=248k") else {
         return;
     };
     // An output of Lanewise may be an input.
-    folder.embed("--output corpus.parquet --keep text");
-    let run = folder.run("embed --input corpus.parquet --output disk/v.csv");
+    directory.embed("--output corpus.parquet --keep text");
+    let run = directory.run("embed --input corpus.parquet --output disk/v.csv");
     assert_eq!(run.code, 1, "{}", run.err);
     let problem = "600 rows need about 1 MB while the run lasts, and the disk has 1 MB left";
     assert!(run.err.contains(problem), "{}", run.err);

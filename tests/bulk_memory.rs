@@ -1,7 +1,7 @@
 //! Memory stays below `--max-memory`, for many short rows and for rows of 10 MB.
 //!
-//! `LANEWISE_ROWS=10000000 cargo test --release --test bulk_memory` streams ten million rows, which takes half an hour: the
-//! model is tiny, since the real one would need a day.
+//! `LANEWISE_ROWS=10000000 cargo test --release --test bulk_memory` streams ten million rows, which
+//! takes half an hour: the model is tiny, since the real one would need a day.
 #![cfg(target_os = "linux")]
 #![cfg(feature = "bulk")]
 
@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
-use bulk_support::Folder;
+use bulk_support::Directory;
 use cli_support::Run;
 use lanewise_bulk::internals::arrow_array::{ArrayRef, RecordBatch, StringArray};
 use lanewise_bulk::internals::flate2::Compression;
@@ -39,8 +39,8 @@ fn peak(run: &Run) -> u64 {
 }
 
 #[track_caller]
-fn embed(folder: &Folder, arguments: &str) -> u64 {
-    let run = folder.run(&format!("embed --force {arguments}"));
+fn embed(directory: &Directory, arguments: &str) -> u64 {
+    let run = directory.run(&format!("embed --force {arguments}"));
     assert_eq!(run.code, 0, "{arguments}: {}", run.err);
     println!(
         "{arguments}: {}",
@@ -89,22 +89,22 @@ fn large_text(row: usize, bytes: usize) -> String {
 
 #[test]
 fn memory_does_not_grow_with_the_number_of_rows() {
-    let folder = Folder::new();
+    let directory = Directory::new();
     let rows = short_rows();
     for (name, rows) in [("few", 3000), ("many", rows)] {
         write_lines(
-            File::create(folder.path(&format!("{name}.txt"))).unwrap(),
+            File::create(directory.path(&format!("{name}.txt"))).unwrap(),
             rows,
         )
         .unwrap();
         let texts = (0..rows).map(|row| format!("row {row} of a river"));
-        write_parquet(&folder.path(&format!("{name}.parquet")), 10_000, texts);
+        write_parquet(&directory.path(&format!("{name}.parquet")), 10_000, texts);
     }
     for input in ["txt", "parquet"] {
         for output in ["parquet", "npy"] {
             let run = |name: &str| {
                 embed(
-                    &folder,
+                    &directory,
                     &format!("--input {name}.{input} --output v.{output} --max-memory {LEAST}M"),
                 )
             };
@@ -120,20 +120,20 @@ fn memory_does_not_grow_with_the_number_of_rows() {
 
 #[test]
 fn rows_of_ten_megabytes_fit_into_the_least_memory() {
-    let folder = Folder::new();
+    let directory = Directory::new();
     let object = |row| serde_json::json!({"text": large_text(row, LARGE_BYTES)});
     let lines: Vec<String> = (0..LARGE_ROWS)
         .map(|row| object(row).to_string() + "\n")
         .collect();
-    folder.write("large.jsonl", lines.concat().as_bytes());
+    directory.write("large.jsonl", lines.concat().as_bytes());
     let mut gzip = GzEncoder::new(
-        File::create(folder.path("large.jsonl.gz")).unwrap(),
+        File::create(directory.path("large.jsonl.gz")).unwrap(),
         Compression::fast(),
     );
     gzip.write_all(lines.concat().as_bytes()).unwrap();
     gzip.finish().unwrap();
     write_parquet(
-        &folder.path("large.parquet"),
+        &directory.path("large.parquet"),
         1,
         (0..LARGE_ROWS).map(|row| large_text(row, LARGE_BYTES)),
     );
@@ -141,7 +141,7 @@ fn rows_of_ten_megabytes_fit_into_the_least_memory() {
         for more in ["", "--keep text"] {
             let arguments =
                 format!("--input {input} --output v.parquet --max-memory {LEAST}M {more}");
-            let peak = embed(&folder, &arguments);
+            let peak = embed(&directory, &arguments);
             assert!(peak <= LEAST, "{arguments}: {peak} MB");
         }
     }
@@ -149,35 +149,35 @@ fn rows_of_ten_megabytes_fit_into_the_least_memory() {
 
 #[test]
 fn a_long_text_is_split_into_windows_within_the_least_memory() {
-    let folder = Folder::new();
+    let directory = Directory::new();
     let object = serde_json::json!({"text": large_text(0, 2_000_000)});
-    folder.write("large.jsonl", object.to_string().as_bytes());
+    directory.write("large.jsonl", object.to_string().as_bytes());
     let peak = embed(
-        &folder,
+        &directory,
         &format!("--input large.jsonl --output v.jsonl --overflow split --max-memory {LEAST}M"),
     );
     assert!(peak <= LEAST, "{peak} MB");
-    let row = &folder.objects("v.jsonl")[0];
+    let row = &directory.objects("v.jsonl")[0];
     assert!(row["windows"].as_u64() > Some(1000), "{}", row["windows"]);
     assert_eq!(row["truncated"], false);
 }
 
 #[test]
 fn a_page_over_the_memory_limit_is_reported_at_the_start() {
-    let folder = Folder::new();
+    let directory = Directory::new();
     write_parquet(
-        &folder.path("page.parquet"),
+        &directory.path("page.parquet"),
         LARGE_ROWS,
         (0..LARGE_ROWS).map(|row| large_text(row, LARGE_BYTES)),
     );
-    let run = folder.run("embed --input page.parquet --output v.npy --max-memory 1M");
+    let run = directory.run("embed --input page.parquet --output v.npy --max-memory 1M");
     assert!(
         run.err.contains(&format!("give it {LEAST}M or more")),
         "{}",
         run.err
     );
 
-    let run = folder.run(&format!(
+    let run = directory.run(&format!(
         "embed --input page.parquet --output v.npy --max-memory {LEAST}M"
     ));
     assert_eq!(run.code, 1, "{}", run.err);
@@ -187,12 +187,12 @@ fn a_page_over_the_memory_limit_is_reported_at_the_start() {
         "{}",
         run.err
     );
-    assert_eq!(folder.names(), ["page.parquet"], "nothing is begun");
+    assert_eq!(directory.names(), ["page.parquet"], "nothing is begun");
 
     let (_, needed) = run.err.split_once("give --max-memory ").unwrap();
     let (needed, _) = needed.split_once('M').unwrap();
     let peak = embed(
-        &folder,
+        &directory,
         &format!("--input page.parquet --output v.npy --max-memory {needed}M"),
     );
     assert!(

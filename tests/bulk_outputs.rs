@@ -6,7 +6,7 @@ mod cli_support;
 
 use std::fs::File;
 
-use bulk_support::{Folder, embedding};
+use bulk_support::{Directory, embedding};
 use lanewise_bulk::internals::arrow_array::cast::AsArray;
 use lanewise_bulk::internals::arrow_array::types::{
     Float16Type, Float32Type, Int8Type, Int64Type, UInt8Type, UInt64Type,
@@ -18,10 +18,10 @@ use lanewise_bulk::internals::parquet::arrow::arrow_reader::ParquetRecordBatchRe
 const ROWS: usize = 100;
 
 fn parquet(
-    folder: &Folder,
+    directory: &Directory,
     name: &str,
 ) -> (Vec<RecordBatch>, std::collections::HashMap<String, String>) {
-    let file = File::open(folder.path(name)).unwrap();
+    let file = File::open(directory.path(name)).unwrap();
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let metadata = builder
         .metadata()
@@ -60,24 +60,24 @@ fn vectors(batches: &[RecordBatch]) -> Vec<Vec<f32>> {
 
 #[test]
 fn every_format_holds_the_vectors_that_single_texts_get() {
-    let folder = Folder::with_corpus(ROWS);
+    let directory = Directory::with_corpus(ROWS);
     for name in ["v.jsonl", "v.csv", "v.npy", "v.parquet", "v.arrow"] {
-        folder.embed(&format!("--output {name} --prompt query"));
+        directory.embed(&format!("--output {name} --prompt query"));
     }
-    let objects = folder.objects("v.jsonl");
+    let objects = directory.objects("v.jsonl");
     let expected: Vec<Vec<f32>> = objects.iter().map(embedding).collect();
     assert_eq!(expected.len(), ROWS);
 
-    let texts: Vec<String> = folder
+    let texts: Vec<String> = directory
         .objects("corpus.jsonl")
         .iter()
         .map(|row| row["text"].as_str().unwrap().to_owned())
         .collect();
-    let lines = folder.run_with("embed --prompt query", texts.join("\n").as_bytes());
+    let lines = directory.run_with("embed --prompt query", texts.join("\n").as_bytes());
     let alone: Vec<Vec<f32>> = lines.out.lines().map(cli_support::numbers).collect();
     assert!(expected == alone, "the same bits as one by one");
 
-    let csv = String::from_utf8(folder.read("v.csv")).unwrap();
+    let csv = String::from_utf8(directory.read("v.csv")).unwrap();
     let csv: Vec<Vec<f32>> = csv
         .lines()
         .skip(1)
@@ -90,7 +90,7 @@ fn every_format_holds_the_vectors_that_single_texts_get() {
         .collect();
     assert!(csv == expected);
 
-    let npy = folder.read("v.npy");
+    let npy = directory.read("v.npy");
     assert!(npy.starts_with(b"\x93NUMPY\x01\x00"));
     let numbers: Vec<u8> = expected
         .iter()
@@ -98,10 +98,10 @@ fn every_format_holds_the_vectors_that_single_texts_get() {
         .flat_map(|number| number.to_le_bytes())
         .collect();
     assert!(npy.ends_with(&numbers));
-    assert_eq!(folder.objects("v.npy.ids.jsonl").len(), ROWS);
+    assert_eq!(directory.objects("v.npy.ids.jsonl").len(), ROWS);
 
-    assert!(vectors(&parquet(&folder, "v.parquet").0) == expected);
-    let stored = folder.read("v.parquet");
+    assert!(vectors(&parquet(&directory, "v.parquet").0) == expected);
+    let stored = directory.read("v.parquet");
     let stored = stored
         .windows(expected[7].len() * 4)
         .any(|bytes| bytes == &numbers[7 * bytes.len()..][..bytes.len()]);
@@ -109,11 +109,11 @@ fn every_format_holds_the_vectors_that_single_texts_get() {
         stored,
         "vectors are not compressed, which would take time for nothing"
     );
-    let reader = FileReader::try_new(File::open(folder.path("v.arrow")).unwrap(), None).unwrap();
+    let reader = FileReader::try_new(File::open(directory.path("v.arrow")).unwrap(), None).unwrap();
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     assert!(vectors(&batches) == expected);
     assert!(
-        !folder
+        !directory
             .names()
             .iter()
             .any(|name| name.contains("partial") || name.contains("writing"))
@@ -122,11 +122,11 @@ fn every_format_holds_the_vectors_that_single_texts_get() {
 
 #[test]
 fn ids_and_kept_columns_are_carried_along_with_their_types() {
-    let folder = Folder::with_corpus(ROWS);
+    let directory = Directory::with_corpus(ROWS);
     let columns = "--id-field id --keep number,meta.language,meta";
-    folder.embed(&format!("--output v.parquet {columns}"));
-    folder.embed(&format!("--output v.jsonl {columns}"));
-    let (batches, _) = parquet(&folder, "v.parquet");
+    directory.embed(&format!("--output v.parquet {columns}"));
+    directory.embed(&format!("--output v.jsonl {columns}"));
+    let (batches, _) = parquet(&directory, "v.parquet");
     let batch = &batches[0];
     assert_eq!(
         batch
@@ -157,7 +157,7 @@ fn ids_and_kept_columns_are_carried_along_with_their_types() {
         .unwrap()
         .as_string::<i32>();
     assert_eq!((languages.is_null(3), languages.value(4)), (true, "xx"));
-    let objects = folder.objects("v.jsonl");
+    let objects = directory.objects("v.jsonl");
     assert_eq!(objects[5]["id"], "d5");
     assert_eq!(objects[5]["number"], 5);
     assert_eq!(objects[3]["meta.language"], serde_json::Value::Null);
@@ -166,11 +166,11 @@ fn ids_and_kept_columns_are_carried_along_with_their_types() {
 
 #[test]
 fn the_output_names_the_model_and_settings_of_its_vectors() {
-    let folder = Folder::with_corpus(5);
+    let directory = Directory::with_corpus(5);
     let settings = "--prompt document --title Moons --dims 32 --precision f16 --no-dense-head --overflow error";
-    folder.embed(&format!("--output v.parquet {settings}"));
-    folder.embed(&format!("--output v.npy {settings}"));
-    let (_, metadata) = parquet(&folder, "v.parquet");
+    directory.embed(&format!("--output v.parquet {settings}"));
+    directory.embed(&format!("--output v.npy {settings}"));
+    let (_, metadata) = parquet(&directory, "v.parquet");
     for (name, value) in [
         ("prompt", "document"),
         ("prompt_text", "title: Moons | text: "),
@@ -184,7 +184,7 @@ fn the_output_names_the_model_and_settings_of_its_vectors() {
     }
     assert_eq!(metadata["lanewise.model_sha256"].len(), 64);
     let beside: serde_json::Value =
-        serde_json::from_slice(&folder.read("v.npy.meta.json")).unwrap();
+        serde_json::from_slice(&directory.read("v.npy.meta.json")).unwrap();
     for (name, value) in beside.as_object().unwrap() {
         assert_eq!(Some(metadata[name].as_str()), value.as_str(), "{name}");
     }
@@ -192,23 +192,23 @@ fn the_output_names_the_model_and_settings_of_its_vectors() {
 
 #[test]
 fn smaller_precisions_are_close_to_the_values() {
-    let folder = Folder::with_corpus(ROWS);
-    folder.embed("--output v.jsonl");
-    let exact: Vec<Vec<f32>> = folder.objects("v.jsonl").iter().map(embedding).collect();
+    let directory = Directory::with_corpus(ROWS);
+    directory.embed("--output v.jsonl");
+    let exact: Vec<Vec<f32>> = directory.objects("v.jsonl").iter().map(embedding).collect();
     for precision in ["f16", "i8", "binary"] {
-        folder.embed(&format!(
+        directory.embed(&format!(
             "--output {precision}.parquet --precision {precision}"
         ));
-        folder.embed(&format!(
+        directory.embed(&format!(
             "--output {precision}.jsonl --precision {precision}"
         ));
-        let (batches, _) = parquet(&folder, &format!("{precision}.parquet"));
+        let (batches, _) = parquet(&directory, &format!("{precision}.parquet"));
         let batch = &batches[0];
         let lists = batch
             .column_by_name("embedding")
             .unwrap()
             .as_fixed_size_list();
-        let objects = folder.objects(&format!("{precision}.jsonl"));
+        let objects = directory.objects(&format!("{precision}.jsonl"));
         for (row, exact) in exact.iter().enumerate() {
             let list = lists.value(row);
             let numbers: Vec<f32> = match precision {
@@ -250,18 +250,18 @@ fn smaller_precisions_are_close_to_the_values() {
 
 #[test]
 fn rows_that_cannot_be_embedded_are_listed_and_skipped() {
-    let folder = Folder::new();
+    let directory = Directory::new();
     let long = "word ".repeat(400);
     let rows = format!(
         "{{\"text\":\"a\",\"id\":1}}\n{{\"id\":\"x\"}}\nnot json\n{{\"text\":\"{long}\",\"id\":4}}\n{{\"text\":\"b\",\"id\":5}}\n"
     );
-    folder.write("corpus.jsonl", rows.as_bytes());
+    directory.write("corpus.jsonl", rows.as_bytes());
     let run =
-        folder.run("embed --input corpus.jsonl --output v.jsonl --id-field id --overflow error");
+        directory.run("embed --input corpus.jsonl --output v.jsonl --id-field id --overflow error");
     assert_eq!(run.code, 1, "{}", run.err);
     assert!(run.err.contains("v.jsonl.rejects.jsonl"), "{}", run.err);
     let indices = |name: &str| -> Vec<u64> {
-        folder
+        directory
             .objects(name)
             .iter()
             .map(|row| row["index"].as_u64().unwrap())
@@ -269,7 +269,7 @@ fn rows_that_cannot_be_embedded_are_listed_and_skipped() {
     };
     assert_eq!(indices("v.jsonl"), [0, 4]);
     assert_eq!(indices("v.jsonl.rejects.jsonl"), [1, 2, 3]);
-    let rejects = folder.objects("v.jsonl.rejects.jsonl");
+    let rejects = directory.objects("v.jsonl.rejects.jsonl");
     assert_eq!(
         (&rejects[0]["line"], &rejects[0]["id"], &rejects[0]["file"]),
         (&2.into(), &"x".into(), &"corpus.jsonl".into())
@@ -285,35 +285,35 @@ fn rows_that_cannot_be_embedded_are_listed_and_skipped() {
     assert_eq!(rejects[2]["id"], "4");
 
     // A second run without rejects leaves none of the first one.
-    folder.write("corpus.jsonl", b"{\"text\":\"a\"}\n");
-    folder.embed("--output v.jsonl --force");
-    assert!(!folder.path("v.jsonl.rejects.jsonl").exists());
+    directory.write("corpus.jsonl", b"{\"text\":\"a\"}\n");
+    directory.embed("--output v.jsonl --force");
+    assert!(!directory.path("v.jsonl.rejects.jsonl").exists());
 }
 
 #[test]
 fn invalid_utf8_is_rejected_by_its_line() {
-    let folder = Folder::new();
-    folder.write("corpus.txt", b"one\n\xff\xfe\nthree");
-    let run = folder.run("embed --input corpus.txt --output v.csv");
+    let directory = Directory::new();
+    directory.write("corpus.txt", b"one\n\xff\xfe\nthree");
+    let run = directory.run("embed --input corpus.txt --output v.csv");
     assert_eq!(run.code, 1);
-    let rejects = folder.objects("v.csv.rejects.jsonl");
+    let rejects = directory.objects("v.csv.rejects.jsonl");
     assert_eq!((rejects.len(), &rejects[0]["line"]), (1, &2.into()));
     assert!(rejects[0]["reason"].as_str().unwrap().contains("UTF-8"));
 }
 
 #[test]
 fn long_texts_are_cut_or_averaged_from_windows_and_marked() {
-    let folder = Folder::new();
+    let directory = Directory::new();
     let long: Vec<String> = (0..600).map(|word| format!("word{}", word % 37)).collect();
     let long = long.join(" ");
     let rows = [long.as_str(), "short"]
         .map(|text| serde_json::json!({ "text": text }).to_string())
         .join("\n");
-    folder.write("corpus.jsonl", rows.as_bytes());
-    folder.embed("--output cut.jsonl --prompt query");
-    folder.embed("--output split.jsonl --prompt query --overflow split");
-    let cut = folder.objects("cut.jsonl");
-    let split = folder.objects("split.jsonl");
+    directory.write("corpus.jsonl", rows.as_bytes());
+    directory.embed("--output cut.jsonl --prompt query");
+    directory.embed("--output split.jsonl --prompt query --overflow split");
+    let cut = directory.objects("cut.jsonl");
+    let split = directory.objects("split.jsonl");
     assert_eq!(
         (&cut[0]["truncated"], &cut[0]["windows"], &cut[0]["tokens"]),
         (&true.into(), &1.into(), &256.into())
@@ -324,10 +324,10 @@ fn long_texts_are_cut_or_averaged_from_windows_and_marked() {
     assert_ne!(embedding(&split[0]), embedding(&cut[0]));
     assert_eq!(split[1], cut[1], "a short text is none of its business");
     // Every word is read once: the windows' own tokens are what the whole text has.
-    let whole = folder.run_with("tokenize --format jsonl", long.as_bytes());
+    let whole = directory.run_with("tokenize --format jsonl", long.as_bytes());
     let whole: serde_json::Value = serde_json::from_str(&whole.out).unwrap();
     let whole = whole["ids"].as_array().unwrap().len() as f64;
-    let prompt = folder.run_with("tokenize --format jsonl", b"task: search result | query: ");
+    let prompt = directory.run_with("tokenize --format jsonl", b"task: search result | query: ");
     let prompt: serde_json::Value = serde_json::from_str(&prompt.out).unwrap();
     let around = 2.0 + prompt["ids"].as_array().unwrap().len() as f64;
     let read =
@@ -340,29 +340,29 @@ fn long_texts_are_cut_or_averaged_from_windows_and_marked() {
 
 #[test]
 fn standard_input_and_an_empty_file_work() {
-    let folder = Folder::new();
-    let run = folder.run_with(
+    let directory = Directory::new();
+    let run = directory.run_with(
         "embed --input - --input-format lines --output v.npy",
         b"one\ntwo\n",
     );
     assert_eq!(run.code, 0, "{}", run.err);
-    assert_eq!(folder.objects("v.npy.ids.jsonl").len(), 2);
+    assert_eq!(directory.objects("v.npy.ids.jsonl").len(), 2);
     for name in ["e.jsonl", "e.csv", "e.npy", "e.parquet", "e.arrow"] {
-        let run = folder.run_with(
+        let run = directory.run_with(
             &format!("embed --input - --input-format lines --output {name}"),
             b"",
         );
         assert_eq!(run.code, 0, "{}", run.err);
-        assert!(folder.path(name).exists());
+        assert!(directory.path(name).exists());
     }
 }
 
 #[test]
 fn unusable_outputs_and_lossy_settings_are_refused_at_the_start() {
-    let folder = Folder::with_corpus(3);
+    let directory = Directory::with_corpus(3);
     let cases = [
         ("corpus.jsonl", "is an input as well", 1),
-        ("nowhere/v.jsonl", "create the folder", 1),
+        ("nowhere/v.jsonl", "create the directory", 1),
         (".", "does not tell the format", 2),
         ("v.xyz", "does not tell the format", 2),
         ("- --output-format jsonl", "needs a file", 1),
@@ -375,28 +375,28 @@ fn unusable_outputs_and_lossy_settings_are_refused_at_the_start() {
         ("v.jsonl --dims 30 --precision binary", "multiple of 8", 2),
     ];
     for (output, message, code) in cases {
-        let run = folder.run(&format!("embed --input corpus.jsonl --output {output}"));
+        let run = directory.run(&format!("embed --input corpus.jsonl --output {output}"));
         assert_eq!(run.code, code, "{output}: {}", run.err);
         assert!(run.err.contains(message), "{output}: {}", run.err);
-        assert_eq!(folder.names(), ["corpus.jsonl"], "{output}");
+        assert_eq!(directory.names(), ["corpus.jsonl"], "{output}");
     }
-    let run = folder.run("embed --input corpus.jsonl --output corpus.jsonl --force");
+    let run = directory.run("embed --input corpus.jsonl --output corpus.jsonl --force");
     assert!(run.err.contains("is an input as well"), "{}", run.err);
-    folder.embed("--output v.jsonl");
-    let before = folder.read("v.jsonl");
-    let run = folder.run("embed --input corpus.jsonl --output v.jsonl --prompt query");
+    directory.embed("--output v.jsonl");
+    let before = directory.read("v.jsonl");
+    let run = directory.run("embed --input corpus.jsonl --output v.jsonl --prompt query");
     assert_eq!(run.code, 1);
     assert!(run.err.contains("--force"), "{}", run.err);
-    assert_eq!(folder.read("v.jsonl"), before);
-    folder.embed("--output v.jsonl --prompt query --force");
-    assert_ne!(folder.read("v.jsonl"), before);
+    assert_eq!(directory.read("v.jsonl"), before);
+    directory.embed("--output v.jsonl --prompt query --force");
+    assert_ne!(directory.read("v.jsonl"), before);
 }
 
 #[test]
 fn quiet_says_nothing_and_plain_progress_is_lines() {
-    let folder = Folder::with_corpus(3);
-    assert_eq!(folder.embed("--output a.jsonl --quiet").err, "");
-    let run = folder.embed("--output b.jsonl --progress plain");
+    let directory = Directory::with_corpus(3);
+    assert_eq!(directory.embed("--output a.jsonl --quiet").err, "");
+    let run = directory.embed("--output b.jsonl --progress plain");
     assert!(
         run.err.contains("3 vectors") && run.err.contains("tokens/s"),
         "{}",

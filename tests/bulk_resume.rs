@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bulk_support::Folder;
+use bulk_support::Directory;
 use cli_support::Run;
 use lanewise_testkit::random::Random;
 
@@ -27,11 +27,11 @@ fn kills() -> usize {
 
 #[test]
 fn a_run_killed_at_random_and_resumed_gives_the_same_bytes() {
-    let folder = Folder::with_corpus(1500);
+    let directory = Directory::with_corpus(1500);
     let start = Instant::now();
-    folder.embed(&format!("--output whole.parquet {SETTINGS} {SMALL}"));
+    directory.embed(&format!("--output whole.parquet {SETTINGS} {SMALL}"));
     let whole_run = start.elapsed();
-    let expected = folder.read("whole.parquet");
+    let expected = directory.read("whole.parquet");
 
     let seed = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
@@ -41,7 +41,7 @@ fn a_run_killed_at_random_and_resumed_gives_the_same_bytes() {
     println!("seed {seed}");
     let mut killed = 0;
     while killed < kills() {
-        let mut run = folder.command();
+        let mut run = directory.command();
         let arguments =
             format!("embed --input corpus.jsonl --output v.parquet --resume {SETTINGS} {SMALL}");
         let mut child = run.args(arguments.split_whitespace()).spawn().unwrap();
@@ -54,35 +54,38 @@ fn a_run_killed_at_random_and_resumed_gives_the_same_bytes() {
             killed += 1;
         }
         child.wait().unwrap();
-        if folder.path("v.parquet").exists() && !folder.path("v.parquet.partial").exists() {
-            assert!(folder.read("v.parquet") == expected, "after {killed} kills");
-            fs::remove_file(folder.path("v.parquet")).unwrap();
+        if directory.path("v.parquet").exists() && !directory.path("v.parquet.partial").exists() {
+            assert!(
+                directory.read("v.parquet") == expected,
+                "after {killed} kills"
+            );
+            fs::remove_file(directory.path("v.parquet")).unwrap();
         }
     }
-    folder.embed(&format!("--output v.parquet --resume {SETTINGS} {SMALL}"));
-    assert!(folder.read("v.parquet") == expected);
+    directory.embed(&format!("--output v.parquet --resume {SETTINGS} {SMALL}"));
+    assert!(directory.read("v.parquet") == expected);
     let names = ["corpus.jsonl", "v.parquet", "whole.parquet"];
-    assert_eq!(folder.names(), names, "nothing is left behind");
+    assert_eq!(directory.names(), names, "nothing is left behind");
 }
 
 /// A kill leaves the spool cut at any byte: here at some of them.
 #[test]
 fn a_spool_cut_anywhere_is_continued_to_the_same_bytes() {
-    let folder = Folder::with_corpus(60);
+    let directory = Directory::with_corpus(60);
     // The spool of the only shard of two has all that a whole one has.
-    folder.embed(&format!("--output s.jsonl --shard 1/2 {SETTINGS}"));
-    let complete = folder.read("s.jsonl.shard-1-of-2");
+    directory.embed(&format!("--output s.jsonl --shard 1/2 {SETTINGS}"));
+    let complete = directory.read("s.jsonl.shard-1-of-2");
     let mut random = Random(7);
     let cuts = [0, 1, 16, 20, complete.len() - 1, complete.len()];
     let cuts = cuts
         .into_iter()
         .chain((0..14).map(|_| random.below(complete.len())));
     for cut in cuts {
-        fs::remove_file(folder.path("s.jsonl.shard-1-of-2")).unwrap();
-        folder.write("s.jsonl.shard-1-of-2.partial", &complete[..cut]);
-        folder.embed(&format!("--output s.jsonl --shard 1/2 --resume {SETTINGS}"));
+        fs::remove_file(directory.path("s.jsonl.shard-1-of-2")).unwrap();
+        directory.write("s.jsonl.shard-1-of-2.partial", &complete[..cut]);
+        directory.embed(&format!("--output s.jsonl --shard 1/2 --resume {SETTINGS}"));
         assert!(
-            folder.read("s.jsonl.shard-1-of-2") == complete,
+            directory.read("s.jsonl.shard-1-of-2") == complete,
             "cut at {cut}"
         );
     }
@@ -90,42 +93,42 @@ fn a_spool_cut_anywhere_is_continued_to_the_same_bytes() {
 
 #[test]
 fn every_format_is_the_same_in_every_run() {
-    let folder = Folder::with_corpus(300);
+    let directory = Directory::with_corpus(300);
     for name in FORMATS {
-        folder.embed(&format!("--output {name} {SETTINGS}"));
-        let first = folder.read(name);
-        folder.embed(&format!("--output {name} --force {SETTINGS} {SMALL}"));
-        assert!(folder.read(name) == first, "{name}");
+        directory.embed(&format!("--output {name} {SETTINGS}"));
+        let first = directory.read(name);
+        directory.embed(&format!("--output {name} --force {SETTINGS} {SMALL}"));
+        assert!(directory.read(name) == first, "{name}");
     }
 }
 
 #[test]
 fn a_damaged_byte_in_the_spool_only_repeats_work() {
-    let folder = Folder::with_corpus(60);
-    folder.embed("--output v.npy");
-    let expected = folder.read("v.npy");
-    folder.embed("--output v.npy --shard 1/1 --force");
-    folder.embed("--output s.npy --shard 1/2");
-    let complete = folder.read("s.npy.shard-1-of-2");
+    let directory = Directory::with_corpus(60);
+    directory.embed("--output v.npy");
+    let expected = directory.read("v.npy");
+    directory.embed("--output v.npy --shard 1/1 --force");
+    directory.embed("--output s.npy --shard 1/2");
+    let complete = directory.read("s.npy.shard-1-of-2");
     let mut damaged = complete.clone();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
-    fs::remove_file(folder.path("s.npy.shard-1-of-2")).unwrap();
-    folder.write("s.npy.shard-1-of-2.partial", &damaged);
-    folder.embed("--output s.npy --shard 1/2 --resume");
-    assert!(folder.read("s.npy.shard-1-of-2") == complete);
-    assert!(folder.read("v.npy") == expected);
+    fs::remove_file(directory.path("s.npy.shard-1-of-2")).unwrap();
+    directory.write("s.npy.shard-1-of-2.partial", &damaged);
+    directory.embed("--output s.npy --shard 1/2 --resume");
+    assert!(directory.read("s.npy.shard-1-of-2") == complete);
+    assert!(directory.read("v.npy") == expected);
 }
 
 #[test]
 fn resuming_with_other_settings_or_input_is_refused() {
-    let folder = Folder::with_corpus(20);
-    folder.embed("--output v.jsonl --shard 1/2");
-    let spool = folder.read("v.jsonl.shard-1-of-2");
-    fs::remove_file(folder.path("v.jsonl.shard-1-of-2")).unwrap();
-    folder.write("v.jsonl.shard-1-of-2.partial", &spool[..spool.len() - 20]);
+    let directory = Directory::with_corpus(20);
+    directory.embed("--output v.jsonl --shard 1/2");
+    let spool = directory.read("v.jsonl.shard-1-of-2");
+    fs::remove_file(directory.path("v.jsonl.shard-1-of-2")).unwrap();
+    directory.write("v.jsonl.shard-1-of-2.partial", &spool[..spool.len() - 20]);
     let resume = |more: &str| {
-        folder.run(&format!(
+        directory.run(&format!(
             "embed --input corpus.jsonl --output v.jsonl --shard 1/2 {more}"
         ))
     };
@@ -147,26 +150,26 @@ fn resuming_with_other_settings_or_input_is_refused() {
         assert_eq!(run.code, 1, "{more}: {}", run.err);
         assert!(run.err.contains(message), "{more}: {}", run.err);
     }
-    folder.write("corpus.jsonl", b"{\"text\":\"another\"}\n");
+    directory.write("corpus.jsonl", b"{\"text\":\"another\"}\n");
     let run = resume("--resume");
     assert!(run.err.contains("the input is"), "{}", run.err);
 }
 
 #[test]
 fn resuming_a_complete_run_does_nothing_and_says_so() {
-    let folder = Folder::with_corpus(5);
-    folder.embed("--output v.jsonl");
-    let run = folder.embed("--output v.jsonl --resume");
+    let directory = Directory::with_corpus(5);
+    directory.embed("--output v.jsonl");
+    let run = directory.embed("--output v.jsonl --resume");
     assert!(run.err.contains("is complete"), "{}", run.err);
     // With nothing to resume it begins.
-    folder.embed("--output w.jsonl --resume");
-    assert!(folder.read("w.jsonl") == folder.read("v.jsonl"));
+    directory.embed("--output w.jsonl --resume");
+    assert!(directory.read("w.jsonl") == directory.read("v.jsonl"));
 }
 
 #[test]
 fn two_runs_do_not_write_one_output() {
-    let folder = Folder::new();
-    let mut first = folder.command();
+    let directory = Directory::new();
+    let mut first = directory.command();
     let mut first = first
         .args("embed --input - --input-format lines --output v.jsonl".split(' '))
         .stdin(std::process::Stdio::piped())
@@ -176,12 +179,12 @@ fn two_runs_do_not_write_one_output() {
     input
         .write_all(b"enough to tell that this is no other format\n")
         .unwrap();
-    while !folder.path("v.jsonl.partial").exists() {
+    while !directory.path("v.jsonl.partial").exists() {
         sleep(Duration::from_millis(5));
     }
     sleep(Duration::from_millis(50));
     for more in ["--resume", "--force"] {
-        let run = folder.run_with(
+        let run = directory.run_with(
             &format!("embed --input - --input-format lines --output v.jsonl {more}"),
             b"x",
         );
@@ -195,14 +198,14 @@ fn two_runs_do_not_write_one_output() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_cleanly_with_the_command_that_resumes() {
-    let folder = Folder::with_corpus(4000);
-    folder.embed("--output whole.jsonl");
-    let mut run = folder.command();
+    let directory = Directory::with_corpus(4000);
+    directory.embed("--output whole.jsonl");
+    let mut run = directory.command();
     let child = run
         .args(["embed", "--input", "corpus.jsonl", "--output", "v.jsonl"])
         .spawn()
         .unwrap();
-    let spool = folder.path("v.jsonl.partial");
+    let spool = directory.path("v.jsonl.partial");
     while fs::metadata(&spool).map_or(0, |spool| spool.len()) < 2000 {
         sleep(Duration::from_millis(2));
     }
@@ -218,26 +221,27 @@ fn ctrl_c_ends_cleanly_with_the_command_that_resumes() {
         "{}",
         run.err
     );
-    assert!(!folder.path("v.jsonl").exists());
+    assert!(!directory.path("v.jsonl").exists());
     let arguments = &command[command.find("embed").unwrap()..];
-    let run = folder.run(arguments);
+    let run = directory.run(arguments);
     assert_eq!(run.code, 0, "{}", run.err);
-    assert!(folder.read("v.jsonl") == folder.read("whole.jsonl"));
+    assert!(directory.read("v.jsonl") == directory.read("whole.jsonl"));
 }
 
 /// A limit on the size of files stands for a full disk: the error is another, the moment the same.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_is_a_clear_error_and_the_run_can_be_resumed() {
-    let folder = Folder::with_corpus(600);
-    folder.embed("--output whole.csv");
-    let limited = folder.command();
+    let directory = Directory::with_corpus(600);
+    directory.embed("--output whole.csv");
+    let limited = directory.command();
     let program = limited.get_program().to_str().unwrap();
-    // In blocks of 512 bytes or 1 KB. Without the trap the signal would end the process, as a full disk does not.
+    // In blocks of 512 bytes or 1 KB. Without the trap the signal would end the process, as a full
+    // disk does not.
     let arguments = "embed --input corpus.jsonl --output v.csv";
     let script = format!("trap '' XFSZ; ulimit -f 40; exec '{program}' {arguments}");
     let mut shell = Command::new("sh");
-    shell.args(["-c", &script]).current_dir(folder.path("."));
+    shell.args(["-c", &script]).current_dir(directory.path("."));
     for (name, value) in limited.get_envs() {
         match value {
             Some(value) => shell.env(name, value),
@@ -251,6 +255,6 @@ fn a_full_disk_is_a_clear_error_and_the_run_can_be_resumed() {
         "{}",
         run.err
     );
-    folder.embed("--output v.csv --resume");
-    assert!(folder.read("v.csv") == folder.read("whole.csv"));
+    directory.embed("--output v.csv --resume");
+    assert!(directory.read("v.csv") == directory.read("whole.csv"));
 }

@@ -220,9 +220,9 @@ fn without_a_model_the_message_says_how_to_get_one() {
 
 #[test]
 fn a_model_that_cannot_be_used_is_named_and_exits_with_3() {
-    let folder = env!("CARGO_MANIFEST_DIR");
+    let directory = env!("CARGO_MANIFEST_DIR");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    for path in ["/nonexistent/model.gguf", folder, source, "/dev/null"] {
+    for path in ["/nonexistent/model.gguf", directory, source, "/dev/null"] {
         let run = run(&["embed", "-m", path, "a"]);
         assert_eq!(run.code, 3, "{path}: {}", run.err);
         assert!(run.err.contains(path), "{}", run.err);

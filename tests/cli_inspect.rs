@@ -120,11 +120,11 @@ fn the_examples_of_the_help_run_as_they_stand() {
         })
         .collect();
     assert!(examples.len() >= 6, "{examples:?}");
-    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_lanewise"))
+    let directory = std::path::Path::new(env!("CARGO_BIN_EXE_lanewise"))
         .parent()
         .unwrap();
     let path = std::env::join_paths(
-        std::iter::once(folder.to_path_buf())
+        std::iter::once(directory.to_path_buf())
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     );
     let path = path.unwrap();

@@ -1,5 +1,5 @@
-//! Speed and memory do not change while a program embeds many texts. With the real model and the figures printed:
-//! `cargo test --release --test drift -- --include-ignored --nocapture`.
+//! Speed and memory do not change while a program embeds many texts. With the real model and the
+//! figures printed: `cargo test --release --test drift -- --include-ignored --nocapture`.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -26,7 +26,8 @@ fn load(path: &Path) -> Result<()> {
     models::verify(&*models::open(path)?)
 }
 
-/// Asserts that `bytes` as a model file are refused with this field and a problem that contains `problem`.
+/// Asserts that `bytes` as a model file are refused with this field and a problem that contains
+/// `problem`.
 #[track_caller]
 fn assert_refused(name: &str, bytes: &[u8], field: &str, problem: &str) {
     let path = path_of(name);
@@ -84,8 +85,8 @@ fn a_missing_path_is_named_with_what_to_do() {
 
 #[test]
 fn a_directory_is_refused() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    assert_refused_at(folder, "file", "is a folder");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    assert_refused_at(directory, "file", "is a directory");
 }
 
 #[cfg(unix)]

@@ -1,5 +1,5 @@
-//! The INT8 path stays near the float32 vectors, with the same bits on every instruction set, in any batch and on any
-//! number of threads.
+//! The INT8 path stays near the float32 vectors, with the same bits on every instruction set, in
+//! any batch and on any number of threads.
 
 mod support;
 
@@ -65,14 +65,16 @@ fn golden_vectors_have_the_same_bits_on_every_instruction_set() {
     reaches_the_float32_vectors(SCALAR_TOKENS);
 }
 
-/// Scalar code takes minutes for the long texts: `cargo test --release --test int8_golden -- --ignored`.
+/// Scalar code takes minutes for the long texts: `cargo test --release --test int8_golden --
+/// --ignored`.
 #[test]
 #[ignore = "takes minutes"]
 fn scalar_code_matches_the_golden_vectors_of_long_texts() {
     reaches_the_float32_vectors(usize::MAX);
 }
 
-/// Each instruction set, the fastest first, has the same bits; the fastest, on all golden texts, the accuracy asked for.
+/// Each instruction set, the fastest first, has the same bits; the fastest, on all golden texts,
+/// the accuracy asked for.
 fn reaches_the_float32_vectors(scalar_tokens: usize) {
     let (Some(path), Some(texts)) = (real_model(Variant::Q8_0), golden_embeddings()) else {
         return;
@@ -144,7 +146,8 @@ fn batch_and_thread_count_do_not_change_a_vector() {
     }
 }
 
-/// A float path would give the reference's vectors to within rounding, 1e-6; quantised activations cannot.
+/// A float path would give the reference's vectors to within rounding, 1e-6; quantized activations
+/// cannot.
 #[test]
 fn int8_and_float_paths_give_different_bits() {
     let path = tiny("claim", &Options::default());

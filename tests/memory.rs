@@ -39,7 +39,8 @@ impl Memory {
     }
 }
 
-/// The memory of `lanewise embed` once it has written the vector of `text` and waits for another line.
+/// The memory of `lanewise embed` once it has written the vector of `text` and waits for another
+/// line.
 fn after_embedding(model: &Path, text: &str) -> Memory {
     let mut process = Command::new(env!("CARGO_BIN_EXE_lanewise"))
         .args(["embed", "--threads", "2"])

@@ -1,5 +1,5 @@
-//! The command in unusual environments: CPU quotas, no `/proc`, nothing writable, a stopped process,
-//! a model that is truncated while it is open.
+//! The command in unusual environments: CPU quotas, no `/proc`, nothing writable, a stopped
+//! process, a model that is truncated while it is open.
 //!
 //! Quotas and missing directories are simulated in a mount namespace. Where the system does not
 //! allow `unshare`, those tests print `SKIPPED`.

@@ -37,7 +37,8 @@ fn in_a_process_of_its_own(test: &str) -> Option<Output> {
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
-    // Large buffers go back to the system as soon as they are freed, so that limits on memory count.
+    // Large buffers go back to the system as soon as they are freed, so that limits on memory
+    // count.
     command.env("MALLOC_MMAP_THRESHOLD_", "65536");
     Some(command.env(NAME, test).output().unwrap())
 }
@@ -413,7 +414,8 @@ fn refuse_what_is_not_needed() -> bool {
         len: filter.len() as u16,
         filter: filter.as_ptr().cast_mut(),
     };
-    // SAFETY: plain calls. `program` and the `filter` it points to outlive them; the system copies both.
+    // SAFETY: plain calls. `program` and the `filter` it points to outlive them; the system copies
+    // both.
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
             && libc::prctl(

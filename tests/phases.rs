@@ -1,4 +1,5 @@
-//! `roofline --phases` accounts for the whole time of a pass, and timing changes no bit of the vectors.
+//! `roofline --phases` accounts for the whole time of a pass, and timing changes no bit of the
+//! vectors.
 
 use std::time::{Duration, Instant};
 

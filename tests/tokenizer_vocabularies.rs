@@ -1,4 +1,5 @@
-//! The tokenizer on small vocabularies made here: odd ones follow the rules, broken ones are refused.
+//! The tokenizer on small vocabularies made here: odd ones follow the rules, broken ones are
+//! refused.
 
 mod tokenizer_support;
 

@@ -1,14 +1,17 @@
 //! Every kernel by itself: `cargo bench --bench kernels -- gemm`.
 //!
-//! Benchmarks are called `operation/types/shape/instruction set/cold|warm`. Shapes are rows x columns x tokens for the
-//! matrix products, heads x lanes x depth for the attention products. *Cold* means that the weights were evicted from
-//! every cache; activations are warm always, as they are in the forward pass. The throughput is in multiply-adds of the
-//! types named (elements) or in bytes, to be held against the limits that `lanewise-tools roofline` prints; all kernels
+//! Benchmarks are called `operation/types/shape/instruction set/cold|warm`. Shapes are rows x
+//! columns x tokens for the matrix products, heads x lanes x depth for the attention products.
+//! *Cold* means that the weights were evicted from every cache; activations are warm always, as
+//! they are in the forward pass. The throughput is in multiply-adds of the types named (elements)
+//! or in bytes, to be held against the limits that `lanewise-tools roofline` prints; all kernels
 //! run on one thread. The product with INT16 has half the multiply-adds of INT8 at its peak.
 //!
 //! Each benchmark first checks that its result has the bits of the scalar kernels.
 
 mod suite;
+
+use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use lanewise::find_model;
@@ -16,7 +19,6 @@ use lanewise::internals::gguf::Gguf;
 use lanewise::internals::tokenizer::SentencePiece;
 use lanewise_testkit::{assets, scratch};
 use lanewise_workloads::{self as work, SHAPES, TOKENS, Temperature};
-use std::sync::Arc;
 use suite::Suite;
 
 const TEMPERATURES: [Temperature; 2] = [Temperature::Warm, Temperature::Cold];

@@ -32,9 +32,9 @@ const EDGES: [u64; 16] = [
 
 /// The file that the reader opens: in memory, and this process's own.
 static SCRATCH: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = Some(Path::new("/dev/shm")).filter(|folder| folder.is_dir());
-    let folder = folder.map_or_else(std::env::temp_dir, Path::to_path_buf);
-    folder.join(format!("lanewise-fuzz-{}.gguf", std::process::id()))
+    let directory = Some(Path::new("/dev/shm")).filter(|directory| directory.is_dir());
+    let directory = directory.map_or_else(std::env::temp_dir, Path::to_path_buf);
+    directory.join(format!("lanewise-fuzz-{}.gguf", std::process::id()))
 });
 
 /// Writes a model file and gives its path to `open`.

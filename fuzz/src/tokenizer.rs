@@ -46,8 +46,8 @@ pub fn run(data: &[u8]) {
         let text = String::from_utf8_lossy(input.take_rest());
         return check(&TINY.0, &TINY.1, &text);
     }
-    // The rules speak of runs of spaces as built from single ones, step by step: each vocabulary has
-    // the single one, and every run up to its longest.
+    // The rules speak of runs of spaces as built from single ones, step by step: each vocabulary
+    // has the single one, and every run up to its longest.
     let mut file = TinyFile::new(&["\u{2581}"]);
     for run in 2..2 + usize::from(byte(&mut input) % 5) {
         file = file.with(" ".repeat(run), 0.0, 4);

@@ -2,8 +2,9 @@
 //!
 //! These functions only do the work; callers measure the time.
 
-use crate::Isa;
 use std::hint::black_box;
+
+use crate::Isa;
 
 /// Multiplies and adds INT8 values in registers for `iterations` rounds, with the multiply
 /// instruction of the kernels of `isa`. Returns the number of multiply-adds.

@@ -2,12 +2,13 @@
 
 mod support;
 
+use std::ops::Range;
+
 use half::f16;
 use lanewise_kernels::{
     ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Prefetcher, Q8_0_BYTES, Q8Rows,
     f16_to_f32,
 };
-use std::ops::Range;
 use support::*;
 
 /// What outputs hold before a kernel fills them.

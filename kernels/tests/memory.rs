@@ -2,11 +2,12 @@
 
 mod support;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use lanewise_kernels::{
     ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Pieces, Prefetcher, Q8_0_BYTES,
     Q8Rows, pack_keys,
 };
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use support::*;
 
 const EPS: f32 = 1e-6;

@@ -9,7 +9,7 @@ use lanewise_bulk::{Embed, Error, ModelMemory, Setting, Usage};
 use super::failure::{self, Failure};
 use super::interrupt;
 
-/// An open model with what stands in front of every text.
+/// An open model with the prompt of every text.
 pub struct Model {
     /// The model.
     pub embedder: Embedder,
@@ -86,7 +86,7 @@ impl Embed for Model {
     }
 }
 
-/// The option that stands for a setting.
+/// The option of a setting.
 fn option(setting: Setting) -> String {
     format!("--{}", setting.name().replace('_', "-"))
 }

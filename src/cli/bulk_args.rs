@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-/// How vectors and what goes with them stand in the output.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
     /// A JSON object a line
@@ -29,7 +29,7 @@ impl From<OutputFormat> for lanewise_bulk::OutputFormat {
     }
 }
 
-/// How rows stand in a file.
+/// The format of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum InputFormat {
     /// A text a line

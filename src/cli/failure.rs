@@ -82,7 +82,7 @@ impl From<lanewise::Error> for Failure {
     }
 }
 
-/// Writes a line to standard error; that nobody reads it is no reason to stop.
+/// Writes a line to standard error; an error in doing so is ignored.
 pub fn report(message: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "lanewise: {message}");
 }

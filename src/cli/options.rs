@@ -33,7 +33,8 @@ impl ModelOptions {
 /// How the forward pass runs.
 #[derive(Debug, Args)]
 pub struct RunOptions {
-    /// Number of threads [default: $LANEWISE_THREADS, else what the machine has; `lanewise info` shows it]
+    /// Number of threads [default: $LANEWISE_THREADS, else what the machine has; `lanewise info`
+    /// shows it]
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
 }

@@ -12,7 +12,7 @@ use super::rss;
 
 /// How often a line is printed.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
-/// The bar's length, which stands for the whole input.
+/// The length of the bar, for the whole input.
 const PARTS: u64 = 1_000_000;
 
 /// How progress is shown.

@@ -15,8 +15,8 @@ use super::texts::{Text, Texts};
 
 /// Print the cosine of the first text to each of the others
 ///
-/// 1 is the same meaning, and 0 nothing in common. With fewer than two texts as arguments the others
-/// are read from standard input, one a line.
+/// 1 is the same meaning, and 0 nothing in common. With fewer than two texts as arguments the
+/// others are read from standard input, one a line.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  lanewise similarity --query \"largest moons\" \"Jupiter has four.\" \"A river arrives.\""

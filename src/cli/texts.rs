@@ -27,13 +27,13 @@ pub struct Text {
 }
 
 impl Text {
-    /// Where it stands, as messages say it.
+    /// Its place, for messages.
     pub fn place(&self) -> Place {
         self.place
     }
 }
 
-/// Where a text stands, counted from 1 as people and editors do.
+/// The place of a text, counted from 1 as editors do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// Among the arguments.
@@ -51,7 +51,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// All texts, batch after batch: given ones first, then those of standard input if asked for.
+/// All texts in batches: those of the arguments, then those of standard input.
 pub struct Texts<R = Stdin> {
     given: Vec<String>,
     lines: Option<BufReader<R>>,

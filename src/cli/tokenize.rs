@@ -16,8 +16,8 @@ use super::texts::Texts;
 
 /// Print the tokens of texts, without <bos> and <eos>
 ///
-/// The texts are the arguments or, without any, the lines of standard input. The model file needs to
-/// have a vocabulary only.
+/// The texts are the arguments or, without any, the lines of standard input. The model file needs
+/// to have a vocabulary only.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  lanewise tokenize \"Hello world\"")]
 pub struct Arguments {

@@ -18,7 +18,7 @@ use super::profile::Phase;
 use super::rope::Rope;
 use super::scratch::{Worker, reserve, sized};
 
-/// What the attention of one layer has of its own.
+/// The parameters of the attention of one layer.
 #[derive(Clone, Copy)]
 pub struct Parameters<'a> {
     /// RMSNorm of each query head: `head_dim` weights.
@@ -29,14 +29,15 @@ pub struct Parameters<'a> {
     pub eps: f32,
     /// The angles of positions.
     pub rope: &'a Rope,
-    /// A token sees the keys up to so many positions away.
+    /// The distance in positions up to which a token sees keys.
     pub reach: usize,
 }
 
 /// Attention of one layer: its queries, keys and values, quantized and packed.
 #[derive(Default)]
 pub struct Attention {
-    /// INT16, a key panel's tokens together: `[kv_head][token][query head of the group][head_dim]`.
+    /// INT16, a key panel's tokens together: `[kv_head][token][query head of the
+    /// group][head_dim]`.
     queries: Vec<i16>,
     /// One a query, 1/√head_dim included, in the order of `queries`.
     query_scales: Vec<f32>,
@@ -268,7 +269,8 @@ impl Tiles<'_> {
             tile.tokens.start - text.start,
             tile.tokens.end - 1 - text.start,
         );
-        // Whole panels of keys that any token of the tile sees; what a token does not see gets no weight below.
+        // Whole panels of keys that any token of the tile sees; what a token does not see gets no
+        // weight below.
         let panels =
             first.saturating_sub(reach) / PANEL..(last + reach + 1).min(length).div_ceil(PANEL);
         let first_key = panels.start * PANEL;

@@ -1,4 +1,4 @@
-//! The texts of one forward pass, and where their parts lie in the buffers.
+//! The texts of one forward pass, and the layout of the buffers for them.
 
 use std::collections::TryReserveError;
 use std::ops::Range;
@@ -42,12 +42,13 @@ impl Shape {
     }
 }
 
-/// Tokens a chunk of quantised activations holds at most: a multiple of the 6 of a tile, with all its blocks (48 × 960
-/// bytes for 768 columns) small beside the L2 cache, so that products with many panels find it there.
+/// Tokens a chunk of quantized activations holds at most: a multiple of the 6 of a tile, with all
+/// its blocks (48 × 960 bytes for 768 columns) small beside the L2 cache, so that products with
+/// many panels find it there.
 const CHUNK: usize = 48;
 
-/// Fewest rows that are a chunk of their own only to give another thread work: tiles of fewer wait for the latency of their
-/// sums.
+/// Fewest rows that are a chunk of their own only to give another thread work: tiles of fewer wait
+/// for the latency of their sums.
 const SHARED: usize = 4;
 
 /// Tokens whose attention is one task: times 3 heads they fill two tiles of 12 rows.
@@ -71,7 +72,8 @@ pub(crate) struct QueryTile {
     pub tokens: Range<usize>,
 }
 
-/// Texts laid end to end; all lists are kept from batch to batch, so that a repeated size allocates nothing.
+/// Texts laid end to end; all lists are kept from batch to batch, so that a repeated size allocates
+/// nothing.
 #[derive(Default)]
 pub struct Batch {
     shape: Shape,
@@ -81,9 +83,9 @@ pub struct Batch {
     pub(super) first_panels: Vec<usize>,
     pub(super) panels: Vec<KeyPanel>,
     pub(super) tiles: Vec<QueryTile>,
-    /// Tokens a chunk of quantised activations.
+    /// Tokens a chunk of quantized activations.
     pub(super) chunk: usize,
-    /// Rows a chunk of quantised attention output: [`MEAN_TERMS`] a text, then the tokens.
+    /// Rows a chunk of quantized attention output: [`MEAN_TERMS`] a text, then the tokens.
     pub(super) attended_chunk: usize,
     /// Longest text.
     pub(super) longest: usize,

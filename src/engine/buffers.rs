@@ -43,7 +43,7 @@ impl ActivationShape {
 }
 
 impl Activations {
-    /// Makes room for so many blocks.
+    /// Makes room for `blocks` blocks.
     ///
     /// # Errors
     /// If there is no memory.
@@ -106,12 +106,12 @@ pub struct PanelBuffer {
 }
 
 impl PanelBuffer {
-    /// The values that a product of so many outputs a token takes.
+    /// The number of values of a product with `width` outputs for each of `tokens` tokens.
     pub fn values(width: usize, tokens: usize) -> usize {
         width / PANEL * panel_stride(tokens)
     }
 
-    /// Makes room for so many [`values`](Self::values).
+    /// Makes room for `values` values, see [`values`](Self::values).
     ///
     /// # Errors
     /// If there is no memory.

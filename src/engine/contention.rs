@@ -26,9 +26,9 @@ const FIRST: u32 = 16;
 const MOST: u32 = 512;
 /// What a disturbed pass adds to the score; an undisturbed one takes off 1.
 const DISTURBED: u32 = 4;
-/// The score from which passes run on a single thread: four disturbed ones, or nearly, in a row. Two
-/// happen on a machine that only builds something now and then, where single-threaded passes would
-/// cost more.
+/// The score from which passes run on a single thread: four disturbed ones, or nearly, in a row.
+/// Two happen on a machine that only builds something now and then, where single-threaded passes
+/// would cost more.
 const CONTENDED: u32 = 14;
 
 /// Decides from the last short passes on two threads whether the next ones use both.
@@ -52,15 +52,15 @@ impl Default for ContentionMonitor {
 }
 
 impl ContentionMonitor {
-    /// Whether a pass over so many tokens, for which there are so many threads, should run on the
-    /// calling thread only.
+    /// Whether a pass over `tokens` tokens, for which there are `threads` threads, should run on
+    /// the calling thread only.
     pub fn prefer_single_thread(&mut self, tokens: usize, threads: usize) -> bool {
         let single = tokens <= SHORT && threads == THREADS && self.remaining > 0;
         self.remaining -= u32::from(single);
         single
     }
 
-    /// Records a pass over so many tokens on all threads, and the time that the calling thread did
+    /// Records a pass over `tokens` tokens on all threads, and the time that the calling thread did
     /// not run.
     pub fn record(&mut self, tokens: usize, off_cpu: Duration) {
         if tokens > SHORT {

@@ -91,7 +91,7 @@ impl Executor {
             .try_for_each(|worker| worker.reserve(batch, lines))
     }
 
-    /// Runs a pass over so many tokens on all threads, or on the calling one if another program
+    /// Runs a pass over `tokens` tokens on all threads, or on the calling one if another program
     /// keeps the machine too busy for more.
     pub fn run_pass<T>(&mut self, tokens: usize, pass: impl FnOnce(&mut Self) -> T) -> T {
         let single = self

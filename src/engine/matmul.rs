@@ -29,7 +29,7 @@ const ONE_TILE: usize = 6;
 pub struct Product<'a> {
     /// What its time counts for.
     pub phase: Phase,
-    /// Its weights: matrices that lie one below the other.
+    /// Its weights: matrices, the rows of one after those of the other.
     pub matrices: &'a [&'a Matrix],
     /// The matrices of the product after it, none if that is another pass's.
     pub next: &'a [&'a Matrix],
@@ -167,7 +167,7 @@ struct Panel<'a> {
 }
 
 impl<'a> Panel<'a> {
-    /// Panel `index` of matrices that lie one below the other.
+    /// Panel `index` of the rows of all matrices, one after the other.
     fn of(matrices: &[&'a Matrix], mut index: usize) -> Option<Self> {
         for &matrix in matrices {
             let panels = matrix.rows() / PANEL;

@@ -132,8 +132,8 @@ impl Matrix {
         self.gguf.prefault(self.range.clone());
     }
 
-    /// Readies the matrix for products, so that only this can fail for want of memory: quantizes
-    /// the rows where products do not read the file's own. The first call does the work.
+    /// Quantizes the rows if products do not read those of the file, so that only this call can
+    /// fail for lack of memory. The first call does the work.
     pub(crate) fn prepare(&self) -> Result<(), TryReserveError> {
         if matches!(self.weight_type.panels(), Panels::Quantized) && self.quantized.get().is_none()
         {

@@ -91,8 +91,8 @@ impl Phase {
 /// Time a phase, of one thread.
 pub type PhaseTimes = [Duration; Phase::ALL.len()];
 
-/// The stopwatch of one thread: each lap is counted for a phase, so that together they are the whole time. While it is
-/// off a lap costs one branch.
+/// The stopwatch of one thread: each lap is counted for a phase, so that together they are the
+/// whole time. While it is off a lap costs one branch.
 #[derive(Debug, Default)]
 pub(crate) struct Stopwatch {
     last: Option<Instant>,

@@ -4,7 +4,8 @@ use std::collections::TryReserveError;
 
 /// For each position the cosines of `head_dim / 2` angles, then the sines.
 ///
-/// Angle `i` of position `p` is `p * base^(-2 i / head_dim)` (Su et al., RoFormer, 2021), computed in f64.
+/// Angle `i` of position `p` is `p * base^(-2 i / head_dim)` (Su et al., RoFormer, 2021), computed
+/// in f64.
 #[derive(Default)]
 pub struct Rope {
     values: Vec<f32>,

@@ -8,7 +8,7 @@ use lanewise_kernels::{Line, PANEL};
 use super::batch::{Batch, QUERY_TOKENS};
 use super::profile::Stopwatch;
 
-/// Scratch of one thread, on cache lines of its own: its stopwatch is written often.
+/// Scratch of one thread, on separate cache lines, because its stopwatch is written often.
 #[derive(Default)]
 #[repr(align(128))]
 pub struct Worker {

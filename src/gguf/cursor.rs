@@ -33,7 +33,7 @@ impl<'a> Cursor<'a> {
         self.bytes.len() - self.position
     }
 
-    /// Steps over `length` bytes and returns where they stand.
+    /// Skips `length` bytes and returns their range.
     pub(super) fn skip(&mut self, length: u64, field: &str) -> Result<Range<usize>> {
         let start = self.position;
         match usize::try_from(length) {
@@ -86,8 +86,8 @@ impl<'a> Cursor<'a> {
         self.skip(length, field)
     }
 
-    /// A name: a string that must be UTF-8 and not empty. It is copied before it is checked, because
-    /// the bytes of the map may change at any time.
+    /// A name: a string that must be UTF-8 and not empty. It is copied before it is checked,
+    /// because the bytes of the map may change at any time.
     pub(super) fn name(&mut self, field: &str, limit: u64) -> Result<String> {
         let range = self.string(field, limit)?;
         match String::from_utf8(self.bytes[range].to_vec()) {
@@ -97,7 +97,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over `count` strings.
+    /// Skips `count` strings.
     ///
     /// The vocabulary has 262,144 of them, so this loop is most of the time that opening takes.
     pub(super) fn skip_strings(&mut self, count: u64, field: &str) -> Result<Range<usize>> {

@@ -10,7 +10,8 @@ use super::tensor::{self, TensorInfo};
 use super::value::{Array, Strings, Value, ValueType};
 use crate::{Error, Result};
 
-/// More keys than any model has; what bounds the heap is the file, since each key takes 13 bytes of it.
+/// More keys than any model has; what bounds the heap is the file, since each key takes 13 bytes of
+/// it.
 const MAX_KEYS: u64 = 65_536;
 /// More tensors than any model has.
 const MAX_TENSORS: u64 = 65_536;
@@ -20,7 +21,7 @@ const MAX_KEY: u64 = 65_535;
 const MAX_STRING: usize = 1 << 20;
 /// The alignment of a file that does not name one.
 const DEFAULT_ALIGNMENT: u32 = 32;
-/// The format asks for a multiple of 8, so that values of every type are aligned in the map.
+/// The format requires a multiple of 8, so that values of every type are aligned in the map.
 const MIN_ALIGNMENT: u32 = 8;
 /// The largest alignment accepted: beyond a huge page it can only be damage.
 const MAX_ALIGNMENT: u32 = 1 << 21;
@@ -98,7 +99,7 @@ impl Gguf {
         self.version
     }
 
-    /// Each tensor starts at a multiple of so many bytes, in the file and in memory up to a page.
+    /// The alignment of tensors in bytes, in the file and, up to the size of a page, in memory.
     pub fn alignment(&self) -> u64 {
         self.alignment.into()
     }
@@ -108,8 +109,8 @@ impl Gguf {
         self.map.len() as u64
     }
 
-    /// Whether the file is still as it was opened, by its size and time of modification. What was
-    /// read of a changed file is worth nothing.
+    /// Checks by size and modification time that the file has not changed since it was opened.
+    /// Results that were computed from a changed file must be discarded.
     ///
     /// # Errors
     /// If it was written to or cut short; the message says which.
@@ -150,14 +151,15 @@ impl Gguf {
         &self.map[range]
     }
 
-    /// Asks the system for the pages of a range, which it hands out several times faster at once than one fault after
-    /// the other; reads them from the disk where they are not in its cache. Where it cannot, nothing happens.
+    /// Has the system map the pages of a range at once, which is several times faster than one page
+    /// fault after the other. Pages that are not in its cache are read from the disk. Where this is
+    /// not supported, nothing happens.
     pub fn prefault(&self, range: Range<usize>) {
         self.map.prefault(range);
     }
 
-    /// Copies bytes of the file from `start` on, around the map: a read of the map would bring 64 KB of neighbours into the
-    /// process's resident memory with each place.
+    /// Reads bytes of the file from `start` on without the map: each read through the map would add
+    /// up to 64 KB of neighboring pages to the resident memory of the process.
     ///
     /// # Errors
     /// If the file cannot be read or has been cut short.

@@ -1,9 +1,9 @@
-//! The file as it lies in memory, and what happens if it changes there.
+//! The memory map of the file, and how changes to the file are detected.
 //!
-//! The pages of a map are the file's own: whoever writes into the file changes them, and whoever
-//! cuts it short takes them away. A file renamed over the path, or the path removed, changes
-//! nothing, because the map keeps the file that was opened. So vectors are given out only if size
-//! and time of modification are still those of opening.
+//! A map shows the pages of the file itself: a write to the file changes them, and truncating the
+//! file removes them. Renaming another file over the path, or removing the path, changes nothing,
+//! because the map keeps the file that was opened. Vectors are therefore returned only if the size
+//! and the modification time are still those of opening.
 
 use std::fs::{self, File};
 use std::io;
@@ -32,7 +32,7 @@ pub(super) struct Map {
     opened: State,
 }
 
-/// What tells that a file was written to.
+/// What changes when a file is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
     length: u64,
@@ -53,11 +53,11 @@ impl State {
 impl Map {
     /// Maps a regular file read-only.
     pub fn open(path: &Path) -> Result<Self> {
-        // Asked before opening: opening a pipe without a writer would wait for ever.
+        // Checked before opening: opening a pipe without a writer would block.
         let kind = fs::metadata(path).map_err(io_error(path, "cannot open"))?;
         if kind.is_dir() {
-            let remedy = "give the path of a .gguf file, such as one in that folder";
-            return Err(file_error(path, "file", "is a folder", remedy));
+            let remedy = "give the path of a .gguf file, such as one in that directory";
+            return Err(file_error(path, "file", "is a directory", remedy));
         }
         if !kind.is_file() {
             let problem = "is a device or a pipe, which cannot be mapped";
@@ -76,10 +76,10 @@ impl Map {
         })
     }
 
-    /// Asks the system for the pages of a range; where it cannot, nothing happens.
+    /// Has the system map the pages of a range; where that is not supported, nothing happens.
     pub fn prefault(&self, range: Range<usize>) {
         #[cfg(all(target_os = "linux", not(miri)))]
-        // Refused by kernels before 5.14; then each page comes with its first read.
+        // Kernels before 5.14 refuse; then each page is mapped by its first read.
         let _ = self
             .bytes
             .advise_range(memmap2::Advice::PopulateRead, range.start, range.len());
@@ -87,7 +87,7 @@ impl Map {
         let _ = range;
     }
 
-    /// Copies bytes of the file from `start` on, around the map.
+    /// Reads bytes of the file from `start` on without the map.
     pub fn copy(&self, path: &Path, start: usize, out: &mut [u8]) -> Result<()> {
         #[cfg(unix)]
         let read = std::os::unix::fs::FileExt::read_exact_at(&self.file, out, start as u64);
@@ -114,15 +114,16 @@ impl Map {
 
 #[cfg(not(miri))]
 fn map(file: &File) -> io::Result<Bytes> {
-    // SAFETY: the map is read-only and only ever seen as bytes, for which every pattern is
-    // valid. If another process writes into the file, later reads see other bytes: what was
-    // checked at opening is kept outside the map as numbers, and walks over strings check each
-    // length again, so no access leaves the map, and `check_unchanged` refuses what came of it.
-    // If the file is cut short, reading beyond its new end raises SIGBUS: the process stops.
+    // SAFETY: the map is read-only and only ever read as bytes, for which every pattern is valid;
+    // strings are copied before they are checked to be UTF-8. If another process writes to the
+    // file, later reads see other bytes: what was checked at opening is kept outside the map as
+    // numbers, and iterating over strings checks each length again, so no access leaves the map,
+    // and `check_unchanged` rejects the results. If the file is truncated, reading beyond its new
+    // end raises SIGBUS, which ends the process.
     unsafe { Bytes::map(file) }
 }
 
-/// Miri maps no files: there the file is read into memory that is mapped like it, so that what reads the map is seen.
+/// Miri maps no files: there the file is read into anonymous memory, so that accesses are checked.
 #[cfg(miri)]
 fn map(mut file: &File) -> io::Result<Bytes> {
     let mut bytes = Bytes::map_anon(file.metadata()?.len() as usize)?;

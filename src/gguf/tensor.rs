@@ -109,7 +109,7 @@ pub struct TensorInfo {
     pub kind: TensorType,
     /// Its dimensions, the fastest first: `[columns, rows]` for a matrix. None is zero.
     pub dims: Vec<u64>,
-    /// Where its bytes stand in the file. Empty, at its start, for [`TensorType::Other`].
+    /// The range of its bytes in the file. Empty, at its start, for [`TensorType::Other`].
     pub range: Range<usize>,
 }
 

@@ -94,7 +94,7 @@ pub enum Value {
     F32(f32),
     F64(f64),
     Bool(bool),
-    /// Where its bytes stand in the file; [`Gguf::optional_str`](super::Gguf::optional_str) gives the text.
+    /// The range of its bytes in the file; see [`Gguf::optional_str`](super::Gguf::optional_str).
     String(Range<usize>),
     Array(Array),
 }
@@ -219,7 +219,8 @@ impl Array {
         self.count == 0
     }
 
-    /// Where the elements stand in the file: scalars little-endian, strings each after its `u64` length.
+    /// The range of the elements in the file: scalars little-endian, each string after its `u64`
+    /// length.
     pub fn range(&self) -> Range<usize> {
         self.range.clone()
     }

@@ -1,4 +1,4 @@
-//! The families of models: what each is recognized by, and what the rest of the library asks of it.
+//! The families of models: how each is recognized, and what the rest of the library uses of it.
 //!
 //! A family is a directory beside this file with a [`Family`] that says how to recognize and open
 //! its files, a [`Model`], and a [`ForwardPass`] over an [`Executor`]. To add one, write the
@@ -100,7 +100,7 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// Every matrix of the file.
     fn matrices(&self) -> Matrices<'_>;
 
-    /// Multiply-adds of a forward pass over one text of so many tokens, without what runs once a
+    /// Multiply-adds of a forward pass over one text of `tokens` tokens, without what runs once a
     /// text.
     fn multiply_adds(&self, tokens: usize) -> u64;
 
@@ -108,7 +108,7 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// pass the dense heads.
     ///
     /// # Errors
-    /// If the file lacks the heads and they are asked for.
+    /// If `dense_heads` is true and the file has none.
     fn forward_pass(self: Arc<Self>, dense_heads: bool) -> Result<Box<dyn ForwardPass>>;
 
     /// The forward pass in f32 that the other one is tested against.
@@ -117,7 +117,7 @@ pub trait Model: fmt::Debug + Send + Sync {
 
 /// The forward pass of one model, with its scratch.
 pub trait ForwardPass: Send {
-    /// Makes room for a pass over a batch, so that only this can fail for want of memory.
+    /// Makes room for a pass over a batch, so that only this call can fail for lack of memory.
     ///
     /// # Errors
     /// If there is no memory.
@@ -233,7 +233,7 @@ pub fn verify(model: &dyn Model) -> Result<()> {
     model.matrices().all().try_for_each(Matrix::verify)
 }
 
-/// The error of a file whose heads are asked for and missing.
+/// The error for a file without the dense heads that the vectors are to pass.
 fn missing_dense_heads(gguf: &Gguf) -> Error {
     Error::MissingDenseHeads {
         path: gguf.path().to_path_buf(),

@@ -1,4 +1,4 @@
-//! The tensors of a file, each checked for its type and shape as it is asked for.
+//! The tensors of a file, each checked for its type and shape.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 pub(super) const RECONVERT: &str = "fetch the file again, or convert it again from its checkpoint";
 
-/// The tensors of a file, with a record of those asked for.
+/// The tensors of a file, with a record of those that the model uses.
 pub(super) struct Tensors<'a> {
     gguf: &'a Arc<Gguf>,
     family: &'static Family,
@@ -17,7 +17,7 @@ pub(super) struct Tensors<'a> {
 }
 
 impl<'a> Tensors<'a> {
-    /// The tensors of a file, none asked for yet.
+    /// The tensors of a file, none used yet.
     pub fn new(gguf: &'a Arc<Gguf>, family: &'static Family) -> Self {
         Self {
             gguf,
@@ -40,7 +40,7 @@ impl<'a> Tensors<'a> {
         Ok(tensor)
     }
 
-    /// A matrix of a type that products can be made with, of so many rows and columns.
+    /// A matrix of `rows` rows and `columns` columns, of a type that products support.
     pub fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix> {
         let tensor = self.find(name)?;
         let Some(weight_type) = weight_type(tensor.kind) else {
@@ -71,8 +71,8 @@ impl<'a> Tensors<'a> {
         Ok(values)
     }
 
-    /// Refuses a file with a tensor that was not asked for: ignoring it would give other vectors
-    /// than the file's author had.
+    /// Refuses a file with a tensor that the model does not use: ignoring it would give other
+    /// vectors than the file's author had.
     pub fn check_all_used(mut self) -> Result<()> {
         self.used.sort_unstable();
         let unused = |tensor: &&TensorInfo| self.used.binary_search(&tensor.name.as_str()).is_err();

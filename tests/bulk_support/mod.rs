@@ -1,4 +1,4 @@
-//! A folder with a small corpus, and runs of the command in it.
+//! A directory with a small corpus, and runs of the command in it.
 #![allow(dead_code, reason = "each test program compiles this and uses a part")]
 
 use std::fs;
@@ -10,20 +10,20 @@ use serde_json::Value;
 
 use crate::cli_support::{Run, TINY, command, feed};
 
-/// A folder that is removed at the end.
-pub struct Folder(TempDir);
+/// A directory that is removed at the end.
+pub struct Directory(TempDir);
 
-impl Folder {
+impl Directory {
     pub fn new() -> Self {
         Self(tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
     }
 
-    /// A folder with `corpus.jsonl` of so many rows with id, text, number and nested language.
+    /// A directory with `corpus.jsonl` of so many rows with id, text, number and nested language.
     pub fn with_corpus(rows: usize) -> Self {
-        let folder = Self::new();
+        let directory = Self::new();
         let lines: String = (0..rows).map(|row| line(row) + "\n").collect();
-        folder.write("corpus.jsonl", lines.as_bytes());
-        folder
+        directory.write("corpus.jsonl", lines.as_bytes());
+        directory
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -58,7 +58,7 @@ impl Folder {
         names
     }
 
-    /// The command in this folder with the tiny model and one thread, all that a test needs.
+    /// The command in this directory with the tiny model and one thread, all that a test needs.
     pub fn command(&self) -> Command {
         let mut command = command();
         command

@@ -5,8 +5,8 @@
 #[derive(Debug, PartialEq)]
 pub struct Path {
     pub line: usize,
-    /// As written, except that groups are expanded and `super` and `self` are resolved: these paths
-    /// begin with `crate`.
+    /// As written, except that groups are expanded and `super` and `self` are resolved: these
+    /// paths begin with `crate`.
     pub segments: Vec<String>,
 }
 

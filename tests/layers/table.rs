@@ -196,7 +196,8 @@ pub fn layer_named(name: &str) -> Option<&'static Layer> {
 }
 
 impl Layer {
-    /// Whether this is a whole package. A package is one layer, except `lanewise`, which is several.
+    /// Whether this is a whole package. A package is one layer, except `lanewise`, which is
+    /// several.
     pub fn is_package(&self) -> bool {
         self.name.starts_with("lanewise-")
     }

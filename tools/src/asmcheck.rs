@@ -11,10 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lanewise_kernels::Isa;
+use lanewise_workloads::counts::Table;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 use self::loops::HotLoop;
-use lanewise_workloads::counts::Table;
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/counts/loops.txt");
 

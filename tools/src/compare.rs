@@ -1,8 +1,8 @@
 //! Lanewise beside other engines: same file, same token ids, same number of threads.
 //!
-//! The idle worker threads of one engine would slow the next, so each runs in a process of its own that ends before
-//! the next one starts; and they run in turns, so that a slow minute of the machine meets all of them. How to add an
-//! engine is said at `ENGINES` in `compare/engine.rs`.
+//! The idle worker threads of one engine would slow the next, so each runs in a process of its own
+//! that ends before the next one starts; and they run in turns, so that a slow minute of the
+//! machine meets all of them. How to add an engine is said at `ENGINES` in `compare/engine.rs`.
 
 mod engine;
 mod golden;
@@ -14,18 +14,16 @@ use std::path::PathBuf;
 
 use ::lanewise::find_model;
 use ::lanewise::internals::models;
-use lanewise_pool::ThreadPlan;
-
+pub use engine::ENGINE_COMMAND;
 use engine::{ENGINES, Engine, Job, Peers};
+pub use lanewise::serve;
+use lanewise_pool::ThreadPlan;
 use lanewise_testkit::texts::{text, texts};
 use report::Report;
 
-pub use engine::ENGINE_COMMAND;
-pub use lanewise::serve;
-
 /// Said after the options.
 pub const AFTER_HELP: &str = "\
-The first run builds llama.cpp for this machine in the cache folder, which takes some minutes. Examples:
+The first run builds llama.cpp for this machine in the cache directory, which takes some minutes. Examples:
   compare                                     everything, about six minutes
   compare --lengths 4,128,512 --no-batches    about half a minute
   compare --golden ../shared/golden --lengths 4 --no-batches    with cosines to float32 vectors
@@ -59,11 +57,11 @@ pub struct Options {
     /// Seconds after which no further run of a length or batch begins
     #[arg(long, default_value_t = 1.0)]
     pub seconds: f64,
-    /// A folder with embeddings.jsonl and embeddings.npy: texts and their float32 vectors
+    /// A directory with embeddings.jsonl and embeddings.npy: texts and their float32 vectors
     #[arg(long)]
     pub golden: Option<PathBuf>,
-    /// A Python that has numpy and the engines' packages [default: a virtual environment with llama-cpp-python, made in
-    /// the cache folder]
+    /// A Python that has numpy and the engines' packages [default: a virtual environment with
+    /// llama-cpp-python, made in the cache directory]
     #[arg(long)]
     pub python: Option<PathBuf>,
     /// The same model as OpenVINO reads it, an .xml file; the engine `openvino` needs it
@@ -93,7 +91,7 @@ pub fn compare(options: &Options) -> Result<String, String> {
     let vocabulary = models::open(&model).map_err(text_of)?.shape().vocabulary;
     let plan = ThreadPlan::choose(options.threads).map_err(text_of)?;
     let golden = match &options.golden {
-        Some(folder) => golden::read(folder, &model)?,
+        Some(directory) => golden::read(directory, &model)?,
         None => golden::Golden::default(),
     };
     let peers = Peers {

@@ -1,4 +1,5 @@
-//! A corpus to try bulk work on: documents in ten languages with an id and a few columns, the same for the same seed.
+//! A corpus to try bulk work on: documents in ten languages with an id and a few columns, the same
+//! for the same seed.
 
 mod languages;
 
@@ -9,15 +10,15 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use clap::{Args, ValueEnum};
+use lanewise_testkit::random::Random;
+use languages::LANGUAGES;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::Serialize;
 
-use lanewise_testkit::random::Random;
-use languages::LANGUAGES;
-
-/// The shortest document in tokens, `<bos>` and `<eos>` included; words are counted, so it is about that.
+/// The shortest document in tokens, `<bos>` and `<eos>` included; words are counted, so it is about
+/// that.
 const SHORTEST: u32 = 8;
 const SENTENCE_WORDS: usize = 12;
 /// Rows of a Parquet row group.

@@ -8,7 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lanewise::{Embedder, find_model};
-
 use lanewise_testkit::random::Random;
 
 /// Growth of memory after the warm-up that is still none.
@@ -17,8 +16,8 @@ const GROWTH: u64 = 1 << 20;
 const DRIFT: f64 = 0.1;
 /// How long the first reports count as warm-up.
 const WARM_UP: Duration = Duration::from_secs(30);
-/// Lengths of the texts, in words of a token or two; short ones come more often, and the last is cut to what the model
-/// takes, so that it fills a pass.
+/// Lengths of the texts, in words of a token or two; short ones come more often, and the last is
+/// cut to what the model takes, so that it fills a pass.
 const WORDS: [usize; 13] = [1, 2, 3, 5, 8, 12, 20, 33, 60, 120, 300, 900, 2048];
 
 /// Texts in the largest batch.
@@ -68,8 +67,9 @@ struct Expected {
 /// Runs for the time asked for, prints a line a minute, and says at the end what grew or drifted.
 ///
 /// # Errors
-/// If the model cannot be used, a vector is wrong, memory grew by more than 1 MiB after the warm-up,
-/// or the tokens a second of the second half are below those of the first by more than a tenth.
+/// If the model cannot be used, a vector is wrong, memory grew by more than 1 MiB after the
+/// warm-up, or the tokens a second of the second half are below those of the first by more than a
+/// tenth.
 pub fn run(options: &Options, out: &mut impl Write) -> Result<(), String> {
     let mut builder = Embedder::builder();
     if let Some(threads) = options.threads {
@@ -141,8 +141,9 @@ fn expected(embedder: &Embedder) -> Result<Vec<Expected>, String> {
         .collect()
 }
 
-/// Embeds texts alone and in batches until `done`, and compares every bit. The first batch is the largest that there can
-/// be: chance would bring it after minutes, and the working space that it needs is no growth.
+/// Embeds texts alone and in batches until `done`, and compares every bit. The first batch is the
+/// largest that there can be: chance would bring it after minutes, and the working space that it
+/// needs is no growth.
 fn call_until(
     done: &AtomicBool,
     embedder: &Embedder,

@@ -1,4 +1,5 @@
-//! Malformed models, each of which the library must refuse with the message that the committed list has.
+//! Malformed models, each of which the library must refuse with the message that the committed list
+//! has.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -159,9 +160,9 @@ fn list(directory: &Path) -> Result<String, String> {
     }
 }
 
-/// Has all threads allocate from one arena. Opening a model starts a thread; where that of the model
-/// before has not quite ended, the C library would reserve 128 MB of addresses for another arena,
-/// which would count as memory that the library asked for.
+/// Has all threads allocate from one arena. Opening a model starts a thread; where that of the
+/// model before has not quite ended, the C library would reserve 128 MB of addresses for another
+/// arena, which would count as memory that the library asked for.
 fn share_one_arena() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: a plain call with a documented parameter; no other thread of this process runs yet.

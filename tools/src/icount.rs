@@ -6,7 +6,6 @@ mod tracer;
 use std::path::PathBuf;
 
 use lanewise_kernels::{Isa, Kernels};
-
 use lanewise_workloads::counts::Table;
 use lanewise_workloads::{COUNTED, Counted, Counter};
 

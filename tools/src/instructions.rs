@@ -1,14 +1,13 @@
-//! Runs `cargo bench --bench instructions`, which counts scalar and AVX2 kernels under valgrind, and compares or writes
-//! the committed counts.
+//! Runs `cargo bench --bench instructions`, which counts scalar and AVX2 kernels under valgrind,
+//! and compares or writes the committed counts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
-
 use lanewise_workloads::counts::Table;
 use lanewise_workloads::limits::{ACCEPT, TABLE, TOLERANCE};
+use serde_json::Value;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -55,7 +54,8 @@ fn count() -> Result<BTreeMap<String, Vec<u64>>, String> {
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("cannot run cargo bench: {error}"))?;
-    // A limit that is exceeded is why somebody asks; that a benchmark did not run shows in its missing line.
+    // A limit that is exceeded is why somebody asks; that a benchmark did not run shows in its
+    // missing line.
     let text = String::from_utf8_lossy(&output.stdout);
     let counts: BTreeMap<_, _> = text.lines().filter_map(count_of).collect();
     if counts.is_empty() {

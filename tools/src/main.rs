@@ -25,7 +25,8 @@ enum Command {
     Corpus(corpus::Options),
     /// Hold the forward pass against the machine's read bandwidth and INT8 peak
     Roofline(roofline::Options),
-    /// Run Lanewise and other engines, llama.cpp first of all, in turns on the same file, texts and threads
+    /// Run Lanewise and other engines, llama.cpp first of all, in turns on the same file, texts and
+    /// threads
     #[command(after_help = compare::AFTER_HELP)]
     Compare(compare::Options),
     /// Embed from several threads for minutes, and watch memory, speed and every vector

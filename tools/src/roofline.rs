@@ -1,5 +1,5 @@
-//! How close the forward pass comes to what the machine allows, at every length of text; the limit is that of
-//! [`lanewise::internals`].
+//! How close the forward pass comes to what the machine allows, at every length of text; the limit
+//! is that of [`lanewise::internals`].
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,9 +10,8 @@ use lanewise::internals::Runtime;
 use lanewise::internals::engine::Phase;
 use lanewise::internals::models::{self, Model};
 use lanewise::{Embedder, Result, find_model};
-use serde::Serialize;
-
 use lanewise_testkit::texts::{LENGTHS, text, texts};
+use serde::Serialize;
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]

@@ -12,8 +12,8 @@ const BATCH_BYTES: usize = 4 << 20;
 pub struct Batch<E: Embed> {
     /// Windows of texts; those of one row follow each other and may begin in an earlier batch.
     pub windows: Vec<E::Encoded>,
-    /// The rows whose last window is in this batch, each with the number of windows in it that come
-    /// before the row's end.
+    /// The rows whose last window is in this batch, each with the number of windows in it that
+    /// come before the row's end.
     pub rows: Vec<(Row<Reading>, usize)>,
     /// How much of the input had been read when the batch was filled, from 0 to 1, if that is
     /// known.

@@ -21,8 +21,8 @@ pub struct Step {
     pub rows: u64,
     /// Tokens that the model read.
     pub tokens: u64,
-    /// How much of all input had been read when the batch was filled, from 0 to 1; `None` where the
-    /// input has no size.
+    /// How much of all input had been read when the batch was filled, from 0 to 1; `None` where
+    /// the input has no size.
     pub input_read: Option<f64>,
 }
 

@@ -45,7 +45,7 @@ impl Source {
         } else {
             let metadata = std::fs::metadata(path).map_err(|error| source.cannot("open", error))?;
             if metadata.is_dir() {
-                let problem = "is a folder";
+                let problem = "is a directory";
                 return Err(Error::named_file(
                     &source.name,
                     problem,
@@ -175,11 +175,10 @@ impl Source {
 }
 
 fn temporary_file_error(error: io::Error) -> Error {
-    let folder = std::env::temp_dir().display().to_string();
+    let directory = std::env::temp_dir().display().to_string();
     let problem = format!("cannot write a temporary file: {error}");
-    let remedy =
-        "set TMPDIR to a folder with room for the decompressed input, or give an uncompressed file";
-    Error::named_file(&folder, problem, remedy)
+    let remedy = "set TMPDIR to a directory with room for the decompressed input, or give an uncompressed file";
+    Error::named_file(&directory, problem, remedy)
 }
 
 /// The bytes of an input, decompressed.

@@ -67,7 +67,7 @@ impl Target {
         let refuse =
             |problem: &str, remedy: Message| Err(Error::file(&self.output, problem, remedy));
         if self.output.is_dir() {
-            return refuse("is a folder", "name a file in it".into());
+            return refuse("is a directory", "name a file in it".into());
         }
         // Renaming the complete output to its name would replace a device by a file.
         let is_special = fs::metadata(&self.output).is_ok_and(|found| !found.is_file());

@@ -81,8 +81,8 @@ struct Shared {
 // SAFETY: every field but `job` is `Sync` by itself. Only the caller writes `job`, while the job is
 // closed and nobody is inside, and workers read it only between entering and leaving.
 unsafe impl Sync for Shared {}
-// SAFETY: every field but `job` is `Send` by itself. The pointer in `job` points to a `Sync` closure
-// and is used only while `for_each`, which borrows the closure, runs.
+// SAFETY: every field but `job` is `Send` by itself. The pointer in `job` points to a `Sync`
+// closure and is used only while `for_each`, which borrows the closure, runs.
 unsafe impl Send for Shared {}
 
 /// The body of a job with its type erased: `call(body, task, worker)` runs one task.
@@ -115,8 +115,8 @@ impl Range {
 }
 
 /// The range of the tasks `0..tasks` that thread `worker` of `threads` begins with in
-/// [`Pool::for_each`]. The ranges are contiguous, in the order of the threads, and differ by at most
-/// one task in length.
+/// [`Pool::for_each`]. The ranges are contiguous, in the order of the threads, and differ by at
+/// most one task in length.
 ///
 /// # Panics
 ///

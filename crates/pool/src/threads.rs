@@ -21,8 +21,8 @@ pub struct ThreadPlan {
     /// its entry keeps that CPU free of workers, and is the CPU that
     /// [`leave_cpus_of_workers`](Self::leave_cpus_of_workers) moves it to.
     pub cpus: Vec<Option<CoreId>>,
-    /// Whether there are more threads than CPUs to run them, so that a thread that spins takes time
-    /// from the thread that it waits for.
+    /// Whether there are more threads than CPUs to run them, so that a thread that spins takes
+    /// time from the thread that it waits for.
     pub(crate) oversubscribed: bool,
     reason: String,
 }
@@ -57,16 +57,16 @@ impl ThreadPlan {
     /// Moves the calling thread to its own CPU, that of thread 0, if it runs on a worker's CPU and
     /// its affinity mask allows its own.
     ///
-    /// The scheduler may have put the calling thread there while the worker was parked. Then the two
-    /// would take turns of milliseconds each, since the worker is pinned and the scheduler is slow
-    /// to move a thread that runs.
+    /// The scheduler may have put the calling thread there while the worker was parked. Then the
+    /// two would take turns of milliseconds each, since the worker is pinned and the scheduler
+    /// is slow to move a thread that runs.
     ///
-    /// The move changes the affinity mask of the calling thread for the time of two system calls: it
-    /// is set to the one CPU and then back to the mask that it was before. A thread that the calling
-    /// thread starts later inherits the restored mask. If another thread or process sets the mask of
-    /// the calling thread between the two calls, that change is lost. If the mask cannot be
-    /// restored, the calling thread stays pinned. Errors are ignored, and on systems other than
-    /// Linux nothing happens.
+    /// The move changes the affinity mask of the calling thread for the time of two system calls:
+    /// it is set to the one CPU and then back to the mask that it was before. A thread that the
+    /// calling thread starts later inherits the restored mask. If another thread or process
+    /// sets the mask of the calling thread between the two calls, that change is lost. If the
+    /// mask cannot be restored, the calling thread stays pinned. Errors are ignored, and on
+    /// systems other than Linux nothing happens.
     #[cfg(target_os = "linux")]
     pub fn leave_cpus_of_workers(&self) {
         use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
@@ -91,9 +91,9 @@ impl ThreadPlan {
     #[cfg(not(target_os = "linux"))]
     pub fn leave_cpus_of_workers(&self) {}
 
-    /// [`choose`](Self::choose) for a machine with the CPUs `allowed` by the affinity mask (empty if
-    /// unknown) and with `parallelism` by mask and quota together. `siblings` returns a string that
-    /// the CPUs of one core have in common, or `None` if it is unknown.
+    /// [`choose`](Self::choose) for a machine with the CPUs `allowed` by the affinity mask (empty
+    /// if unknown) and with `parallelism` by mask and quota together. `siblings` returns a
+    /// string that the CPUs of one core have in common, or `None` if it is unknown.
     fn from_machine(
         requested: Option<usize>,
         allowed: Vec<CoreId>,
@@ -105,8 +105,8 @@ impl ThreadPlan {
         {
             return Err(Error::ThreadCount { requested: threads });
         }
-        // `available_parallelism` is the minimum of mask and quota (of cgroup v1 and v2), so a quota
-        // shows as a number below the mask's.
+        // `available_parallelism` is the minimum of mask and quota (of cgroup v1 and v2), so a
+        // quota shows as a number below the mask's.
         let usable = match allowed.len() {
             0 => parallelism,
             cpus => parallelism.clamp(1, cpus),
@@ -171,8 +171,8 @@ fn cores_before_siblings(
     ranked.into_iter().map(|(_, cpu)| cpu).collect()
 }
 
-/// The list of the CPUs of the core that `cpu` belongs to, as the same text for each of them; `None`
-/// without `/sys`.
+/// The list of the CPUs of the core that `cpu` belongs to, as the same text for each of them;
+/// `None` without `/sys`.
 fn thread_siblings(cpu: CoreId) -> Option<String> {
     let id = cpu.id;
     let path = format!("/sys/devices/system/cpu/cpu{id}/topology/thread_siblings_list");

@@ -30,9 +30,9 @@ impl<T: Copy> Guarded<T> {
     /// If the system has no memory for it, or `values` at [`Place::End`] would not be aligned.
     pub fn new(place: Place, values: &[T]) -> Self {
         let size = size_of_val(values);
-        // SAFETY: the mapping is fresh and private. The pages between the first and the last are made
-        // accessible before the `size` bytes are copied to them, `size` is no larger than `inner`, and
-        // the assertion shows that `data` is aligned.
+        // SAFETY: the mapping is fresh and private. The pages between the first and the last are
+        // made accessible before the `size` bytes are copied to them, `size` is no larger
+        // than `inner`, and the assertion shows that `data` is aligned.
         unsafe {
             let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
             let inner = size.div_ceil(page).max(1) * page;
@@ -86,7 +86,8 @@ impl<T> DerefMut for Guarded<T> {
 
 impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
-        // SAFETY: this is the mapping that `new` made, of `map_bytes` bytes; no slice of it outlives `self`.
+        // SAFETY: this is the mapping that `new` made, of `map_bytes` bytes; no slice of it
+        // outlives `self`.
         unsafe { libc::munmap(self.map, self.map_bytes) };
     }
 }

@@ -289,7 +289,8 @@ impl Cases {
         });
     }
 
-    /// Values that are infinite or not a number; those of matrices come to light in the forward pass.
+    /// Values that are infinite or not a number; those of matrices come to light in the forward
+    /// pass.
     fn weights(&mut self) {
         self.group = "Weights that are not finite";
         // What <bos> reads of the embedding table: its row is the third.

@@ -1,6 +1,7 @@
 //! Fixtures shared by tests, benchmarks, fuzz targets and tools.
 //!
-//! The crate depends on no other crate of the project, so every one of them can use it in its tests.
+//! The crate depends on no other crate of the project, so every one of them can use it in its
+//! tests.
 
 pub mod assets;
 pub mod gguf_writer;

@@ -1,4 +1,5 @@
-//! Pseudo-random texts of given lengths, as token ids: the same in every program and on every machine.
+//! Pseudo-random texts of given lengths, as token ids: the same in every program and on every
+//! machine.
 
 use crate::random::Random;
 

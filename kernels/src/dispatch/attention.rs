@@ -1,10 +1,11 @@
 //! Attention: heads, scores, softmax, weighted sums.
 
+use std::ops::Range;
+
 use super::Kernels;
 use crate::layout::{MAX_HEAD_DIM, MAX_KEYS, PANEL};
 use crate::pieces::{Pieces, fit, pieces_of};
 use crate::simd::LANES;
-use std::ops::Range;
 
 impl Kernels {
     /// One query or key head: `out = quantize(rope(rms_norm(x) * weight))` as INT16 up to

@@ -1,9 +1,10 @@
 //! Matrix products with Q8_0 weights.
 
+use std::ops::Range;
+
 use super::Kernels;
 use crate::layout::{ActivationChunk, Line, PANEL, Q8_0_BYTES, Q8Rows};
 use crate::prefetch::Prefetcher;
-use std::ops::Range;
 
 impl Kernels {
     /// Packs the given `blocks` of columns of [`PANEL`] rows of Q8_0 weights for

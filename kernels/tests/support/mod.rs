@@ -3,10 +3,10 @@
 // Each test file is a crate of its own and uses only part of this module.
 #![allow(dead_code, unused_imports)]
 
-use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, PANEL, Q8_0_BYTES};
 use std::io::Write;
 use std::sync::Once;
 
+use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, PANEL, Q8_0_BYTES};
 pub use lanewise_testkit::guarded::{Guarded, PLACES, Place};
 pub use lanewise_testkit::random::Random;
 

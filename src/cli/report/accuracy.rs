@@ -1,4 +1,5 @@
-//! *INT8 accuracy*: how far the vectors of the INT8 path are from those of the f32 path, and from given ones.
+//! *INT8 accuracy*: how far the vectors of the INT8 path are from those of the f32 path, and from
+//! given ones.
 
 use lanewise::internals::Runtime;
 use lanewise::internals::models::Model;
@@ -17,8 +18,8 @@ pub struct Accuracy {
     /// INT8 to f32.
     #[serde(flatten)]
     pub difference: Difference,
-    /// Whether any value differs. INT8 and f32 arithmetic cannot agree in every bit: where they seem to, the same path
-    /// ran twice, and the report fails.
+    /// Whether any value differs. INT8 and f32 arithmetic cannot agree in every bit: where they
+    /// seem to, the same path ran twice, and the report fails.
     pub different_paths: bool,
     /// The first values of the INT8 vector.
     pub first_int8: Vec<f32>,

@@ -13,7 +13,8 @@ pub struct GoEngine {
     pub memory_mb: f64,
     /// *INT8 accuracy*: the cosine of its INT8 path to its f32 path.
     pub cosine: f64,
-    /// The largest difference of the two; exactly zero, which two paths of different arithmetic cannot give.
+    /// The largest difference of the two; exactly zero, which two paths of different arithmetic
+    /// cannot give.
     pub largest_difference: f64,
 }
 

@@ -61,7 +61,7 @@ impl Lengths {
     }
 }
 
-/// "Hello world", its words repeated to the length asked for.
+/// "Hello world", its words repeated up to a length of `tokens`.
 fn text(tokens: usize, vocabulary: usize) -> Vec<u32> {
     let [bos, words @ .., eos] = HELLO_WORLD;
     let words = words.iter().cycle().take(tokens - 2);

@@ -57,7 +57,8 @@ impl Machine {
     }
 }
 
-/// The CPU of `/proc/cpuinfo`. Virtual machines hide the name's end, so the family says which one it is.
+/// The CPU of `/proc/cpuinfo`. Virtual machines hide the name's end, so the family says which one
+/// it is.
 fn cpu(cpuinfo: &str) -> String {
     let field = |name: &str| {
         cpuinfo.lines().find_map(|line| {
@@ -76,7 +77,8 @@ fn cpu(cpuinfo: &str) -> String {
 
 /// The day that is `days` after 1970-01-01 in the Gregorian calendar.
 ///
-/// Years are counted from a 1st of March, so that the leap day comes last; 400 of them have 146,097 days.
+/// Years are counted from a 1st of March, so that the leap day comes last; 400 of them have 146,097
+/// days.
 fn date(days: u64) -> String {
     const DAYS_OF_400_YEARS: u64 = 146_097;
     // 0000-03-01 is 719,468 days before 1970-01-01.

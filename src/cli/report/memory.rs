@@ -1,6 +1,8 @@
-//! *Memory usage*: what of the process is resident at each step of loading, and what each part holds.
+//! *Memory usage*: what of the process is resident at each step of loading, and what each part
+//! holds.
 //!
-//! Linux counts it for us, in `/proc/self`; on other systems the section says that it is not available.
+//! Linux counts it for us, in `/proc/self`; on other systems the section says that it is not
+//! available.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -90,7 +92,8 @@ impl Snapshot {
 }
 
 impl Memory {
-    /// From the five snapshots: before loading, after each of model, tokenizer and runtime, and after a pass.
+    /// From the five snapshots: before loading, after each of model, tokenizer and runtime, and
+    /// after a pass.
     pub fn new(snapshots: &[Option<Snapshot>], model: &dyn Model) -> Option<Self> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let &[
@@ -153,7 +156,8 @@ impl FileParts {
     }
 }
 
-/// `/proc/self/pagemap`: eight bytes a page of the address space, bit 63 of which says that it is in memory.
+/// `/proc/self/pagemap`: eight bytes a page of the address space, bit 63 of which says that it is
+/// in memory.
 struct Pagemap {
     file: File,
     page: u64,
@@ -201,7 +205,7 @@ impl Pagemap {
     }
 }
 
-/// The number of kB that stands after `name` at the start of a line, as bytes.
+/// The number of kB after `name` at the start of a line, in bytes.
 fn bytes_of(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;

@@ -36,7 +36,8 @@ const HELLO_WORLD: [u32; 4] = [2, 9259, 1902, 1];
 /// Measure this machine: time of the forward pass, memory, and accuracy of INT8
 ///
 /// Measures the ids 2 9259 1902 1, "Hello world" as the model reads it, and prints beside each
-/// figure that of the Go engine which Lanewise replaces. Run it on a machine that does nothing else.
+/// figure that of the Go engine which Lanewise replaces. Run it on a machine that does nothing
+/// else.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Print one JSON object
@@ -74,7 +75,8 @@ struct Report {
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let path = arguments.model.path()?;
     let options = arguments.run.builder().runtime_options()?;
-    // Read before anything is loaded, and reported when a file cannot be used before minutes are spent.
+    // Read before anything is loaded, and reported when a file cannot be used before minutes are
+    // spent.
     let given = arguments
         .vectors
         .as_deref()

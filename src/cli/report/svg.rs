@@ -1,4 +1,5 @@
-//! The chart: time of a forward pass against the length of text, both scales logarithmic, with the machine's limit.
+//! The chart: time of a forward pass against the length of text, both scales logarithmic, with the
+//! machine's limit.
 
 use std::fmt::Write;
 use std::ops::RangeInclusive;
@@ -177,7 +178,7 @@ impl Chart {
     }
 }
 
-/// Where an exponent lies in the range, 0 to 1.
+/// The position of an exponent in the range, 0 to 1.
 fn share(exponent: f64, range: &RangeInclusive<i32>) -> f64 {
     let (start, end) = (f64::from(*range.start()), f64::from(*range.end()));
     (exponent - start) / (end - start)

@@ -1,10 +1,10 @@
-//! Texts with given float32 vectors: JSON Lines, the vectors in them or in a NumPy file beside them.
+//! Texts with given float32 vectors: JSON Lines, the vectors in them or in a NumPy file beside
+//! them.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::Path;
-
-use std::borrow::Cow;
 
 use lanewise::Prompt;
 use lanewise::internals::models::Family;
@@ -28,7 +28,7 @@ pub struct GivenText {
     /// A prompt's name; none or nothing for the text as it is.
     #[serde(default)]
     prompt: String,
-    /// The vector; empty where it stands in the NumPy file.
+    /// The vector; empty if it is in the NumPy file.
     #[serde(default)]
     pub embedding: Vec<f32>,
 }
@@ -91,7 +91,8 @@ pub fn read(path: &Path) -> Result<Given, Failure> {
     })
 }
 
-/// The rows of a NumPy file of format 1.0: little-endian f32, two dimensions, the rows one after the other.
+/// The rows of a NumPy file of format 1.0: little-endian f32, two dimensions, the rows one after
+/// the other.
 fn read_npy(path: &Path, rows: usize) -> io::Result<Vec<Vec<f32>>> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
     let bytes = fs::read(path)?;

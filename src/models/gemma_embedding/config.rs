@@ -8,9 +8,10 @@ use crate::engine::Shape;
 use crate::gguf::Gguf;
 use crate::models::keys::{Keys, RECONVERT};
 
-/// Local layers' RoPE base in files that do not name one: what the checkpoint's configuration has.
+/// Local layers' RoPE base in files that do not state it, as in the checkpoint's configuration.
 const DEFAULT_ROPE_BASE_LOCAL: f32 = 10_000.0;
-/// Every so many layers one is global, in files that do not say: what the checkpoint's configuration has.
+/// One of this many layers is global in files that do not state the pattern, as in the checkpoint's
+/// configuration.
 const DEFAULT_SLIDING_WINDOW_PATTERN: usize = 6;
 /// The number of mean pooling in `pooling_type`.
 const MEAN_POOLING: u32 = 1;
@@ -44,7 +45,8 @@ pub struct Config {
     /// The window of local layers as the file has it; position `i` sees `j` where
     /// `|i - j| <= sliding_window / 2`.
     pub sliding_window: usize,
-    /// Layer `l` is global where `l % sliding_window_pattern` is the last remainder; the others are local.
+    /// Layer `l` is global where `l % sliding_window_pattern` is the last remainder; the others
+    /// are local.
     pub sliding_window_pattern: usize,
     /// The base of RoPE in global layers.
     pub rope_base_global: f32,
@@ -58,7 +60,7 @@ impl Config {
     /// Reads and checks the hyperparameters.
     ///
     /// # Errors
-    /// If a key is missing, out of its limits, or asks for what this engine does not do.
+    /// If a key is missing, out of its limits, or requires what this engine does not support.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
         let keys = Keys {
             gguf,
@@ -128,7 +130,7 @@ impl Config {
         Ok(())
     }
 
-    /// Refuses what would silently give other vectors.
+    /// Refuses settings that this engine would ignore, with other vectors as the result.
     fn check_unsupported(&self, keys: &Keys) -> Result<()> {
         let gguf = keys.gguf;
         let pooling = gguf.required_u32(&keys.key("pooling_type"))?;

@@ -8,7 +8,7 @@
 //! vector = unit(D3 D2 mean over the tokens of rms_norm(x))
 //! ```
 //!
-//! Every `rms_norm` has weights of its own, and every input of a product is quantized.
+//! Every `rms_norm` has its own weights, and every input of a product is quantized.
 
 use std::collections::TryReserveError;
 use std::sync::Arc;
@@ -408,11 +408,12 @@ impl Forward {
 struct Output<'a> {
     /// The weights of the norm that it passes.
     norm: &'a [f32],
-    /// Rows of each text, before those of the tokens, that are added to the rows of all its tokens.
+    /// Rows of each text, before those of the tokens, that are added to the rows of all its
+    /// tokens.
     shared: usize,
 }
 
-/// The sum of some rows of so many values, `None` of no rows.
+/// The sum of rows of `length` values, `None` if there are no rows.
 fn sum_rows<'a>(
     rows: impl ExactSizeIterator<Item = Pieces<'a>>,
     length: usize,

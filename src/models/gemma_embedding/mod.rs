@@ -8,14 +8,14 @@ mod weights;
 
 use std::sync::Arc;
 
+pub use config::Config;
+pub use weights::{Layer, Weights};
+
 use super::{Dims, Family, ForwardPass, Matrices, Model, Reference, Summary};
 use crate::Result;
 use crate::engine::Shape;
 use crate::gguf::Gguf;
 use crate::tokenizer::SentencePiece;
-
-pub use config::Config;
-pub use weights::{Layer, Weights};
 
 /// EmbeddingGemma.
 pub static FAMILY: Family = Family {

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use crate::Prompt;
 
-/// What the model reads before a text. A title stands in a document's prompt in place of `none`;
-/// other prompts have no place for one.
+/// What the model reads before a text. A document's prompt has the title in place of `none`; other
+/// prompts have none.
 pub(super) fn prompt_text(prompt: Prompt, title: Option<&str>) -> Cow<'static, str> {
     let text = match prompt {
         Prompt::Raw => "",

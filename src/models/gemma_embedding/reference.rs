@@ -189,7 +189,7 @@ impl<'a> F32Reference<'a> {
             let (position, head) = (row / heads, row % heads);
             let first = position.saturating_sub(reach);
             let end = (position + reach + 1).min(tokens);
-            // Neighbouring heads of queries share a head of keys and values.
+            // Neighboring heads of queries share a head of keys and values.
             let kv_head = head / (heads / kv_heads);
             let seen = first * stride + kv_head * head_dim..end * stride;
             attend_row(q, &k[seen.clone()], &v[seen], stride, &mut scores, out);

@@ -14,7 +14,8 @@ pub(super) struct AddedTokens {
     /// The node of each first byte.
     roots: [u32; 256],
     nodes: Vec<Node>,
-    /// The token for a run of so many U+2581, from 2 on; a single one is a character like others.
+    /// The token for a run of U+2581, by its length, from 2 on; a single one is an ordinary
+    /// character.
     space_runs: Vec<Option<u32>>,
     bytes: usize,
 }

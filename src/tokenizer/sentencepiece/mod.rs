@@ -5,20 +5,20 @@
 //! 1. *Added* tokens (control and user-defined) are found literally, leftmost first and longest
 //!    first, and split the text.
 //! 2. In the stretches between them a space is written U+2581, and each run of U+2581 becomes the
-//!    longest tokens for such runs, from the left. These tokens stand in the file as spaces, but it
-//!    is runs of U+2581 that they match, in step 1 as well.
-//! 3. The other characters are one symbol each. Again and again the adjacent pair whose joined piece
-//!    has the highest score is merged, the leftmost on a tie.
+//!    longest tokens for such runs, from the left. The file spells these tokens with spaces, but
+//!    they match runs of U+2581, in step 1 as well.
+//! 3. The other characters are one symbol each. Again and again the adjacent pair whose joined
+//!    piece has the highest score is merged, the leftmost on a tie.
 //! 4. A character that is no piece becomes the tokens of its UTF-8 bytes.
 //!
 //! One added token of `tokenizer.json` is missing here: `<image_soft_token>`, 262144, is beyond the
 //! model's embedding table and absent from its GGUF files, so its text is treated as ordinary text.
 //!
 //! # What makes it fast
-//! There is no word split in these rules, but a merge across some place needs a piece that holds both
-//! characters beside it. So where a character is followed by U+2581, and no piece of the vocabulary
-//! holds such a character before a U+2581, the text is cut, and each segment merges by itself with the
-//! same result. Which characters these are is read from the vocabulary.
+//! There is no word split in these rules, but a merge across some place needs a piece that holds
+//! both characters beside it. So where a character is followed by U+2581, and no piece of the
+//! vocabulary holds such a character before a U+2581, the text is cut, and each segment merges by
+//! itself with the same result. Which characters these are is read from the vocabulary.
 
 mod added;
 mod segment;
@@ -29,14 +29,15 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::Tokenizer;
-use crate::gguf::{Gguf, Value};
-use crate::{Error, Result};
 use added::AddedTokens;
 use segment::Segment;
 use vocabulary::{TOKENS, TokenType, Vocabulary, no_memory};
 
-/// What stands for a space in pieces.
+use super::Tokenizer;
+use crate::gguf::{Gguf, Value};
+use crate::{Error, Result};
+
+/// The character that pieces have in place of a space.
 const SPACE: char = '\u{2581}';
 const SPACE_BYTES: [u8; 3] = [0xE2, 0x96, 0x81];
 
@@ -70,18 +71,20 @@ impl SentencePiece {
     /// Indexes the vocabulary of a model file.
     ///
     /// # Errors
-    /// If a key is missing or of the wrong type; the arrays differ in length; a score is NaN; an added
-    /// token is not UTF-8; a byte has no token; `<bos>` or `<eos>` is outside the vocabulary;
-    /// the file asks for another kind of tokenizer than this one; or there is no memory for the index.
+    /// If a key is missing or of the wrong type; the arrays differ in length; a score is NaN; an
+    /// added token is not UTF-8; a byte has no token; `<bos>` or `<eos>` is outside the
+    /// vocabulary; the file requires another kind of tokenizer; or there is no memory for the
+    /// index.
     ///
-    /// Empty tokens are never produced, nor are normal pieces that are not UTF-8; of equal tokens the
-    /// one with the lowest id is used.
+    /// Empty tokens are never produced, nor are normal pieces that are not UTF-8; of equal tokens
+    /// the one with the lowest id is used.
     pub fn from_gguf(gguf: Arc<Gguf>) -> Result<Self> {
         Self::with_seed(gguf, RandomState::new().hash_one(0))
     }
 
-    /// [`from_gguf`](Self::from_gguf) with a given seed of the index's hash, so that its instructions can be counted:
-    /// the same seed gives the same collisions. It must not be known to those who make files.
+    /// [`from_gguf`](Self::from_gguf) with a given seed of the index's hash, so that its
+    /// instructions can be counted: the same seed gives the same collisions. It must not be
+    /// known to those who make files.
     #[doc(hidden)]
     pub fn with_seed(gguf: Arc<Gguf>, seed: u64) -> Result<Self> {
         check_kind(&gguf)?;
@@ -260,7 +263,7 @@ impl fmt::Debug for SentencePiece {
     }
 }
 
-/// Refuses a file that asks for something else than the rules of this module.
+/// Refuses a file that requires other rules than those of this module.
 fn check_kind(gguf: &Gguf) -> Result<()> {
     let model = gguf.required_str(MODEL)?;
     if model != "llama" {
@@ -286,7 +289,7 @@ fn check_kind(gguf: &Gguf) -> Result<()> {
     match gguf.value(key) {
         None => Ok(()),
         Some(Value::Array(array)) if array.is_empty() => Ok(()),
-        Some(_) => Err(unsupported(gguf, key, "asks for normalised text")),
+        Some(_) => Err(unsupported(gguf, key, "asks for normalized text")),
     }
 }
 
@@ -303,7 +306,7 @@ fn byte_of(piece: &[u8]) -> Option<u8> {
     Some((digit(high)? << 4 | digit(low)?) as u8)
 }
 
-/// Marks the last byte of each character that stands before a U+2581 in a piece.
+/// Marks the last byte of each character that precedes a U+2581 in a piece.
 fn mark_before_space(piece: &[u8], before_space: &mut [bool; 256]) {
     let [_, _, last_byte] = SPACE_BYTES;
     let Some(later) = piece.get(3..) else { return };

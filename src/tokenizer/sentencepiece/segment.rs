@@ -10,7 +10,7 @@ use super::vocabulary::Vocabulary;
 const NONE: u32 = u32::MAX;
 /// The key of a pair that does not merge; the key of every score is less.
 const NO_MERGE: u32 = u32::MAX;
-/// Up to so many symbols, looking at every pair for the best is faster than a heap. Words of most
+/// Up to this many symbols, looking at every pair for the best is faster than a heap. Words of most
 /// languages are shorter.
 const SCAN: usize = 32;
 /// A longer segment is cut here, so that positions fit 32 bits.
@@ -129,7 +129,7 @@ impl Segment {
         self.heap = entries.into();
         while let Some(Reverse(best)) = self.heap.pop() {
             let (key, position) = ((best >> 32) as u32, best as u32);
-            // Another key: the pair has merged or changed since, and has an entry of its own.
+            // A different key: the pair has merged or changed since, and has another entry.
             if self.keys[position as usize] != key {
                 continue;
             }
@@ -203,7 +203,8 @@ impl Segment {
     }
 }
 
-/// Turns a score into a number that is the smaller, the higher the score. No number gives `NO_MERGE`.
+/// Turns a score into a number that is the smaller, the higher the score. No number gives
+/// `NO_MERGE`.
 fn key(score: f32) -> u32 {
     let bits = (score + 0.0).to_bits(); // one zero, not two
     let ascending = if bits >> 31 == 0 {

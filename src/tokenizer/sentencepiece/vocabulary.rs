@@ -21,7 +21,7 @@ const MAX_PIECE: usize = 1024;
 /// `Vocabulary::id_bits` leaves the id of all ones free.
 const FREE: u32 = u32::MAX;
 
-/// What a token is for, as `tokenizer.ggml.token_type` has it.
+/// The use of a token, from `tokenizer.ggml.token_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenType {
     /// A piece that characters merge into.
@@ -175,7 +175,7 @@ impl Vocabulary {
         self.probe(text, hash(text, self.seed)).ok()
     }
 
-    /// The id of a piece, or the free slot where it would stand.
+    /// The id of a piece, or the free slot where it would be inserted.
     #[inline]
     fn probe(&self, text: &[u8], hash: u64) -> Result<u32, usize> {
         let mask = self.slots.len() - 1;

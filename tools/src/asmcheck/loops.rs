@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_loop_is_counted_from_its_start_to_the_jump_back() {
-        // xor eax, eax; L: inc eax; vpdpbusd zmm0, zmm1, zmm2; vmovaps [rsp], zmm0; cmp eax, 9; jne L; ret
+        // xor eax, eax; L: inc eax; vpdpbusd zmm0, zmm1, zmm2; vmovaps [rsp], zmm0; cmp eax, 9; jne
+        // L; ret
         let code = [
             0x31, 0xc0, 0xff, 0xc0, 0x62, 0xf2, 0x75, 0x48, 0x50, 0xc2, 0x62, 0xf1, 0x7c, 0x48,
             0x29, 0x04, 0x24, 0x83, 0xf8, 0x09, 0x75, 0xec, 0xc3,

@@ -70,8 +70,8 @@ macro_rules! python {
     };
 }
 
-/// Every engine there is. Another one takes a line here and a file like `llama.py`, which is some lines of Python around
-/// its load and embed calls; see the head of `harness.py`.
+/// Every engine there is. Another one takes a line here and a file like `llama.py`, which is some
+/// lines of Python around its load and embed calls; see the head of `harness.py`.
 pub const ENGINES: [Engine; 7] = [
     Engine {
         name: "lanewise",
@@ -153,7 +153,8 @@ impl Engine {
                 format!("cannot start {}: {error}", command.get_program().display())
             })?;
         let input = serde_json::to_vec(job).map_err(text_of)?;
-        // An engine that fails early closes its end; its exit status says more than the broken pipe.
+        // An engine that fails early closes its end; its exit status says more than the broken
+        // pipe.
         let sent = process
             .stdin
             .take()

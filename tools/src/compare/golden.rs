@@ -27,11 +27,11 @@ struct Line {
 /// # Errors
 ///
 /// A message that names the file and what is wrong with it.
-pub fn read(folder: &Path, model: &Path) -> Result<Golden, String> {
+pub fn read(directory: &Path, model: &Path) -> Result<Golden, String> {
     let embedder = Embedder::builder()
         .open(model)
         .map_err(|error| error.to_string())?;
-    let lines_path = folder.join("embeddings.jsonl");
+    let lines_path = directory.join("embeddings.jsonl");
     let in_lines = |problem: String| format!("{}: {problem}", lines_path.display());
     let lines = fs::read_to_string(&lines_path).map_err(|error| in_lines(error.to_string()))?;
     let ids = lines.lines().map(|line| {
@@ -47,7 +47,7 @@ pub fn read(folder: &Path, model: &Path) -> Result<Golden, String> {
     });
     let ids: Vec<Vec<u32>> = ids.collect::<Result<_, _>>().map_err(in_lines)?;
 
-    let array_path = folder.join("embeddings.npy");
+    let array_path = directory.join("embeddings.npy");
     let in_array = |problem: &str| format!("{}: {problem}", array_path.display());
     let array = fs::read(&array_path).map_err(|error| in_array(&error.to_string()))?;
     let values = npy_values(&array)

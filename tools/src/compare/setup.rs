@@ -1,4 +1,4 @@
-//! The virtual environment that the peers run in, made once and kept in the cache folder.
+//! The virtual environment that the peers run in, made once and kept in the cache directory.
 
 use std::env;
 use std::fs;
@@ -19,11 +19,11 @@ pub fn python() -> Result<PathBuf, String> {
         .filter(|path| path.is_absolute());
     let cache = cache
         .or_else(|| env::home_dir().map(|home| home.join(".cache")))
-        .ok_or("there is no home folder for the cache; name a Python with --python")?;
-    let folder = cache.join("lanewise/compare-venv");
-    let python = folder.join("bin/python");
+        .ok_or("there is no home directory for the cache; name a Python with --python")?;
+    let directory = cache.join("lanewise/compare-venv");
+    let python = directory.join("bin/python");
     // Written last, so a setup that was interrupted is done again.
-    let ready = folder.join("ready");
+    let ready = directory.join("ready");
     if fs::read_to_string(&ready).is_ok_and(|packages| packages == PACKAGES.join(" ")) {
         return Ok(python);
     }
@@ -40,8 +40,8 @@ pub fn python() -> Result<PathBuf, String> {
             })?;
     }
     eprintln!("compare: building llama.cpp for this machine takes some minutes, once");
-    let folder = folder.to_string_lossy();
-    step(Command::new("python3").args(["-m", "venv", "--clear", &folder]))?;
+    let directory = directory.to_string_lossy();
+    step(Command::new("python3").args(["-m", "venv", "--clear", &directory]))?;
     let mut install = Command::new(&python);
     install
         .args(["-m", "pip", "install", "--quiet"])

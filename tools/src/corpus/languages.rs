@@ -10,7 +10,8 @@ pub struct Language {
     pub space: &'static str,
     /// What ends a sentence, and what stands between sentences.
     pub stop: &'static str,
-    /// How many tokens of EmbeddingGemma a word is on average, what follows it included (measured on 1000 documents).
+    /// How many tokens of EmbeddingGemma a word is on average, what follows it included (measured
+    /// on 1000 documents).
     pub tokens_per_word: f64,
 }
 

@@ -60,7 +60,8 @@ mod linux {
 
     /// In the child: asks to be traced and runs the body between two marks.
     pub fn between_marks(body: impl FnOnce()) {
-        // SAFETY: this request reads none of its other arguments and changes nothing but who is told of our signals.
+        // SAFETY: this request reads none of its other arguments and changes nothing but who is
+        // told of our signals.
         let refused =
             unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, null_mut::<()>(), null_mut::<()>()) }
                 != 0;
@@ -75,12 +76,14 @@ mod linux {
     /// Stops for the tracer, which knows the address from the first time.
     #[inline(never)]
     fn mark() {
-        // SAFETY: the trap stops this process until its tracer lets it go on; no register or memory changes.
+        // SAFETY: the trap stops this process until its tracer lets it go on; no register or memory
+        // changes.
         unsafe { asm!("int3", options(nomem, nostack, preserves_flags)) };
     }
 
-    /// Runs this program with a command that calls [`between_marks`], and counts the instructions of the program's own
-    /// code there; those of the C library, which chooses its code by CPU, are left out.
+    /// Runs this program with a command that calls [`between_marks`], and counts the instructions
+    /// of the program's own code there; those of the C library, which chooses its code by CPU,
+    /// are left out.
     ///
     /// # Errors
     ///
@@ -138,7 +141,8 @@ mod linux {
 
         /// Runs one instruction.
         fn step(&mut self) -> Result<(), Error> {
-            // SAFETY: the child is ours, traced and stopped; the request writes nothing of this process.
+            // SAFETY: the child is ours, traced and stopped; the request writes nothing of this
+            // process.
             let result = unsafe {
                 libc::ptrace(
                     libc::PTRACE_SINGLESTEP,
@@ -155,7 +159,8 @@ mod linux {
 
         fn instruction_pointer(&self) -> Result<u64, Error> {
             let offset = offset_of!(libc::user, regs) + offset_of!(libc::user_regs_struct, rip);
-            // SAFETY: the child is ours, traced and stopped; the offset is that of a register in its `user` area.
+            // SAFETY: the child is ours, traced and stopped; the offset is that of a register in
+            // its `user` area.
             let address = unsafe {
                 libc::ptrace(libc::PTRACE_PEEKUSER, self.pid(), offset, null_mut::<()>())
             };

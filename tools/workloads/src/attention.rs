@@ -1,10 +1,10 @@
 //! The kernels of attention.
 
 use lanewise_kernels::{BLOCK, HEAD_MAX, Kernels, PANEL, Pieces, WEIGHT_MAX};
+use lanewise_testkit::random::Random;
 
 use super::rows::scalar;
 use super::{Amount, Prepared, Work};
-use lanewise_testkit::random::Random;
 
 /// RMS norm, RoPE and INT16 quantization of one query or key head.
 pub fn head_norm_rope(kernels: Kernels, dim: usize) -> Work {

@@ -1,4 +1,5 @@
-//! Tables of counted instructions: committed beside what they count, compared, and accepted anew on purpose.
+//! Tables of counted instructions: committed beside what they count, compared, and accepted anew on
+//! purpose.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -38,8 +39,8 @@ impl Table {
         }
     }
 
-    /// Reads a table: lines of a name and its counts; `#` begins a comment, two of which name the compiler and the
-    /// columns.
+    /// Reads a table: lines of a name and its counts; `#` begins a comment, two of which name the
+    /// compiler and the columns.
     ///
     /// # Errors
     ///
@@ -103,7 +104,8 @@ impl Table {
         text
     }
 
-    /// Holds what was counted against this table: a count may be larger by `tolerance`, a fraction of it.
+    /// Holds what was counted against this table: a count may be larger by `tolerance`, a fraction
+    /// of it.
     pub fn compare(&self, counted: &Table, tolerance: f64) -> Differences {
         let mut differences = Differences::default();
         for (name, counts) in &counted.rows {

@@ -3,10 +3,10 @@
 use lanewise_kernels::{
     ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Prefetcher, Q8_0_BYTES, Q8Rows,
 };
+use lanewise_testkit::random::Random;
 
 use super::weights::{Temperature, Weights};
 use super::{Amount, Bits, Prepared, Work};
-use lanewise_testkit::random::Random;
 
 /// Tokens of the matrix products measured.
 pub const TOKENS: [usize; 6] = [1, 4, 12, 16, 64, 512];

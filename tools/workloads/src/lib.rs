@@ -9,13 +9,12 @@ mod rows;
 mod tokenize;
 mod weights;
 
-use lanewise_kernels::ActivationBlock;
-
 pub use attention::{
     attention_scores, attention_weighted_sum, head_norm_rope, pack_keys, pack_values, softmax,
 };
 pub use counted::{COUNTED, Counted, Counter};
 pub use gemm::{SHAPES, Shape, TOKENS, gemm, pack_gemm, pack_panel};
+use lanewise_kernels::ActivationBlock;
 pub use rows::{
     accumulate, add_rms_norm, dequantize_q8_0, gelu_multiply_quantize, quantize, rms_norm,
     rms_norm_quantize,
@@ -154,8 +153,9 @@ impl<A: Bits, B: Bits> Bits for (A, B) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use lanewise_kernels::{Isa, Kernels};
+
+    use super::*;
 
     #[test]
     fn counted_work_gives_the_same_bits_on_each_instruction_set() {

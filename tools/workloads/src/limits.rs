@@ -1,4 +1,5 @@
-//! The limits of `cargo bench --bench instructions`, which counts scalar and AVX2 kernels under valgrind.
+//! The limits of `cargo bench --bench instructions`, which counts scalar and AVX2 kernels under
+//! valgrind.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -22,8 +23,8 @@ pub const ACCEPT: &str = "cargo run --release -p lanewise-tools -- instructions 
 
 static COMMITTED: LazyLock<Result<Table, String>> = LazyLock::new(|| Table::read(Path::new(TABLE)));
 
-/// The most instructions that a benchmark may take: so much over the committed count. One that has no count may take none,
-/// so that it fails until it is given one.
+/// The most instructions that a benchmark may take: so much over the committed count. One that has
+/// no count may take none, so that it fails until it is given one.
 pub fn limit(name: &str) -> u64 {
     let committed = COMMITTED.as_ref().ok();
     let count = committed.and_then(|table| table.rows.get(name)?.first().copied());
@@ -51,9 +52,10 @@ pub fn notice() -> String {
 
 #[cfg(test)]
 mod tests {
+    use lanewise_kernels::Isa;
+
     use super::*;
     use crate::{COUNTED, Counter};
-    use lanewise_kernels::Isa;
 
     #[test]
     fn each_kernel_under_valgrind_has_a_committed_count() {

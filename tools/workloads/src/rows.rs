@@ -1,10 +1,10 @@
 //! Row operations: norms, quantization, GELU, and rows of the embedding table.
 
 use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, Pieces, Q8_0_BYTES};
+use lanewise_testkit::random::Random;
 
 use super::weights::{Temperature, Weights};
 use super::{Amount, Prepared, Work};
-use lanewise_testkit::random::Random;
 
 const EPS: f32 = 1e-6;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use lanewise::internals::gguf::Gguf;
 use lanewise::internals::tokenizer::{SentencePiece, Tokenizer};
+use lanewise_testkit::tiny_model;
 
 use super::{Amount, Prepared, Work};
-use lanewise_testkit::tiny_model;
 
 /// Prose with what makes tokenizers work: capitals, digits, marks, accents, another script, runs of
 /// spaces and lines.

@@ -17,16 +17,16 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use guard::panics_are_caught;
+pub use names::{InputFormat, OutputFormat};
+pub use read_budget::ReadBudget;
+
 use crate::error::Result;
 use crate::input::ReadOptions;
 use crate::output::{Layout, ids_path};
 use crate::row::{CellType, Embedded, Row};
 use crate::source::Source;
 use crate::staged::Staged;
-
-pub use guard::panics_are_caught;
-pub use names::{InputFormat, OutputFormat};
-pub use read_budget::ReadBudget;
 
 /// One input file being read.
 pub trait RowReader: Send {

@@ -18,10 +18,10 @@ mod wire;
 mod writer;
 
 pub use reader::{SpoolReader, SpoolRows, Summary};
+use wire::{Decoder, Encoder, Malformed};
 pub use writer::{Block, SpoolWriter, cannot_write};
 
 use crate::row::{Cell, CellType, Embedded, Row};
-use wire::{Decoder, Encoder, Malformed};
 
 const MAGIC: &[u8; 16] = b"lanewise spool 1";
 const SETTINGS: u8 = b'S';

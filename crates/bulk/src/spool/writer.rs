@@ -180,9 +180,9 @@ pub fn cannot_write(path: &Path, error: &io::Error) -> Error {
             resume("make room")
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "take a folder that can be written to".into()
+            "take a directory that can be written to".into()
         }
-        io::ErrorKind::NotFound => "create the folder first".into(),
+        io::ErrorKind::NotFound => "create the directory first".into(),
         io::ErrorKind::AlreadyExists => "another run has just begun it".into(),
         _ => resume("check the disk"),
     };

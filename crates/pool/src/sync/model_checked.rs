@@ -7,14 +7,13 @@
 //! or a `SeqCst` store acquires nothing, and orderings that are too weak to keep a store before a
 //! later load.
 
-use loom::sync::atomic::{self, Ordering};
-
-pub use loom::cell::UnsafeCell;
-pub use loom::sync::Mutex;
-pub use loom::thread::{Builder, JoinHandle, Thread, current, park};
 pub use std::sync::Arc;
 
 use Ordering::{AcqRel, SeqCst};
+pub use loom::cell::UnsafeCell;
+pub use loom::sync::Mutex;
+use loom::sync::atomic::{self, Ordering};
+pub use loom::thread::{Builder, JoinHandle, Thread, current, park};
 
 /// An atomic type with the accesses that all of them have.
 macro_rules! atomic {

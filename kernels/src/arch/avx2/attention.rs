@@ -1,7 +1,8 @@
 //! The INT16 matrix product of attention on 256-bit registers, with `vpmaddwd`.
 
-use crate::layout::PANEL;
 use std::arch::x86_64::*;
+
+use crate::layout::PANEL;
 
 /// Rows of a tile: 8 accumulators, as in the INT8 product.
 const TILE: usize = 2;

@@ -3,11 +3,12 @@
 //! `vpmaddubsw` would saturate at 128 × 127 × 2, so weights are widened to 16 bits while packing
 //! and activations one tile at a time: `vpmaddwd` on those is exact for every byte.
 
+use std::arch::x86_64::*;
+
 use crate::layout::{
     ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES, packed_block_lines,
 };
 use crate::prefetch::Prefetcher;
-use std::arch::x86_64::*;
 
 /// Lines of a packed block: `BLOCK / 2` steps of two words a row, then the scales.
 pub const PANEL_LINES: usize = packed_block_lines(2);

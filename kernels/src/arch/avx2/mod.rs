@@ -4,7 +4,8 @@ mod attention;
 mod gemm;
 mod simd;
 
-use crate::Isa;
 use simd::Lanes;
+
+use crate::Isa;
 
 crate::table::define_table!(Isa::Avx2; #[target_feature(enable = "avx2,fma,f16c")]);

@@ -1,8 +1,9 @@
 //! Sixteen lanes in two 256-bit registers.
 
+use std::arch::x86_64::*;
+
 use crate::arch::x86::{max_magnitude_4, max_magnitude_8, reduce_8};
 use crate::simd::Simd;
-use std::arch::x86_64::*;
 
 /// Sixteen f32 in two 256-bit registers. Exists only where AVX2 is available, see [`Simd`].
 #[derive(Clone, Copy)]

@@ -6,8 +6,9 @@
 //! 12 rows × [`PANEL`] lanes take 24 accumulators: two loads and twelve broadcasts feed 24
 //! multiply-adds.
 
-use crate::layout::PANEL;
 use std::arch::x86_64::*;
+
+use crate::layout::PANEL;
 
 /// Rows of a tile.
 const TILE: usize = 12;

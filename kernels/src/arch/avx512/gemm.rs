@@ -4,11 +4,12 @@
 //! carry +128, which makes them the unsigned operand; each sum starts with the activation's
 //! `correction`, which takes the 128 back, so the loop itself has no instruction for it.
 
+use std::arch::x86_64::*;
+
 use crate::layout::{
     ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES, packed_block_lines,
 };
 use crate::prefetch::Prefetcher;
-use std::arch::x86_64::*;
 
 /// Lines of a packed block: `BLOCK / 4` steps of four bytes a row, then the scales.
 pub const PANEL_LINES: usize = packed_block_lines(1);

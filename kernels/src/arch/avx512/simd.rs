@@ -1,8 +1,9 @@
 //! Sixteen lanes in one 512-bit register.
 
+use std::arch::x86_64::*;
+
 use crate::arch::x86::{max_magnitude_4, max_magnitude_8, reduce_8};
 use crate::simd::Simd;
-use std::arch::x86_64::*;
 
 /// Sixteen f32 in a 512-bit register. Exists only where AVX-512 F and DQ are available, see
 /// [`Simd`].

@@ -4,7 +4,8 @@ mod attention;
 mod gemm;
 mod simd;
 
-use crate::Isa;
 pub(crate) use simd::Lanes;
+
+use crate::Isa;
 
 crate::table::define_table!(Isa::Scalar;);

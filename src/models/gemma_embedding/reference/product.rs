@@ -71,7 +71,8 @@ fn multiply(x: &[f32], panels: &[[f32; LANES]], columns: usize, out: &mut [f32],
     }
 }
 
-/// One panel times `N` tokens; a token's outputs stand `rows` after those of the one before.
+/// One panel times `N` tokens; the outputs of a token begin `rows` values after those of the one
+/// before.
 #[inline(always)]
 fn multiply_tile<const N: usize>(x: &[f32], panel: &[[f32; LANES]], out: &mut [f32], rows: usize) {
     let columns = panel.len();

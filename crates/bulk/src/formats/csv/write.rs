@@ -7,7 +7,6 @@ use lanewise_vectors::Number;
 
 use crate::formats::RowWriter;
 use crate::output::Layout;
-
 use crate::row::{Cell, Embedded, Row};
 use crate::staged::Staged;
 

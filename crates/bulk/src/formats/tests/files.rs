@@ -130,7 +130,7 @@ fn every_file_is_checked_before_the_first_is_read() {
     check(directory.0.path().join("none.csv"), "none.csv: cannot open");
     check(
         directory.0.path().to_owned(),
-        "is a folder; name the files in it",
+        "is a directory; name the files in it",
     );
     let twice = Rows::open(&["-".into(), "-".into()], options())
         .err()
