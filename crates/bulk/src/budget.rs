@@ -2,8 +2,8 @@
 
 use crate::embed::ModelMemory;
 use crate::error::{Error, Result};
-use crate::formats::ReadBudget;
 use crate::message::{Setting, message};
+use crate::read_budget::ReadBudget;
 
 /// The tokenizer's index, the rows that are read, wait and are written, and the output's buffers.
 const FIXED_BYTES: u64 = 256 << 20;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::formats::OutputFormat;
+use crate::format::OutputFormat;
 use crate::message::{Setting, message};
 use crate::space::Space;
 

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::formats::{OutputFormat, create_writer};
+use crate::format::OutputFormat;
+use crate::formats::create_writer;
 use crate::output::{Layout, rejects_path, write_metadata};
 use crate::row::{Embedded, Row};
 use crate::settings::Settings;

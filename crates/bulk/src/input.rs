@@ -4,26 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::formats::{InputFormat, ReadBudget, RowReader, open_reader};
+use crate::formats::{RowReader, open_reader};
+use crate::read_options::ReadOptions;
 use crate::row::{Cell, CellType, Row};
 use crate::source::Source;
-
-/// What to read from the files.
-#[derive(Debug, Clone)]
-pub struct ReadOptions {
-    /// The format of every file; `None` takes it from each file's name.
-    pub format: Option<InputFormat>,
-    /// The column with the text, with dots between the names of nested ones. Lines have none.
-    pub field: String,
-    /// The column with the id.
-    pub id_field: Option<String>,
-    /// The columns to carry along.
-    pub keep: Vec<String>,
-    /// A longer row (text formats) or text (Parquet and Arrow) is rejected.
-    pub max_row_bytes: usize,
-    /// The memory for pieces of a file that must be in memory as a whole.
-    pub budget: ReadBudget,
-}
 
 /// The rows of all files, in order.
 ///

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::finish;
-use crate::formats::OutputFormat;
+use crate::format::OutputFormat;
 use crate::message::{Message, Setting, message};
 use crate::output::output_format;
 use crate::row::{Embedded, Row};

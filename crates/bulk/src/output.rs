@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::formats::OutputFormat;
+use crate::format::OutputFormat;
 use crate::message::{Setting, message};
 use crate::row::CellType;
 use crate::space::Space;
-use crate::staged::Staged;
+use crate::staged::{Staged, with_suffix};
 
 /// Names of columns that outputs have by themselves.
 pub const OWN_COLUMNS: [&str; 7] = [
@@ -73,13 +73,6 @@ pub fn ids_path(output: &Path) -> PathBuf {
 /// Where the space is stated for formats that cannot.
 pub fn metadata_path(output: &Path) -> PathBuf {
     with_suffix(output, ".meta.json")
-}
-
-/// The path with something after its name.
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// Writes the companion that states the space, if the format needs one.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::read::MultiGzDecoder;
 
 use crate::error::{Error, Result};
-use crate::formats::InputFormat;
+use crate::format::InputFormat;
 use crate::message::{Message, Setting, message};
 
 const BUFFER_BYTES: usize = 1 << 16;

@@ -4,8 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::output::with_suffix;
-
 const BUFFER_BYTES: usize = 1 << 18;
 
 /// A file under a temporary name until it is complete.
@@ -66,4 +64,11 @@ impl Drop for Staged {
             let _ = fs::remove_file(&self.staging);
         }
     }
+}
+
+/// The path with something after its name.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::formats::OutputFormat;
+use crate::format::OutputFormat;
 use crate::message::{Message, Setting, message};
-use crate::output::{companions, with_suffix};
+use crate::output::companions;
 use crate::shard::Shard;
+use crate::staged::with_suffix;
 
 /// The files of an output.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use super::RowReader;
 use crate::error::{Error, Result};
-use crate::input::ReadOptions;
 use crate::message::{Setting, message};
+use crate::read_options::ReadOptions;
 use crate::row::{CellType, Row};
 use crate::source::{Source, Stream};
 

@@ -8,25 +8,22 @@ mod csv;
 mod guard;
 mod jsonl;
 mod lines;
-mod names;
 mod npy;
 mod parquet;
-mod read_budget;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use guard::panics_are_caught;
-pub use names::{InputFormat, OutputFormat};
-pub use read_budget::ReadBudget;
-
 use crate::error::Result;
-use crate::input::ReadOptions;
+use crate::format::{InputFormat, OutputFormat};
 use crate::output::{Layout, ids_path};
+use crate::read_options::ReadOptions;
 use crate::row::{CellType, Embedded, Row};
 use crate::source::Source;
 use crate::staged::Staged;
+
+pub use guard::panics_are_caught;
 
 /// One input file being read.
 pub trait RowReader: Send {

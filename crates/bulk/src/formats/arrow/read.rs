@@ -18,9 +18,10 @@ use arrow_schema::{DataType, Schema};
 
 use super::read_columns::{ReadColumns, RowsOfBatch, map_types};
 use crate::error::{Error, Result};
+use crate::formats::RowReader;
 use crate::formats::guard::{damaged, guarded};
-use crate::formats::{ReadBudget, RowReader};
-use crate::input::ReadOptions;
+use crate::read_budget::ReadBudget;
+use crate::read_options::ReadOptions;
 use crate::row::{CellType, Row};
 use crate::source::{Source, Stream};
 

@@ -13,7 +13,7 @@ use arrow_schema::{DataType, Field, FieldRef, Fields, Schema};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::input::ReadOptions;
+use crate::read_options::ReadOptions;
 use crate::row::{Cell, CellType, Row};
 
 /// The columns that a row is made of, each as a path of names from the outermost struct inwards.

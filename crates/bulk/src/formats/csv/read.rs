@@ -13,7 +13,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use crate::error::{Error, Result};
 use crate::formats::RowReader;
-use crate::input::ReadOptions;
+use crate::read_options::ReadOptions;
 use crate::row::{Cell, CellType, Row};
 use crate::source::{Source, Stream};
 

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Result, list};
 use crate::formats::RowReader;
-use crate::input::ReadOptions;
+use crate::read_options::ReadOptions;
 use crate::row::{Cell, CellType, Row};
 use crate::source::{Source, Stream};
 

@@ -21,10 +21,11 @@ use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
 use super::pages::PagedFile;
 use crate::error::Result;
+use crate::formats::RowReader;
 use crate::formats::arrow::{ReadColumns, RowsOfBatch, map_types};
 use crate::formats::guard::{damaged, guarded};
-use crate::formats::{ReadBudget, RowReader};
-use crate::input::ReadOptions;
+use crate::read_budget::ReadBudget;
+use crate::read_options::ReadOptions;
 use crate::row::{CellType, Row};
 use crate::source::Source;
 
