@@ -20,7 +20,7 @@ use crate::tokenizer::Tokenizer;
 use crate::{Error, Prompt, Result};
 
 /// Every family, the default one first.
-pub static FAMILIES: [&Family; 1] = [&gemma_embedding::FAMILY];
+pub static FAMILIES: &[&Family] = &[&gemma_embedding::FAMILY];
 
 /// What is known of a family before a file of it is opened.
 pub struct Family {
@@ -44,21 +44,20 @@ impl Family {
     pub fn of(gguf: &Gguf) -> Result<&'static Self> {
         const KEY: &str = "general.architecture";
         let architecture = gguf.required_str(KEY)?;
-        let mut families = FAMILIES.into_iter();
+        let mut families = FAMILIES.iter();
         if let Some(family) = families.find(|family| family.architecture == architecture) {
             return Ok(family);
         }
-        let [architectures, names] = [
-            FAMILIES.map(|family| format!("{:?}", family.architecture)),
-            FAMILIES.map(|family| family.name.to_owned()),
-        ];
+        let list = |name: fn(&Family) -> String, separator: &str| {
+            let names: Vec<String> = FAMILIES.iter().map(|family| name(family)).collect();
+            names.join(separator)
+        };
+        let architectures = list(|family| format!("{:?}", family.architecture), ", ");
+        let names = list(|family| family.name.to_owned(), " or ");
         Err(gguf.file_error(
             KEY,
-            format!(
-                "is {architecture:?}, but only {} is supported",
-                architectures.join(", ")
-            ),
-            format!("give a GGUF file of {}", names.join(" or ")),
+            format!("is {architecture:?}, but only {architectures} is supported"),
+            format!("give a GGUF file of {names}"),
         ))
     }
 
