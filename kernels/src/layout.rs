@@ -65,6 +65,7 @@ impl Line {
 
 /// Lines of one packed block of a panel: [`BLOCK`] weights a row, of `weight_bytes` each, then the
 /// f32 scales of the rows.
+#[inline]
 pub(crate) const fn packed_block_lines(weight_bytes: usize) -> usize {
     PANEL * (BLOCK * weight_bytes + size_of::<f32>()) / size_of::<Line>()
 }
@@ -86,6 +87,7 @@ pub struct ActivationChunk<'a> {
 
 impl ActivationChunk<'_> {
     /// Blocks of [`BLOCK`] columns in a row.
+    #[inline]
     pub fn row_blocks(&self) -> usize {
         self.blocks.len() / self.tokens.saturating_mul(self.terms).max(1)
     }

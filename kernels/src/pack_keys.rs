@@ -10,6 +10,7 @@ use crate::layout::PANEL;
 ///
 /// If `keys` is not whole keys or more than [`PANEL`] of them, `dim` is zero or odd, or `packed` is
 /// not `dim / 2 * PANEL` lanes.
+#[inline]
 pub fn pack_keys(keys: &[i16], dim: usize, packed: &mut [i32]) {
     assert!(
         dim > 0

@@ -20,6 +20,7 @@ impl<'a> Pieces<'a> {
     /// # Panics
     ///
     /// If the last piece does not end inside `values`, or pieces overlap.
+    #[inline]
     pub fn new(values: &'a [f32], stride: usize, count: usize) -> Self {
         assert!(stride >= BLOCK || count <= 1, "pieces overlap");
         assert!(
@@ -39,6 +40,7 @@ impl<'a> Pieces<'a> {
     /// # Panics
     ///
     /// If `sum` is not as long as the row.
+    #[inline]
     pub fn add_to(self, sum: &mut [f32]) {
         assert_eq!(sum.len(), self.count * BLOCK);
         for (piece, sum) in sum.chunks_exact_mut(BLOCK).enumerate() {
@@ -50,6 +52,7 @@ impl<'a> Pieces<'a> {
 }
 
 /// Whether `count` runs of `length`, `stride` apart, end within `available`. Never overflows.
+#[inline]
 pub(crate) fn fit(count: usize, stride: usize, length: usize, available: usize) -> bool {
     let last = stride.checked_mul(count.saturating_sub(1));
     let end = last.and_then(|last| last.checked_add(length));
@@ -62,6 +65,7 @@ pub(crate) fn fit(count: usize, stride: usize, length: usize, available: usize) 
 ///
 /// If it has not, or blocks of different pieces overlap.
 #[track_caller]
+#[inline]
 pub(crate) fn assert_blocks(out: &[ActivationBlock], pieces: usize, stride: usize, terms: usize) {
     assert!(stride >= terms, "blocks overlap");
     assert!(
@@ -77,6 +81,7 @@ pub(crate) fn assert_blocks(out: &[ActivationBlock], pieces: usize, stride: usiz
 ///
 /// If the last piece is not whole.
 #[track_caller]
+#[inline]
 pub(crate) fn pieces_of(length: usize) -> usize {
     assert_eq!(length % BLOCK, 0, "rows are multiples of {BLOCK}");
     length / BLOCK

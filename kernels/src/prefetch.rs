@@ -28,6 +28,7 @@ impl<'a> Prefetcher<'a> {
     /// Each step requests `lines_per_step` cache lines. Kernels take one step for each block of
     /// columns while they pack a panel, and one for each block and term of a tile of tokens while
     /// they multiply it.
+    #[inline]
     pub fn new(bytes: &'a [u8], lines_per_step: usize) -> Self {
         Prefetcher {
             bytes,
@@ -37,6 +38,7 @@ impl<'a> Prefetcher<'a> {
     }
 
     /// The bytes that have been requested so far, from the first on.
+    #[inline]
     pub fn requested(&self) -> &'a [u8] {
         &self.bytes[..self.requested]
     }
@@ -76,6 +78,7 @@ pub(crate) fn prefetch(_line: *const u8) {}
 
 /// Reads every cache line of `bytes` in order, so that they are in the cache for a reader that does
 /// not read them in order.
+#[inline]
 pub fn stream(bytes: &[u8]) {
     let lines = bytes.iter().step_by(LINE);
     std::hint::black_box(lines.fold(0, |all, byte| all | byte));

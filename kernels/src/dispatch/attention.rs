@@ -17,6 +17,7 @@ impl Kernels {
     ///
     /// If the lengths differ, are not multiples of [`BLOCK`](crate::BLOCK) or exceed
     /// [`MAX_HEAD_DIM`].
+    #[inline(always)]
     pub fn head_norm_rope(
         &self,
         x: Pieces<'_>,
@@ -54,6 +55,7 @@ impl Kernels {
     /// # Panics
     ///
     /// If the lengths do not fit each other.
+    #[inline]
     pub fn attention_scores(
         &self,
         queries: &[i16],
@@ -94,6 +96,7 @@ impl Kernels {
     ///
     /// If the lengths differ, are not multiples of 16 or exceed [`MAX_KEYS`], or the range is empty
     /// or not inside `scores`.
+    #[inline(always)]
     pub fn softmax(&self, scores: &mut [f32], range: Range<usize>, out: &mut [i16]) -> i32 {
         assert!(
             scores.len() == out.len() && out.len().is_multiple_of(LANES) && out.len() <= MAX_KEYS
@@ -116,6 +119,7 @@ impl Kernels {
     /// # Panics
     ///
     /// If the lengths do not fit each other.
+    #[inline]
     pub fn pack_values(&self, values: &[f32], packed: &mut [i32], scales: &mut [f32]) {
         let tokens = values.len() / PANEL;
         assert_eq!(values.len(), tokens * PANEL);
@@ -143,6 +147,7 @@ impl Kernels {
     ///
     /// If the lengths do not fit each other.
     #[allow(clippy::too_many_arguments)]
+    #[inline]
     pub fn attention_weighted_sum(
         &self,
         weights: &[i16],

@@ -16,6 +16,7 @@ impl Kernels {
     ///
     /// If `rows` is not [`PANEL`] whole rows of whole blocks with `blocks` among them, or `panel`
     /// is shorter than [`Kernels::panel_lines`] of their columns.
+    #[inline]
     pub fn pack_panel(
         &self,
         rows: Q8Rows<'_>,
@@ -58,6 +59,7 @@ impl Kernels {
     /// # Panics
     ///
     /// If the panel, the activations and `out` do not fit each other.
+    #[inline]
     pub fn gemm(
         &self,
         panel: &[Line],

@@ -27,6 +27,7 @@ impl std::fmt::Debug for Kernels {
 
 impl Kernels {
     /// The kernels of `isa`, or `None` if the CPU does not support it.
+    #[inline]
     pub fn for_isa(isa: Isa) -> Option<Kernels> {
         let table = match isa {
             Isa::Scalar => &arch::scalar::TABLE,
@@ -41,12 +42,14 @@ impl Kernels {
     }
 
     /// The kernels of the fastest supported instruction set.
+    #[inline]
     pub fn detect() -> Kernels {
         // Every CPU supports the scalar kernels.
         Kernels::for_isa(Isa::detect()).unwrap_or(Kernels(&arch::scalar::TABLE))
     }
 
     /// The instruction set.
+    #[inline]
     pub fn isa(&self) -> Isa {
         self.0.isa
     }
@@ -56,6 +59,7 @@ impl Kernels {
     /// # Panics
     ///
     /// If `columns` is not a multiple of [`BLOCK`](crate::BLOCK).
+    #[inline]
     pub fn panel_lines(&self, columns: usize) -> usize {
         pieces_of(columns) * self.0.panel_lines
     }

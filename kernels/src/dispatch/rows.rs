@@ -10,6 +10,7 @@ impl Kernels {
     /// # Panics
     ///
     /// If the lengths differ or are not multiples of [`BLOCK`].
+    #[inline]
     pub fn add_rms_norm(
         &self,
         x: &mut [f32],
@@ -43,6 +44,7 @@ impl Kernels {
     ///
     /// If the lengths of `x` and `weight` differ or are not multiples of [`BLOCK`], or the blocks
     /// do not fit `out`.
+    #[inline]
     pub fn rms_norm_quantize(
         &self,
         x: &[f32],
@@ -73,6 +75,7 @@ impl Kernels {
     /// # Panics
     ///
     /// If the lengths differ or are not multiples of [`BLOCK`].
+    #[inline]
     pub fn rms_norm(&self, x: &mut [f32], weight: &[f32], eps: f32) {
         assert_eq!(weight.len(), x.len());
         // SAFETY: `self` exists, so the CPU supports the instruction set. `x` and
@@ -85,6 +88,7 @@ impl Kernels {
     /// # Panics
     ///
     /// If the lengths differ.
+    #[inline]
     pub fn gelu_multiply_quantize(&self, gate: &[f32], up: &[f32], out: &mut [ActivationBlock]) {
         assert!(gate.len() == out.len() * BLOCK && up.len() == gate.len());
         // SAFETY: `self` exists, so the CPU supports the instruction set. `gate` and `up`
@@ -101,6 +105,7 @@ impl Kernels {
     ///
     /// If `x` is not a multiple of [`BLOCK`], `terms` is not 1 or 2, or the blocks do not fit
     /// `out`.
+    #[inline]
     pub fn quantize(
         &self,
         x: &[f32],
@@ -121,6 +126,7 @@ impl Kernels {
     /// # Panics
     ///
     /// If `out` is not a multiple of [`BLOCK`] or `row` does not hold as many values.
+    #[inline]
     pub fn dequantize_q8_0(&self, row: &[u8], factor: f32, out: &mut [f32]) {
         let pieces = pieces_of(out.len());
         assert_eq!(row.len(), pieces * Q8_0_BYTES);
@@ -134,6 +140,7 @@ impl Kernels {
     /// # Panics
     ///
     /// If the lengths differ or are not multiples of [`BLOCK`].
+    #[inline]
     pub fn accumulate(&self, sum: &mut [f32], x: &[f32]) {
         assert_eq!(sum.len(), x.len());
         // SAFETY: `self` exists, so the CPU supports the instruction set. `sum` and `x`

@@ -185,8 +185,8 @@ impl Inputs {
         }
     }
 
-    /// `out[token][32]`: one panel times all tokens.
-    #[inline]
+    /// `out[token][32]`: one panel times all tokens. Inlined, so that counts are of the kernel.
+    #[inline(always)]
     fn multiply(&self, kernels: Kernels, panel: &[Line], out: &mut [f32]) {
         let mut rest = out;
         for (tokens, blocks) in &self.chunks {
