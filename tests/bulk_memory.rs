@@ -57,7 +57,7 @@ fn write_lines(out: impl Write, rows: usize) -> io::Result<()> {
     out.flush()
 }
 
-/// Row groups of so many texts, all of one in one page.
+/// Row groups of this many texts, all of one group in one page.
 fn write_parquet(path: &std::path::Path, group: usize, texts: impl Iterator<Item = String>) {
     let mut texts = texts.peekable();
     let batch = |texts: Vec<String>| {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use cli_support::{Run, command, scratch};
 use lanewise_testkit::hostile;
 
-/// Every so many of the models, which are opened one process each.
+/// One model in this many is opened, each by a process of its own.
 const SAMPLE: usize = 37;
 
 /// What the shell lets the command have of address space, in kilobytes.

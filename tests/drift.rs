@@ -14,7 +14,7 @@ use lanewise_testkit::tiny_model::{self, Options};
 
 const TEXTS: usize = 2000;
 const SHORT: usize = 4;
-/// One text in so many is long where they are mixed.
+/// One text in this many is long in the mixed part.
 const MIXED: usize = 200;
 const WARM_UP: usize = 50;
 

@@ -306,7 +306,7 @@ fn memory_exhaustion_in_the_tokenizer_is_an_error() {
     assert!((10..30).contains(&refused), "{refused} limits were too low");
 }
 
-/// Allows this process so many bytes more of memory of its own than it has, or any number.
+/// Allows this process `more` bytes of private memory beyond what it has, or any amount.
 fn limit_memory(more: Option<u64>) {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     let data_and_stack = statm.split(' ').nth(5).unwrap();
@@ -395,7 +395,7 @@ fn refuse_what_is_not_needed() -> bool {
         k,
     };
     let load = |offset: usize| step(BPF_LD | BPF_W | BPF_ABS, offset as u32, 0);
-    // Skips so many steps on equality, and none otherwise.
+    // Skips this many instructions if equal, and none otherwise.
     let jump_if = |value: u32, steps| step(BPF_JMP | BPF_JEQ | BPF_K, value, steps);
     let give = |what| step(BPF_RET | BPF_K, what, 0);
     let filter = [

@@ -126,11 +126,6 @@ impl PanelBuffer {
         (self.width, self.tokens) = (width, tokens);
     }
 
-    /// Number of tokens.
-    pub fn tokens(&self) -> usize {
-        self.tokens
-    }
-
     /// The panels, to be written by one task each: `[token][32]`, and room for one token more.
     pub(super) fn panels_mut(&mut self) -> Chunks<'_, f32> {
         let values = Self::values(self.width, self.tokens);

@@ -18,7 +18,7 @@ impl Directory {
         Self(tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
     }
 
-    /// A directory with `corpus.jsonl` of so many rows with id, text, number and nested language.
+    /// A directory with `corpus.jsonl` of `rows` rows with id, text, number and nested language.
     pub fn with_corpus(rows: usize) -> Self {
         let directory = Self::new();
         let lines: String = (0..rows).map(|row| line(row) + "\n").collect();

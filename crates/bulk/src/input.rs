@@ -126,7 +126,7 @@ impl Rows {
     /// The file with this [`Row::file`], as messages name it.
     ///
     /// # Panics
-    /// If there are not so many files.
+    /// If `file` is not below the number of files.
     pub fn file_name(&self, file: u32) -> &str {
         self.sources[file as usize].name()
     }

@@ -234,7 +234,7 @@ impl Drop for EmptySpool {
     }
 }
 
-/// Removes the spool if it has no more than so many bytes, so that a run which failed before its
+/// Removes the spool if it has at most `bytes` bytes, so that a run which failed before its
 /// first row leaves nothing.
 fn discard_spool_of(spool: &Path, bytes: u64) {
     if fs::metadata(spool).is_ok_and(|spool| spool.len() <= bytes) {

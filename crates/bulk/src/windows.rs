@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embed::{Embed, Usage};
 
-/// No text of so many bytes a token fits the model: its longest tokens (31 spaces) have 93. The
+/// No text with this many bytes a token fits the model: its longest tokens (31 spaces) have 93. The
 /// tokenizer need not see the rest, which keeps its memory small, and its time where window after
 /// window is taken from a long text.
 const READ_BYTES_PER_TOKEN: usize = 128;

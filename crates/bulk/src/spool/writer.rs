@@ -24,7 +24,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// A block of rows with so many columns carried along.
+    /// A block of rows with `kept` columns carried along.
     pub fn new(kept: usize) -> Self {
         let mut block = Self::default();
         block.head.seen.resize(kept, Default::default());
