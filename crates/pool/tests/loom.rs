@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lanewise_pool::{Pool, ThreadPlan};
 use loom::cell::UnsafeCell;
 
-/// Runs `model` in every interleaving with at most `preemptions` preemptions. loom panics at a deadlock
-/// and at a data race.
+/// Runs `model` in every interleaving with at most `preemptions` preemptions. loom panics at a
+/// deadlock and at a data race.
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
