@@ -1,11 +1,13 @@
 //! The INT16 matrix product of attention on 512-bit registers, with `vpdpwssd`.
 //!
-//! LLVM may split `vpdpwssd` into `vpmaddwd` and `vpaddd`: the sums are the same, and so is the
-//! limit, the two multiply ports.
+//! LLVM splits the intrinsic of `vpdpwssd` into `vpmaddwd` and `vpaddd` wherever it expects the
+//! addition to shorten a chain. Zen 4 then takes 16.2 cycles for what 12 `vpdpwssd` do in 12
+//! (docs/KERNELS.md), so the instruction is written as assembly.
 //!
 //! 12 rows × [`PANEL`] lanes take 24 accumulators: two loads and twelve broadcasts feed 24
 //! multiply-adds.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use crate::layout::PANEL;
@@ -104,8 +106,8 @@ unsafe fn tile<const ROWS: usize>(
             for (row, sum) in sums.iter_mut().enumerate() {
                 let two = rows.add(row * row_stride + 2 * step).cast::<i32>();
                 let two = _mm512_set1_epi32(two.read_unaligned());
-                sum[0] = _mm512_dpwssd_epi32(sum[0], low, two);
-                sum[1] = _mm512_dpwssd_epi32(sum[1], high, two);
+                sum[0] = dpwssd(sum[0], low, two);
+                sum[1] = dpwssd(sum[1], high, two);
             }
         }
         for half in 0..2 {
@@ -117,4 +119,22 @@ unsafe fn tile<const ROWS: usize>(
             }
         }
     }
+}
+
+/// `sum + a0 b0 + a1 b1` for the pairs of 16-bit integers of each lane, in one instruction.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dpwssd(mut sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: the instruction reads and writes nothing but the three registers, and the CPU has it,
+    // as the target features say.
+    unsafe {
+        asm!(
+            "vpdpwssd {sum}, {a}, {b}",
+            sum = inout(zmm_reg) sum,
+            a = in(zmm_reg) a,
+            b = in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
 }
