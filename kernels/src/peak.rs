@@ -21,9 +21,9 @@ pub fn int8_peak(isa: Isa, iterations: u64) -> u64 {
         Isa::Avx2 => unsafe { x86::vpmaddwd(iterations) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the CPU supports AVX-512 with VNNI, as asserted above.
-        Isa::Avx512 => unsafe { x86::vpdpbusd(iterations) },
+        Isa::Avx512 | Isa::Avx512Zen4 => unsafe { x86::vpdpbusd(iterations) },
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2 | Isa::Avx512 => unreachable!("supported on x86-64 only"),
+        Isa::Avx2 | Isa::Avx512 | Isa::Avx512Zen4 => unreachable!("supported on x86-64 only"),
     }
 }
 
@@ -41,9 +41,9 @@ pub fn read(isa: Isa, region: &[u64]) -> u64 {
         Isa::Avx2 => unsafe { x86::sum_avx2(region) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the CPU supports AVX-512, as asserted above.
-        Isa::Avx512 => unsafe { x86::sum_avx512(region) },
+        Isa::Avx512 | Isa::Avx512Zen4 => unsafe { x86::sum_avx512(region) },
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2 | Isa::Avx512 => unreachable!("supported on x86-64 only"),
+        Isa::Avx2 | Isa::Avx512 | Isa::Avx512Zen4 => unreachable!("supported on x86-64 only"),
     }
 }
 

@@ -50,11 +50,11 @@ pub struct Functions {
     pub accumulate: unsafe fn(*mut f32, *const f32, usize),
 }
 
-/// Defines `TABLE`, the functions of the instruction set in whose directory it stands: `gemm` and
-/// `attention` of that directory, and the row operations on its `Lanes`, compiled with the given
+/// Defines `TABLE`, the functions of the instruction set in whose directory it stands: its `gemm`
+/// for one term and for two, `attention` of that directory, and the row operations on its `Lanes`, compiled with the given
 /// target features.
 macro_rules! define_table {
-    ($isa:expr; $(#[$features:meta])*) => {
+    ($isa:expr, $gemm:expr; $(#[$features:meta])*) => {
         use crate::layout::ActivationBlock;
         use crate::ops;
         use crate::table::Functions;
@@ -78,7 +78,7 @@ macro_rules! define_table {
             isa: $isa,
             panel_lines: gemm::PANEL_LINES,
             pack_panel: gemm::pack_panel,
-            gemm: [gemm::gemm::<1>, gemm::gemm::<2>],
+            gemm: $gemm,
             gemm_i16: attention::gemm_i16,
             add_rms_norm,
             rms_norm_quantize,

@@ -270,7 +270,7 @@ fn scalar_gemm_is_the_product_of_the_dequantized_numbers() {
                         let integer = terms
                             .iter()
                             .fold(0.0, |sum, term| 256.0 * sum + f64::from(term.values[k]));
-                        let value = integer * f64::from(terms[0].scale);
+                        let value = integer * f64::from(terms[0].scale.factor());
                         let term = scale * f64::from(*weight as i8) * value;
                         sum += term;
                         magnitude += term.abs();

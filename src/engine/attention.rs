@@ -227,7 +227,7 @@ impl Attention {
                             let terms = &mut out[block * count + row..][..MEAN_TERMS];
                             kernels.quantize(mean, MEAN_TERMS, terms, MEAN_TERMS);
                             // On its own the first term counts 256 units of the second.
-                            terms[0].scale *= 256.0;
+                            terms[0].scale = terms[0].scale.times_256();
                         }
                         row += MEAN_TERMS;
                     }

@@ -45,6 +45,8 @@ fn module(isa: Isa) -> Option<&'static str> {
     match isa {
         // The compiler decides how to vectorize it.
         Isa::Scalar => None,
+        // Its own kernels are in the module of AVX-512.
+        Isa::Avx512Zen4 => None,
         Isa::Avx2 => Some("arch::avx2::"),
         Isa::Avx512 => Some("arch::avx512::"),
     }

@@ -46,3 +46,30 @@ fn gelu_tanh<S: Simd>(x: S) -> S {
     let exponent = x.mul(cubic).mul(splat(MINUS_TWO_SQRT_2_OVER_PI));
     x.div(exp(exponent).add(splat(1.0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::scalar::Lanes;
+    use crate::simd::LANES;
+
+    #[test]
+    fn gelu_is_near_its_tanh_form_in_f64() {
+        for step in -900..=4000 {
+            let x = step as f32 / 200.0;
+            let mut out = [0.0; LANES];
+            // SAFETY: portable lanes need no instruction set, and the array holds 16 values.
+            unsafe { gelu_tanh(Lanes::splat(x)).store(out.as_mut_ptr()) };
+            let (actual, x) = (f64::from(out[0]), f64::from(x));
+            let exponent = -2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+            let exact = x / (1.0 + exponent.exp());
+            // The absolute error of the exponent z, a few roundings of its size, becomes a relative
+            // error of eᶻ.
+            let bound = (10.0 + 6.0 * exponent.abs().min(88.0)) * 2f64.powi(-24) * exact.abs();
+            assert!(
+                (actual - exact).abs() <= bound,
+                "gelu({x}) = {actual:e}, not {exact:e}"
+            );
+        }
+    }
+}

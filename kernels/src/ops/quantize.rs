@@ -2,7 +2,7 @@
 
 use super::load_piece;
 use crate::f16::f16_to_f32;
-use crate::layout::{ActivationBlock, BLOCK, Q8_0_BYTES, Q8_0_SCALE_BYTES};
+use crate::layout::{ActivationBlock, ActivationScale, BLOCK, Q8_0_BYTES, Q8_0_SCALE_BYTES};
 use crate::simd::{LANES, Simd};
 
 /// The factor that turns values up to `largest` into integers up to `most`; 0 where that would
@@ -12,22 +12,29 @@ pub fn inverse_scale(largest: f32, most: f32) -> f32 {
     if largest > 1e-30 { most / largest } else { 0.0 }
 }
 
-/// Quantizes a piece to INT8: the scale is the largest magnitude / 127, and values are rounded to
-/// nearest even. A NaN or an infinity becomes the scale, so that it reaches the embedding and is
-/// reported.
+/// Quantizes a piece to INT8: the scale is the largest magnitude / 127, rounded up to an
+/// [`ActivationScale`], and values are rounded to nearest even. A NaN or an infinity becomes the
+/// scale, so that it reaches the embedding and is reported.
 ///
 /// # Safety
 ///
 /// `out` is valid for writing one block.
 #[inline(always)]
 pub unsafe fn quantize_piece<S: Simd>(low: S, high: S, out: *mut ActivationBlock) {
-    let largest = low.abs().max_magnitude(high.abs()).reduce_max_magnitude();
+    let scale = scale_of(low, high);
     // SAFETY: `low` exists, so its instruction set is available; the caller guarantees the block.
     unsafe {
-        let inverse = S::splat(inverse_scale(largest, 127.0));
+        let inverse = S::splat(scale.inverse());
         let (low, high) = (low.mul(inverse).round(), high.mul(inverse).round());
-        store_block::<S>(low, high, largest / 127.0, out);
+        store_block::<S>(low, high, scale, out);
     }
+}
+
+/// The scale with which the largest magnitude of a piece becomes 127 at most.
+#[inline(always)]
+fn scale_of<S: Simd>(low: S, high: S) -> ActivationScale {
+    let largest = low.abs().max_magnitude(high.abs()).reduce_max_magnitude();
+    ActivationScale::at_least(largest * (1.0 / 127.0))
 }
 
 /// Quantizes a piece to two INT8 terms: the second holds the rounding error of the first in units
@@ -38,13 +45,13 @@ pub unsafe fn quantize_piece<S: Simd>(low: S, high: S, out: *mut ActivationBlock
 /// `out` is valid for writing two blocks.
 #[inline(always)]
 unsafe fn quantize_piece_twice<S: Simd>(low: S, high: S, out: *mut ActivationBlock) {
-    let largest = low.abs().max_magnitude(high.abs()).reduce_max_magnitude();
+    let scale = scale_of(low, high);
     // SAFETY: `low` exists, so its instruction set is available; the caller guarantees two blocks.
     unsafe {
-        let inverse = S::splat(inverse_scale(largest, 127.0));
+        let inverse = S::splat(scale.inverse());
         let (low, high) = (low.mul(inverse), high.mul(inverse));
         let (first_low, first_high) = (low.round(), high.round());
-        let scale = largest / 127.0 * (1.0 / 256.0);
+        let scale = scale.divided_by_256();
         store_block::<S>(first_low, first_high, scale, out);
         let (second_low, second_high) = (remainder(low, first_low), remainder(high, first_high));
         store_block::<S>(second_low, second_high, scale, out.add(1));
@@ -67,7 +74,12 @@ fn remainder<S: Simd>(value: S, first: S::Int) -> S::Int {
 ///
 /// `out` is valid for writing one block.
 #[inline(always)]
-unsafe fn store_block<S: Simd>(low: S::Int, high: S::Int, scale: f32, out: *mut ActivationBlock) {
+unsafe fn store_block<S: Simd>(
+    low: S::Int,
+    high: S::Int,
+    scale: ActivationScale,
+    out: *mut ActivationBlock,
+) {
     // SAFETY: all writes go to fields of the block that the caller guarantees; its values are
     // `BLOCK` bytes, two times `LANES`.
     unsafe {

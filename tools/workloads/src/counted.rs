@@ -22,7 +22,7 @@ impl Counter {
         match isa {
             Isa::Scalar | Isa::Avx2 => Counter::Valgrind,
             // valgrind does not know AVX-512.
-            Isa::Avx512 => Counter::SingleStep,
+            Isa::Avx512 | Isa::Avx512Zen4 => Counter::SingleStep,
         }
     }
 }

@@ -137,7 +137,7 @@ impl Bits for Vec<ActivationBlock> {
     fn bits(&self) -> Vec<u32> {
         let block = |block: &ActivationBlock| {
             let values = block.values.map(|value| value as u32);
-            [block.scale.to_bits(), block.correction as u32]
+            [block.scale.factor().to_bits(), block.correction as u32]
                 .into_iter()
                 .chain(values)
         };

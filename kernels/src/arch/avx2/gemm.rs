@@ -10,7 +10,7 @@ use crate::layout::{
 };
 use crate::prefetch::Prefetcher;
 
-/// Lines of a packed block: `BLOCK / 2` steps of two words a row, then the scales.
+/// Lines of a packed block: `BLOCK / 2` steps of two words a row, then the f16 scales.
 pub const PANEL_LINES: usize = packed_block_lines(2);
 
 /// Tokens of a tile: 2 × 4 integer accumulators leave half of the 16 registers for weights and
@@ -43,12 +43,10 @@ pub unsafe fn pack_panel(
             for first in (0..PANEL).step_by(8) {
                 let from = from.add(first * row_bytes);
                 transpose_8_rows(from.add(Q8_0_SCALE_BYTES), row_bytes, to.add(first));
-                let mut scales = [0u16; 8];
-                for (row, scale) in scales.iter_mut().enumerate() {
-                    *scale = from.add(row * row_bytes).cast::<u16>().read_unaligned();
+                let scales = to.add(BLOCK / 2 * PANEL).cast::<u16>().add(first);
+                for row in 0..8 {
+                    *scales.add(row) = from.add(row * row_bytes).cast::<u16>().read_unaligned();
                 }
-                let scales = _mm256_cvtph_ps(_mm_loadu_si128(scales.as_ptr().cast()));
-                _mm256_store_ps(to.add(BLOCK / 2 * PANEL + first).cast(), scales);
             }
         }
     }
@@ -201,13 +199,14 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
                     }
                 }
             }
-            let scales = weights.add(64).cast::<f32>();
-            for (token, (sum, product)) in sums.iter_mut().zip(products).enumerate() {
-                let scale = _mm256_set1_ps((*block_of_tokens.add(token * TERMS)).scale);
-                for quarter in 0..4 {
+            let scales = weights.add(64).cast::<__m128i>();
+            for quarter in 0..4 {
+                let scales = _mm256_cvtph_ps(_mm_load_si128(scales.add(quarter)));
+                for (token, (sum, product)) in sums.iter_mut().zip(products).enumerate() {
+                    let factor = (*block_of_tokens.add(token * TERMS)).scale.factor();
                     sum[quarter] = _mm256_fmadd_ps(
-                        _mm256_cvtepi32_ps(product[quarter]),
-                        _mm256_mul_ps(_mm256_load_ps(scales.add(8 * quarter)), scale),
+                        _mm256_mul_ps(_mm256_cvtepi32_ps(product[quarter]), _mm256_set1_ps(factor)),
+                        scales,
                         sum[quarter],
                     );
                 }

@@ -8,4 +8,4 @@ use simd::Lanes;
 
 use crate::Isa;
 
-crate::table::define_table!(Isa::Avx2; #[target_feature(enable = "avx2,fma,f16c")]);
+crate::table::define_table!(Isa::Avx2, [gemm::gemm::<1>, gemm::gemm::<2>]; #[target_feature(enable = "avx2,fma,f16c")]);

@@ -7,11 +7,12 @@
 use std::arch::x86_64::*;
 
 use crate::layout::{
-    ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES, packed_block_lines,
+    ActivationBlock, ActivationScale, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES,
+    packed_block_lines,
 };
 use crate::prefetch::Prefetcher;
 
-/// Lines of a packed block: `BLOCK / 4` steps of four bytes a row, then the scales.
+/// Lines of a packed block: `BLOCK / 4` steps of four bytes a row, then the f16 scales.
 pub const PANEL_LINES: usize = packed_block_lines(1);
 
 /// Tokens of a tile: 6 × 2 integer and 6 × 2 float accumulators, two weight registers, one
@@ -45,13 +46,10 @@ pub unsafe fn pack_panel(
             prefetcher.step();
             for rows_before in (0..PANEL).step_by(8) {
                 let from = rows.add(rows_before * row_bytes + block * Q8_0_BYTES);
-                let to = panel
-                    .add(block * PANEL_LINES)
-                    .cast::<i32>()
-                    .add(rows_before);
-                transpose_8_rows(from.add(Q8_0_SCALE_BYTES), row_bytes, to);
-                let scales = scales_of_8_rows(from, row_bytes);
-                _mm256_store_ps(to.add(BLOCK / 4 * PANEL).cast(), scales);
+                let to = panel.add(block * PANEL_LINES).cast::<i32>();
+                transpose_8_rows(from.add(Q8_0_SCALE_BYTES), row_bytes, to.add(rows_before));
+                let scales = to.add(BLOCK / 4 * PANEL).cast::<u16>().add(rows_before);
+                copy_scales_of_8_rows(from, row_bytes, scales);
             }
         }
     }
@@ -98,26 +96,28 @@ unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
     }
 }
 
-/// The scales of a block of 8 rows. They are collected in general registers: the shuffle ports are
-/// busy with the transpose.
+/// Copies the scales of a block of 8 rows. They are collected in general registers: the shuffle
+/// ports are busy with the transpose.
 ///
 /// # Safety
 ///
-/// `from + row * row_bytes` is valid for reading 2 bytes for each `row` below 8. The CPU supports
-/// AVX2 and F16C.
+/// `from + row * row_bytes` is valid for reading 2 bytes for each `row` below 8, `to` for writing 8
+/// values.
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
-unsafe fn scales_of_8_rows(from: *const u8, row_bytes: usize) -> __m256 {
-    // SAFETY: rows stay below 8, so each read is one that the caller guarantees.
+unsafe fn copy_scales_of_8_rows(from: *const u8, row_bytes: usize, to: *mut u16) {
+    // SAFETY: rows stay below 8, so each read is one that the caller guarantees, and the two writes
+    // are the 16 bytes of 8 values.
     unsafe {
         let scale = |row: usize| {
             let scale = from.add(row * row_bytes).cast::<u16>();
-            i64::from(scale.read_unaligned())
+            u64::from(scale.read_unaligned())
         };
         let four = |first: usize| {
             scale(first) | scale(first + 1) << 16 | scale(first + 2) << 32 | scale(first + 3) << 48
         };
-        _mm256_cvtph_ps(_mm_set_epi64x(four(4), four(0)))
+        let to = to.cast::<u64>();
+        to.write_unaligned(four(0));
+        to.add(1).write_unaligned(four(4));
     }
 }
 
@@ -132,7 +132,7 @@ unsafe fn scales_of_8_rows(from: *const u8, row_bytes: usize) -> __m256 {
 /// - The CPU supports AVX-512 F, BW, DQ, VL and VNNI.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub unsafe fn gemm<const TERMS: usize>(
+pub unsafe fn gemm<const TERMS: usize, const SHIFTED: bool>(
     panel: *const Line,
     blocks: usize,
     activations: *const ActivationBlock,
@@ -152,13 +152,26 @@ pub unsafe fn gemm<const TERMS: usize>(
         unsafe {
             let activations = activations.add(token * TERMS);
             let out = out.add(token * PANEL);
+            macro_rules! tile {
+                ($tokens:literal) => {
+                    tile::<$tokens, TERMS, SHIFTED>(
+                        panel,
+                        blocks,
+                        activations,
+                        stride,
+                        add,
+                        out,
+                        prefetcher,
+                    )
+                };
+            }
             match size {
-                1 => tile::<1, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
-                2 => tile::<2, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
-                3 => tile::<3, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
-                4 => tile::<4, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
-                5 => tile::<5, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
-                _ => tile::<6, TERMS>(panel, blocks, activations, stride, add, out, prefetcher),
+                1 => tile!(1),
+                2 => tile!(2),
+                3 => tile!(3),
+                4 => tile!(4),
+                5 => tile!(5),
+                _ => tile!(6),
             }
         }
         token += size;
@@ -172,7 +185,7 @@ pub unsafe fn gemm<const TERMS: usize>(
 /// As for [`gemm`] with `tokens = TOKENS`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
+unsafe fn tile<const TOKENS: usize, const TERMS: usize, const SHIFTED: bool>(
     panel: *const Line,
     blocks: usize,
     activations: *const ActivationBlock,
@@ -224,18 +237,16 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
                     }
                 }
             }
+            let scales = weights.add(BLOCK / 4 * 2).cast::<__m256i>();
             let scales = [
-                _mm512_load_ps(weights.add(16).cast()),
-                _mm512_load_ps(weights.add(17).cast()),
+                _mm512_cvtph_ps(_mm256_load_si256(scales)),
+                _mm512_cvtph_ps(_mm256_load_si256(scales.add(1))),
             ];
             for (token, (sum, product)) in sums.iter_mut().zip(products).enumerate() {
-                let scale = _mm512_set1_ps((*block_of_tokens.add(token * TERMS)).scale);
+                let scale = &(*block_of_tokens.add(token * TERMS)).scale;
                 for half in 0..2 {
-                    sum[half] = _mm512_fmadd_ps(
-                        _mm512_cvtepi32_ps(product[half]),
-                        _mm512_mul_ps(scales[half], scale),
-                        sum[half],
-                    );
+                    let scaled = apply::<SHIFTED>(scale, product[half]);
+                    sum[half] = _mm512_fmadd_ps(scaled, scales[half], sum[half]);
                 }
             }
             weights = weights.add(PANEL_LINES);
@@ -245,5 +256,22 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize>(
             _mm512_storeu_ps(out.add(token * PANEL), sum[0]);
             _mm512_storeu_ps(out.add(token * PANEL + 16), sum[1]);
         }
+    }
+}
+
+/// The sum of a block as a float, times the scale of the activations.
+///
+/// `SHIFTED` applies the scale to the integer, by a shift and an addition, and then the power of
+/// two: on Zen 4 these are free beside `vpdpbusd`, while a multiplication takes the place of one.
+/// The bits are the same, see [`ActivationScale`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn apply<const SHIFTED: bool>(scale: &ActivationScale, sum: __m512i) -> __m512 {
+    if SHIFTED {
+        let shifted = _mm512_sllv_epi32(sum, _mm512_set1_epi32(scale.shift() as i32));
+        let scaled = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, shifted));
+        _mm512_scalef_ps(scaled, _mm512_set1_ps(scale.exponent()))
+    } else {
+        _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(scale.factor()))
     }
 }

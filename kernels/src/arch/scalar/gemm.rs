@@ -6,7 +6,7 @@ use crate::layout::{
 };
 use crate::prefetch::Prefetcher;
 
-/// Lines of a packed block: the bytes of each row, then the scales.
+/// Lines of a packed block: the bytes of each row, then the f16 scales.
 pub const PANEL_LINES: usize = packed_block_lines(1);
 
 /// Packs a panel block by block by copying its rows; see [`crate::Kernels::pack_panel`].
@@ -28,20 +28,20 @@ pub unsafe fn pack_panel(
     unsafe {
         for block in 0..blocks {
             let to = panel.add(block * PANEL_LINES).cast::<u8>();
-            let scales = to.add(PANEL * BLOCK).cast::<f32>();
+            let scales = to.add(PANEL * BLOCK).cast::<u16>();
             for row in 0..PANEL {
                 let from = rows.add(row * row_bytes + block * Q8_0_BYTES);
                 from.add(Q8_0_SCALE_BYTES)
                     .copy_to_nonoverlapping(to.add(row * BLOCK), BLOCK);
-                *scales.add(row) = f16_to_f32(from.cast::<u16>().read_unaligned());
+                *scales.add(row) = from.cast::<u16>().read_unaligned();
             }
         }
     }
 }
 
-/// `out[t][r] = Σ_b f32(Σ_k w[r][b][k] a[t][b][k]) × (weight scale × activation scale)`, the blocks
-/// in order, each with one fused multiply-add; see [`crate::Kernels::gemm`]. `panel` is the output
-/// of [`pack_panel`]. With `add`, the sums start with the contents of `out`.
+/// `out[t][r] = Σ_b (f32(Σ_k w[r][b][k] a[t][b][k]) × activation scale) × weight scale`, the blocks
+/// in order, each with one product and one fused multiply-add; see [`crate::Kernels::gemm`].
+/// `panel` is the output of [`pack_panel`]. With `add`, the sums start with the contents of `out`.
 ///
 /// # Safety
 ///
@@ -63,18 +63,18 @@ pub unsafe fn gemm<const TERMS: usize>(
     // SAFETY: `block < blocks`, `token < tokens` and `row < PANEL`, so each access lies within the
     // lengths that the caller guarantees.
     unsafe {
-        for token in 0..tokens {
-            let out = out.add(token * PANEL).cast::<[f32; PANEL]>();
-            let mut sums = if add {
-                out.read_unaligned()
-            } else {
-                [0.0; PANEL]
-            };
-            for block in 0..blocks {
-                let weights = panel.add(block * PANEL_LINES).cast::<u8>();
-                let scales = weights.add(PANEL * BLOCK).cast::<f32>();
+        let sums = std::slice::from_raw_parts_mut(out.cast::<[f32; PANEL]>(), tokens);
+        if !add {
+            sums.fill([0.0; PANEL]);
+        }
+        for block in 0..blocks {
+            let weights = panel.add(block * PANEL_LINES).cast::<u8>();
+            let scales = &*weights.add(PANEL * BLOCK).cast::<[u16; PANEL]>();
+            let scales = scales.map(f16_to_f32);
+            for (token, sums) in sums.iter_mut().enumerate() {
                 let terms = activations.add(block * stride + token * TERMS);
-                for (row, sum) in sums.iter_mut().enumerate() {
+                let factor = (*terms).scale.factor();
+                for (row, (sum, scale)) in std::iter::zip(sums, scales).enumerate() {
                     let weights = &*weights.add(row * BLOCK).cast::<[i8; BLOCK]>();
                     let mut product = 0i32;
                     for term in 0..TERMS {
@@ -84,10 +84,9 @@ pub unsafe fn gemm<const TERMS: usize>(
                             .sum();
                         product = (product << 8) + dot;
                     }
-                    *sum = (product as f32).mul_add(*scales.add(row) * (*terms).scale, *sum);
+                    *sum = (product as f32 * factor).mul_add(scale, *sum);
                 }
             }
-            out.write_unaligned(sums);
         }
     }
 }

@@ -8,4 +8,4 @@ pub(crate) use simd::Lanes;
 
 use crate::Isa;
 
-crate::table::define_table!(Isa::Scalar;);
+crate::table::define_table!(Isa::Scalar, [gemm::gemm::<1>, gemm::gemm::<2>];);
