@@ -148,7 +148,7 @@ impl Runtime {
         let batch = &self.batch;
         let reserved = self
             .pass
-            .reserve(batch)
+            .reserve(self.executor.kernels(), batch)
             .and_then(|()| self.executor.reserve(batch, self.pass.longest_row()));
         reserved.map_err(|_| Error::Memory {
             tokens: batch.tokens(),

@@ -6,7 +6,7 @@
 
 use lanewise_kernels::{
     ActivationBlock, ActivationChunk, BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces, Prefetcher,
-    Q8_0_BYTES, Q8Rows, WEIGHT_MAX, pack_keys,
+    Q8_0_BYTES, Q8Rows, SoftmaxBlock, pack_keys,
 };
 use libfuzzer_sys::arbitrary::Unstructured;
 
@@ -278,19 +278,18 @@ fn quantize(values: &mut Values) {
 }
 
 fn softmax(values: &mut Values) {
-    let length = 16 * values.size(40);
-    let start = values.size(255) % length;
-    let end = start + 1 + values.size(255) % (length - start);
-    let scores = values.floats(length);
+    let (blocks, terms) = (values.size(20), values.size(2));
+    let stride = BLOCK - 1 + values.size(40);
+    let start = values.size(255) % (blocks * BLOCK);
+    let end = start + 1 + values.size(255) % (blocks * BLOCK - start);
+    let scores = values.floats((blocks - 1) * stride + BLOCK);
     check_floats("softmax", |kernels, place| {
         let mut scores = Guarded::new(place, &scores);
-        let mut out = Guarded::new(place, &vec![0; length]);
-        let sum = kernels.softmax(&mut scores, start..end, &mut out);
-        assert_eq!(
-            sum,
-            out.iter().map(|&weight| i32::from(weight)).sum::<i32>()
-        );
-        out.iter().map(|weight| f32::from(*weight)).collect()
+        let mut out = Guarded::new(place, &vec![SoftmaxBlock::default(); blocks * terms]);
+        let sum = kernels.softmax(&mut scores, stride, start..end, terms, &mut out);
+        let weights = out.iter().flat_map(|block| block.values.map(f32::from));
+        let scales = out.iter().map(|block| block.scale);
+        weights.chain(scales).chain([sum]).collect()
     });
 }
 
@@ -321,23 +320,24 @@ fn attention_scores(values: &mut Values) {
 }
 
 fn attention_weighted_sum(values: &mut Values) {
-    let (tokens, count) = (values.size(100), values.size(20));
-    let steps = tokens.div_ceil(2);
-    let weight_stride = 2 * steps + values.size(8) - 1;
+    let (tokens, count, terms) = (values.size(100), values.size(20), values.size(2));
     let out_stride = PANEL - 1 + values.size(40);
     let channels = values.floats(tokens * PANEL);
-    let mut weights = values.integers((count - 1) * weight_stride + 2 * steps, WEIGHT_MAX);
-    // Softmax returns no other weights.
-    weights.iter_mut().for_each(|weight| *weight = weight.abs());
+    let weights: Vec<_> = (0..count * tokens.div_ceil(BLOCK) * terms)
+        .map(|_| SoftmaxBlock {
+            scale: values.float(),
+            values: std::array::from_fn(|_| values.byte()),
+        })
+        .collect();
     let factors = values.floats(count);
     check_floats("attention_weighted_sum", |kernels, place| {
-        let mut packed = Guarded::new(place, &vec![0; steps * PANEL]);
+        let lines = vec![Line::ZERO; kernels.value_lines(tokens)];
+        let mut packed = Guarded::new(place, &lines);
         let mut scales = Guarded::new(place, &[0.0; 2 * PANEL]);
         kernels.pack_values(&Guarded::new(place, &channels), &mut packed, &mut scales);
         let mut out = Guarded::new(place, &vec![0.0; (count - 1) * out_stride + PANEL]);
         kernels.attention_weighted_sum(
             &Guarded::new(place, &weights),
-            weight_stride,
             &Guarded::new(place, &factors),
             &packed,
             &scales[..PANEL],

@@ -17,6 +17,8 @@ pub const PANEL: usize = BLOCK;
 /// Largest magnitude of a query or key value as INT16.
 ///
 /// A dot product of [`MAX_HEAD_DIM`] such values stays below 2³¹, so that 32-bit sums are exact.
+/// INT8 with a scale for 32 values loses rare texts, with or without a Hadamard transform
+/// (docs/LOG.md).
 pub const HEAD_MAX: i32 = 2047;
 
 /// Largest head dimension for which INT16 dot products are exact.
@@ -24,26 +26,14 @@ pub const MAX_HEAD_DIM: usize = 512;
 
 const _: () = assert!((HEAD_MAX as i64 * HEAD_MAX as i64) * (MAX_HEAD_DIM as i64) < 1 << 31);
 
-/// Largest softmax weight as INT16.
-///
-/// With 8 bits the worst golden text falls to a cosine similarity of 0.9978; with these 12 bits
-/// softmax is not what limits accuracy.
-pub const WEIGHT_MAX: i32 = 4095;
-
-/// Most keys of one text: weights up to [`WEIGHT_MAX`] times values up to 127, summed over all
-/// keys, fit 32 bits.
-pub const MAX_KEYS: usize = 4096;
-
-const _: () = assert!(WEIGHT_MAX as i64 * 127 * (MAX_KEYS as i64) < 1 << 31);
-
 /// [`BLOCK`] activations of one token as INT8.
 ///
 /// Value `i` is `scale * values[i]`. A block of the *second term* refines the block before it: its
 /// values are in units of 1/256 of the first's, and both scales are then those of the sum
 /// `256 * first + second`.
 ///
-/// Scales are sums of two powers of two, see [`ActivationScale`], so that a kernel may apply them to
-/// integers, exactly, where multiplications are dear.
+/// Scales are sums of up to three powers of two, see [`ActivationScale`], so that a kernel may apply
+/// them to integers, exactly, where multiplications are dear.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct ActivationBlock {
@@ -56,8 +46,8 @@ pub struct ActivationBlock {
     pub values: [i8; BLOCK],
 }
 
-/// The scale of an [`ActivationBlock`], as a float and as a shift, an addition and a power of two:
-/// `q * factor` is `(q + (q << shift)) * 2^exponent`.
+/// The scale of an [`ActivationBlock`], as a float and as two shifts, additions and a power of two:
+/// `q * factor` is `(q + (q << shifts[0]) + (q << shifts[1])) * 2^exponent`.
 ///
 /// The integer in parentheses is exact, so both give the same bits: that of the exact product,
 /// rounded once.
@@ -65,13 +55,19 @@ pub struct ActivationBlock {
 #[repr(C)]
 pub struct ActivationScale {
     factor: f32,
-    shift: u32,
+    shifts: [u32; 2],
     exponent: f32,
 }
 
 /// The most that an [`ActivationScale`] shifts: an integer of 20 bits, as the sum of a block is,
 /// still fits 32.
-const MAX_SHIFT: u32 = 11;
+const MAX_SHIFT: u32 = 10;
+
+/// A shift by as many bits as a lane has gives 0.
+const NO_SHIFT: u32 = 32;
+
+const _: () =
+    assert!((BLOCK as i64 * 128 * 128) * (1 + (1 << MAX_SHIFT) + (1 << (MAX_SHIFT - 1))) < 1 << 31);
 
 /// Bits of the mantissa of an `f32` after its leading 1.
 const MANTISSA_BITS: u32 = f32::MANTISSA_DIGITS - 1;
@@ -79,14 +75,12 @@ const MANTISSA_BITS: u32 = f32::MANTISSA_DIGITS - 1;
 /// Those bits, all set.
 const MANTISSA: u32 = (1 << MANTISSA_BITS) - 1;
 
-const _: () = assert!((BLOCK as i64 * 128 * 128) * (1 + (1 << MAX_SHIFT)) < 1 << 31);
-
 impl ActivationScale {
     /// The smallest scale that is at least `least`, which is not negative: 0 below 1e-32, which no
     /// later sum can tell from 0, and infinite from 1e38 on. A NaN stays one.
     ///
-    /// In between it is below 4/3 of `least`. The steps raise the energy of rounding errors by 23 %
-    /// on average (docs/LOG.md).
+    /// In between it is at most 8/7 of `least`. The steps raise the energy of rounding errors by
+    /// 8 % on average (docs/LOG.md).
     #[inline(always)]
     pub fn at_least(least: f32) -> Self {
         // NaN is in neither range.
@@ -98,20 +92,40 @@ impl ActivationScale {
             };
             return Self {
                 factor,
-                shift: 0,
+                shifts: [NO_SHIFT; 2],
                 exponent: factor,
             };
         }
-        // Of the form 2ⁿ (1 + 2⁻ˢ) with s = shift from 0 on: the bits of the mantissa of the next
-        // smaller float become a single bit above them, which may carry into the exponent.
-        let below = least.to_bits() - 1;
-        let mantissa = below & MANTISSA | (1 << (MANTISSA_BITS - MAX_SHIFT)) - 1;
-        let bit = u32::BITS - mantissa.leading_zeros();
-        let shift = MANTISSA_BITS - bit;
-        let exponent = (below >> MANTISSA_BITS) as i32 - 127 - shift as i32;
+        // Of the mantissa the highest bit stays, and the rest is rounded up to a single bit, which
+        // may carry into the highest one and from there into the exponent.
+        let bits = least.to_bits();
+        let mantissa = bits & MANTISSA;
+        let highest = if mantissa == 0 {
+            0
+        } else {
+            1 << mantissa.ilog2()
+        };
+        let rest = mantissa - highest;
+        let smallest = 1 << (MANTISSA_BITS - MAX_SHIFT);
+        let rest = if rest == 0 {
+            0
+        } else {
+            rest.next_power_of_two()
+        };
+        let bits = (bits - mantissa + highest + rest).next_multiple_of(smallest);
+        let mantissa = bits & MANTISSA;
+        // The lowest bit of the scale is that of the unshifted integer.
+        let lowest = mantissa.trailing_zeros().min(MANTISSA_BITS);
+        let top = MANTISSA_BITS - lowest;
+        let middle = match mantissa {
+            0 => 0,
+            mantissa => mantissa.ilog2() - lowest,
+        };
+        let or_none = |shift| if shift == 0 { NO_SHIFT } else { shift };
+        let exponent = (bits >> MANTISSA_BITS) as i32 - 127 - top as i32;
         Self {
-            factor: f32::from_bits((below & !MANTISSA) + (1 << bit)),
-            shift,
+            factor: f32::from_bits(bits),
+            shifts: [or_none(top), or_none(middle)],
             exponent: exponent as f32,
         }
     }
@@ -132,11 +146,12 @@ impl ActivationScale {
         self.factor
     }
 
-    /// Bits by which a sum is shifted before it is added to itself.
+    /// Bits by which a sum is shifted before it is added to itself; as many as it has if nothing is
+    /// to be added.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub(crate) fn shift(self) -> u32 {
-        self.shift
+    pub(crate) fn shifts(self) -> [u32; 2] {
+        self.shifts
     }
 
     /// The power of two that is left, as an integer; or the scale where that is infinite or NaN.
@@ -157,6 +172,19 @@ impl ActivationScale {
     pub(crate) fn divided_by_256(self) -> Self {
         Self::at_least(self.factor * (1.0 / 256.0))
     }
+}
+
+/// The softmax weights of [`BLOCK`] keys as unsigned INT8: weight `i` is `scale * values[i]`.
+///
+/// A block of the *second term* refines the block before it: the weight is then
+/// `scale * (256 * first + second)`, with the scale of either.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct SoftmaxBlock {
+    /// Factor of the integers.
+    pub scale: f32,
+    /// The integers, up to 255.
+    pub values: [u8; BLOCK],
 }
 
 /// A cache line, the unit of every packed buffer: kernels load whole aligned lines.
@@ -217,9 +245,16 @@ mod tests {
         let mut least = 1e-32f32;
         while least < 7e37 {
             let scale = ActivationScale::at_least(least);
-            assert!(scale.factor >= least && f64::from(scale.factor) < f64::from(least) * 1.334);
-            assert!(scale.shift <= MAX_SHIFT);
-            let shifted = (1.0 + 2f64.powi(scale.shift as i32)) * f64::from(scale.exponent).exp2();
+            assert!(scale.factor >= least && f64::from(scale.factor) < f64::from(least) * 1.143);
+            let shifted = |shift: u32| match shift {
+                NO_SHIFT => 0.0,
+                shift => {
+                    assert!(shift <= MAX_SHIFT);
+                    f64::from(shift).exp2()
+                }
+            };
+            let [first, second] = scale.shifts.map(shifted);
+            let shifted = (1.0 + first + second) * f64::from(scale.exponent).exp2();
             assert_eq!(shifted, f64::from(scale.factor));
             assert_eq!(ActivationScale::at_least(scale.factor), scale);
             least *= 1.000_731;

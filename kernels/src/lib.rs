@@ -22,8 +22,8 @@ pub use dispatch::Kernels;
 pub use f16::f16_to_f32;
 pub use isa::{Isa, UnknownIsa};
 pub use layout::{
-    ActivationBlock, ActivationChunk, ActivationScale, BLOCK, HEAD_MAX, Line, MAX_HEAD_DIM,
-    MAX_KEYS, PANEL, Q8_0_BYTES, Q8Rows, WEIGHT_MAX,
+    ActivationBlock, ActivationChunk, ActivationScale, BLOCK, HEAD_MAX, Line, MAX_HEAD_DIM, PANEL,
+    Q8_0_BYTES, Q8Rows, SoftmaxBlock,
 };
 pub use pack_keys::pack_keys;
 pub use pieces::Pieces;

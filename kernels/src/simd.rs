@@ -80,6 +80,8 @@ pub unsafe trait Simd: Copy {
     /// `low & mask | high << SHIFT` with `mask = 2^SHIFT - 1`, lane by lane: two small integers in
     /// one lane.
     fn join_int<const SHIFT: u32>(low: Self::Int, high: Self::Int) -> Self::Int;
+    /// The second lowest byte of each lane, with all above it, and the lowest byte.
+    fn split_int(value: Self::Int) -> (Self::Int, Self::Int);
     /// Wrapping sum of the 16 lanes.
     fn reduce_int(value: Self::Int) -> i32;
 
@@ -103,6 +105,13 @@ pub unsafe trait Simd: Copy {
     ///
     /// `to` is valid for writing 16 bytes.
     unsafe fn store_i8(value: Self::Int, to: *mut i8);
+
+    /// Stores lanes from 0 to 255 as bytes; others give unspecified bytes.
+    ///
+    /// # Safety
+    ///
+    /// `to` is valid for writing 16 bytes.
+    unsafe fn store_u8(value: Self::Int, to: *mut u8);
 
     /// Stores the low halves of the lanes; lanes that do not fit 16 bits give unspecified values.
     ///

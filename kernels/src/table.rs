@@ -1,7 +1,7 @@
 //! The function table of an instruction set, and the macro that fills it.
 
 use crate::Isa;
-use crate::layout::{ActivationBlock, Line};
+use crate::layout::{ActivationBlock, Line, SoftmaxBlock};
 use crate::prefetch::Prefetcher;
 
 /// The signature of `gemm` in `arch::scalar::gemm`, whose safety section holds for all of them.
@@ -16,10 +16,24 @@ pub type Gemm = unsafe fn(
     &mut Prefetcher<'_>,
 );
 
-/// The signature of `gemm_i16` in `arch::scalar::attention`, whose safety section holds for all of
+/// The signature of `scores` in `arch::scalar::scores`, whose safety section holds for all of
 /// them.
-pub type GemmI16 =
+pub type Scores =
     unsafe fn(*const i16, usize, *const f32, usize, *const i32, *const f32, usize, *mut f32, usize);
+
+/// The signature of `weighted_sum` in `arch::scalar::weighted_sum`, whose safety section holds for all
+/// of them.
+pub type WeightedSum = unsafe fn(
+    *const SoftmaxBlock,
+    usize,
+    *const f32,
+    usize,
+    *const Line,
+    *const f32,
+    usize,
+    *mut f32,
+    usize,
+);
 
 /// All kernels of an instruction set.
 ///
@@ -34,8 +48,12 @@ pub struct Functions {
     pub pack_panel: unsafe fn(*const u8, usize, usize, *mut Line, &mut Prefetcher<'_>),
     /// For activations of one term and of two.
     pub gemm: [Gemm; 2],
-    /// Query times key, and softmax weight times value.
-    pub gemm_i16: GemmI16,
+    /// Query times key.
+    pub scores: Scores,
+    /// Softmax weight times value, for weights of one term and of two.
+    pub weighted_sum: [WeightedSum; 2],
+    /// Lines of the packed values of [`BLOCK`](crate::BLOCK) tokens.
+    pub value_lines: usize,
     pub add_rms_norm: unsafe fn(*mut f32, *const f32, usize, *const f32, *const f32, usize, f32),
     pub rms_norm_quantize:
         unsafe fn(*const f32, *const f32, usize, f32, *mut ActivationBlock, usize),
@@ -44,7 +62,7 @@ pub struct Functions {
         unsafe fn(*const f32, usize, *const f32, *const f32, usize, f32, *mut i16) -> f32,
     pub gelu_multiply_quantize: unsafe fn(*const f32, *const f32, usize, *mut ActivationBlock),
     pub quantize: unsafe fn(*const f32, usize, usize, *mut ActivationBlock, usize),
-    pub softmax: unsafe fn(*const f32, usize, *mut i16) -> i32,
+    pub softmax: unsafe fn(*const f32, usize, usize, usize, *mut SoftmaxBlock) -> f32,
     pub pack_values: unsafe fn(*const f32, usize, *mut i32, *mut f32),
     pub dequantize_q8_0: unsafe fn(*const u8, usize, f32, *mut f32),
     pub accumulate: unsafe fn(*mut f32, *const f32, usize),
@@ -55,7 +73,7 @@ pub struct Functions {
 /// target features.
 macro_rules! define_table {
     ($isa:expr, $gemm:expr; $(#[$features:meta])*) => {
-        use crate::layout::ActivationBlock;
+        use crate::layout::{ActivationBlock, SoftmaxBlock};
         use crate::ops;
         use crate::table::Functions;
 
@@ -67,10 +85,20 @@ macro_rules! define_table {
             head_norm_rope(x: *const f32, stride: usize, weight: *const f32, rope: *const f32, pieces: usize, eps: f32, out: *mut i16) -> f32, Lanes;
             gelu_multiply_quantize(gate: *const f32, up: *const f32, tokens: usize, out: *mut ActivationBlock) -> (), Lanes;
             quantize(x: *const f32, pieces: usize, terms: usize, out: *mut ActivationBlock, out_stride: usize) -> (), Lanes;
-            softmax(scores: *const f32, padded: usize, out: *mut i16) -> i32, Lanes;
-            pack_values(values: *const f32, tokens: usize, packed: *mut i32, scales: *mut f32) -> (), Lanes;
+            softmax(scores: *const f32, stride: usize, blocks: usize, terms: usize, out: *mut SoftmaxBlock) -> f32, Lanes;
             dequantize_q8_0(row: *const u8, pieces: usize, factor: f32, out: *mut f32) -> (), Lanes;
             accumulate(sum: *mut f32, x: *const f32, pieces: usize) -> (), Lanes;
+        }
+
+        /// # Safety
+        ///
+        /// As for the function of the same name in [`crate::ops`].
+        $(#[$features])*
+        unsafe fn pack_values(values: *const f32, tokens: usize, packed: *mut i32, scales: *mut f32) {
+            /// Whether a lane of packed values is two words instead of four bytes.
+            const WORDS: bool = $crate::arch::has_values_in_words(weighted_sum::VALUE_LINES);
+            // SAFETY: the caller guarantees what the function of the same name requires.
+            unsafe { ops::pack_values::<Lanes, WORDS>(values, tokens, packed, scales) }
         }
 
         /// Every kernel of this instruction set.
@@ -79,7 +107,12 @@ macro_rules! define_table {
             panel_lines: gemm::PANEL_LINES,
             pack_panel: gemm::pack_panel,
             gemm: $gemm,
-            gemm_i16: attention::gemm_i16,
+            scores: scores::scores,
+            weighted_sum: [
+                weighted_sum::weighted_sum::<1>,
+                weighted_sum::weighted_sum::<2>,
+            ],
+            value_lines: weighted_sum::VALUE_LINES,
             add_rms_norm,
             rms_norm_quantize,
             rms_norm,

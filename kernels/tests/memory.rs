@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lanewise_kernels::{
     ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Pieces, Prefetcher, Q8_0_BYTES,
-    Q8Rows, pack_keys,
+    Q8Rows, SoftmaxBlock, pack_keys,
 };
 use support::*;
 
@@ -77,7 +77,7 @@ fn attention_accesses_its_buffers_only() {
 }
 
 fn attention(kernels: Kernels, place: Place) {
-    let (dim, count, tokens) = (BLOCK, 3, 5);
+    let (dim, count, tokens) = (BLOCK, 3, 37usize);
     let mut random = Random(3);
     let x = Guarded::new(place, &random.floats(dim, 1.0));
     let rope = Guarded::new(place, &[0.5; BLOCK]);
@@ -99,19 +99,21 @@ fn attention(kernels: Kernels, place: Place) {
         PANEL,
     );
 
-    let mut weights = Guarded::new(place, &[0; 16]);
-    let mut row = Guarded::new(place, &scores[..16]);
-    let sum = kernels.softmax(&mut row, 1..tokens + 1, &mut weights);
-    assert!(sum > 0);
+    let blocks = tokens.div_ceil(BLOCK);
+    let mut weights = Guarded::new(place, &vec![SoftmaxBlock::default(); count * blocks]);
+    for weights in weights.chunks_exact_mut(blocks) {
+        let mut scores = Guarded::new(place, &random.floats(blocks * BLOCK, 1.0));
+        let sum = kernels.softmax(&mut scores, BLOCK, 1..tokens, 1, weights);
+        assert!(sum > 0.0);
+    }
     let values = Guarded::new(place, &random.floats(tokens * PANEL, 1.0));
-    let mut packed = Guarded::new(place, &[0; 3 * PANEL]);
+    let mut packed = Guarded::new(place, &vec![Line::ZERO; kernels.value_lines(tokens)]);
     let mut scales = Guarded::new(place, &[0.0; 2 * PANEL]);
     kernels.pack_values(&values, &mut packed, &mut scales);
-    let mut out = Guarded::new(place, &[0.0; PANEL]);
+    let mut out = Guarded::new(place, &vec![0.0; count * PANEL]);
     kernels.attention_weighted_sum(
         &weights,
-        16,
-        &[1e-3],
+        &vec![1e-3; count],
         &packed,
         &scales[..PANEL],
         &mut out,
@@ -156,11 +158,14 @@ fn sizes_whose_product_overflows_panic() {
             kernels.attention_scores(&queries, &[1.0; 3], &keys, &scales, &mut out, huge);
         });
         refused(&|| {
-            let (packed, mut out) = ([0; PANEL], [0.0; 3 * PANEL]);
-            let (weights, scales) = ([0; 8], [0.0; PANEL]);
-            kernels.attention_weighted_sum(
-                &weights, huge, &[1.0; 3], &packed, &scales, &mut out, PANEL,
-            );
+            let (lines, mut out) = (kernels.value_lines(1), [0.0; 3 * PANEL]);
+            let (weights, scales) = ([SoftmaxBlock::default(); 3], [0.0; PANEL]);
+            let packed = vec![Line::ZERO; lines];
+            kernels.attention_weighted_sum(&weights, &[1.0; 3], &packed, &scales, &mut out, huge);
+        });
+        refused(&|| {
+            let mut out = [SoftmaxBlock::default(); 2];
+            kernels.softmax(&mut [0.0; 64], huge, 0..1, 1, &mut out);
         });
     });
 }

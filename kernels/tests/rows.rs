@@ -2,7 +2,7 @@
 
 mod support;
 
-use lanewise_kernels::{ActivationBlock, BLOCK, Kernels, Pieces, Q8_0_BYTES};
+use lanewise_kernels::{ActivationBlock, BLOCK, Kernels, Pieces, Q8_0_BYTES, SoftmaxBlock};
 use support::*;
 
 const EPS: f32 = 1e-6;
@@ -221,8 +221,10 @@ fn rows_that_are_not_finite_do_not_panic() {
                 let mut out = [unset_block()];
                 kernels.rms_norm_quantize(&x, &x, EPS, &mut out, 1);
                 kernels.gelu_multiply_quantize(&x, &x, &mut out);
-                kernels.head_norm_rope(Pieces::new(&x, BLOCK, 1), &x, &x, EPS, &mut [0; BLOCK]);
-                kernels.softmax(&mut x.clone(), 0..BLOCK, &mut [0; BLOCK]);
+                let pieces = Pieces::new(&x, BLOCK, 1);
+                kernels.head_norm_rope(pieces, &x, &x, EPS, &mut [0; BLOCK]);
+                let weights = &mut [SoftmaxBlock::default()];
+                kernels.softmax(&mut x.clone(), BLOCK, 0..BLOCK, 1, weights);
             });
         }
     }

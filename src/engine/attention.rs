@@ -8,7 +8,7 @@
 
 use std::collections::TryReserveError;
 
-use lanewise_kernels::{BLOCK, Kernels, PANEL, pack_keys};
+use lanewise_kernels::{BLOCK, Kernels, Line, PANEL, pack_keys};
 use lanewise_pool::partition::uneven;
 
 use super::batch::{Batch, MEAN_TERMS, QueryTile, Shape};
@@ -17,6 +17,11 @@ use super::executor::Executor;
 use super::profile::Phase;
 use super::rope::Rope;
 use super::scratch::{Worker, reserve, sized};
+
+/// Tokens from which on the softmax weights of a text are of one INT8 term. In shorter texts, whose
+/// attention takes little time, a few tokens share all the weight, and what rounding it to 8 bits
+/// changes grows from layer to layer (docs/LOG.md).
+const FEW_KEYS: usize = 256;
 
 /// The parameters of the attention of one layer.
 #[derive(Clone, Copy)]
@@ -44,8 +49,11 @@ pub struct Attention {
     /// A key panel's `[kv_head][head_dim / 2][32]` lanes.
     keys: Vec<i32>,
     key_scales: Vec<f32>,
-    /// A text's `[kv_head * head_dim / 32][pairs of tokens][32]` lanes.
-    values: Vec<i32>,
+    /// A text's `[kv_head * head_dim / 32]`, each the packed values of its tokens.
+    values: Vec<Line>,
+    /// Ends of the packed values of each (text, panel of 32 channels).
+    value_ends: Vec<usize>,
+    /// A text's `[kv_head * head_dim / 32]`, each 32 scales and 32 means.
     value_scales: Vec<f32>,
     /// Softmax(q kᵀ) times the values less their mean, `[token][heads * head_dim]`.
     attended: Vec<f32>,
@@ -56,13 +64,15 @@ impl Attention {
     ///
     /// # Errors
     /// If there is no memory.
-    pub fn reserve(&mut self, batch: &Batch) -> Result<(), TryReserveError> {
+    pub fn reserve(&mut self, kernels: Kernels, batch: &Batch) -> Result<(), TryReserveError> {
         let last = |ends: &[usize]| ends.last().copied().unwrap_or(0);
         reserve(&mut self.queries, last(&batch.query_ends))?;
         reserve(&mut self.query_scales, last(&batch.query_scale_ends))?;
         reserve(&mut self.keys, last(&batch.key_ends))?;
         reserve(&mut self.key_scales, last(&batch.key_scale_ends))?;
-        reserve(&mut self.values, last(&batch.value_ends))?;
+        reserve(&mut self.value_ends, batch.value_scale_ends.len())?;
+        self.set_value_ends(kernels, batch);
+        reserve(&mut self.values, last(&self.value_ends))?;
         reserve(&mut self.value_scales, last(&batch.value_scale_ends))?;
         reserve(&mut self.attended, last(&batch.attended_ends))
     }
@@ -92,22 +102,35 @@ impl Attention {
         parameters: Parameters<'_>,
         out: &mut Activations,
     ) {
-        self.resize(batch);
+        self.resize(executor.kernels(), batch);
         self.prepare_queries_and_keys(executor, batch, projected, parameters);
         self.prepare_values(executor, batch, projected);
         self.attend(executor, batch, parameters.reach);
         self.quantize(executor, batch, out);
     }
 
-    fn resize(&mut self, batch: &Batch) {
+    fn resize(&mut self, kernels: Kernels, batch: &Batch) {
         let last = |ends: &[usize]| ends.last().copied().unwrap_or(0);
         self.queries.resize(last(&batch.query_ends), 0);
         self.query_scales.resize(last(&batch.query_scale_ends), 0.0);
         self.keys.resize(last(&batch.key_ends), 0);
         self.key_scales.resize(last(&batch.key_scale_ends), 0.0);
-        self.values.resize(last(&batch.value_ends), 0);
+        self.set_value_ends(kernels, batch);
+        self.values.resize(last(&self.value_ends), Line::ZERO);
         self.value_scales.resize(last(&batch.value_scale_ends), 0.0);
         sized(&mut self.attended, last(&batch.attended_ends));
+    }
+
+    fn set_value_ends(&mut self, kernels: Kernels, batch: &Batch) {
+        let panels = batch.shape().key_width() / PANEL;
+        self.value_ends.clear();
+        let mut end = 0;
+        for text in batch.texts() {
+            for _ in 0..panels {
+                end += kernels.value_lines(text.len());
+                self.value_ends.push(end);
+            }
+        }
     }
 
     /// Norm, RoPE and quantization of queries and keys, and packing of keys.
@@ -167,7 +190,7 @@ impl Attention {
         let value_panels = shape.key_width() / PANEL;
         let first_panel = (shape.query_width() + shape.key_width()) / PANEL;
         let parts = (
-            uneven(&mut self.values, &batch.value_ends),
+            uneven(&mut self.values, &self.value_ends),
             uneven(&mut self.value_scales, &batch.value_scale_ends),
         );
         executor.for_each_part(parts, |index, (packed, scales), worker| {
@@ -283,55 +306,55 @@ impl Tiles<'_> {
         let queries = &attention.queries[rows.start * dim..rows.end * dim];
         let query_scales = &attention.query_scales[rows];
         let count = query_scales.len();
-        worker.scores.resize(count * padded, 0.0);
-        worker.weights.resize(count * padded, 0);
-        worker.factors.resize(count, 0.0);
-        worker.attended.resize(count * dim, 0.0);
+        let scores = sized(&mut worker.scores, count * padded);
+        let terms = if length < FEW_KEYS { 2 } else { 1 };
+        let weights = sized(&mut worker.weights, count * panels.len() * terms);
+        let factors = sized(&mut worker.factors, count);
+        let attended = sized(&mut worker.attended, count * dim);
 
         let lanes = dim / 2 * PANEL;
-        for (column, panel) in panels.clone().enumerate() {
+        let scores_of_panels = scores.chunks_exact_mut(count * PANEL);
+        for (panel, scores) in panels.clone().zip(scores_of_panels) {
             let at = (first_panel + panel) * shape.kv_heads + kv_head;
             kernels.attention_scores(
                 queries,
                 query_scales,
                 &attention.keys[at * lanes..][..lanes],
                 &attention.key_scales[at * PANEL..][..PANEL],
-                &mut worker.scores[column * PANEL..],
-                padded,
+                scores,
+                PANEL,
             );
         }
         worker.stopwatch.lap(Phase::Scores);
-        for row in 0..count {
+        let rows = weights.chunks_exact_mut(panels.len() * terms);
+        for (row, weights) in rows.enumerate() {
             let position = first + row / group;
             let seen = position.saturating_sub(reach) - first_key
                 ..(position + reach + 1).min(length) - first_key;
-            let scores = &mut worker.scores[row * padded..][..padded];
-            let weights = &mut worker.weights[row * padded..][..padded];
-            worker.factors[row] = 1.0 / kernels.softmax(scores, seen, weights) as f32;
+            let scores = &mut scores[row * PANEL..];
+            factors[row] = 1.0 / kernels.softmax(scores, count * PANEL, seen, terms, weights);
         }
         worker.stopwatch.lap(Phase::Softmax);
 
-        let steps = first_key / 2..(first_key + padded).min(length).div_ceil(2);
         let head_panels = dim / PANEL;
         let value_panels = shape.kv_heads * head_panels;
+        let block_lines = kernels.value_lines(PANEL);
+        let lines = panels.start * block_lines..panels.end * block_lines;
         for panel in 0..head_panels {
             let at = tile.text * value_panels + kv_head * head_panels + panel;
-            let start = at
-                .checked_sub(1)
-                .map_or(0, |before| batch.value_ends[before]);
-            let packed = &attention.values[start..batch.value_ends[at]];
+            let before = at.checked_sub(1);
+            let start = before.map_or(0, |before| attention.value_ends[before]);
             kernels.attention_weighted_sum(
-                &worker.weights,
-                padded,
-                &worker.factors,
-                &packed[steps.start * PANEL..steps.end * PANEL],
+                weights,
+                factors,
+                &attention.values[start..attention.value_ends[at]][lines.clone()],
                 &attention.value_scales[at * 2 * PANEL..][..PANEL],
-                &mut worker.attended[panel * PANEL..],
+                &mut attended[panel * PANEL..],
                 dim,
             );
         }
         let token_heads = out.chunks_exact_mut(shape.heads * dim);
-        for (token, rows) in token_heads.zip(worker.attended.chunks_exact(group * dim)) {
+        for (token, rows) in token_heads.zip(attended.chunks_exact(group * dim)) {
             token[kv_head * group * dim..][..group * dim].copy_from_slice(rows);
         }
         worker.stopwatch.lap(Phase::WeightedSum);

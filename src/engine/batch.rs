@@ -94,8 +94,7 @@ pub struct Batch {
     pub(super) query_scale_ends: Vec<usize>,
     pub(super) key_ends: Vec<usize>,
     pub(super) key_scale_ends: Vec<usize>,
-    /// Ends of the packed values and scales of each (text, panel of 32 channels).
-    pub(super) value_ends: Vec<usize>,
+    /// Ends of the scales and means of the values of each (text, panel of 32 channels).
     pub(super) value_scale_ends: Vec<usize>,
     /// Ends of each tile's attention output.
     pub(super) attended_ends: Vec<usize>,
@@ -144,9 +143,7 @@ impl Batch {
                 self.key_ends.push(panels * shape.head_dim / 2 * PANEL);
                 self.key_scale_ends.push(panels * PANEL);
             }
-            let lanes = ids.len().div_ceil(2) * PANEL;
             for _ in 0..value_panels {
-                push_after(&mut self.value_ends, lanes);
                 push_after(&mut self.value_scale_ends, 2 * PANEL);
             }
         }
@@ -204,7 +201,6 @@ impl Batch {
         ] {
             reserve(ends, panels)?;
         }
-        reserve(&mut self.value_ends, texts.len() * value_panels)?;
         reserve(&mut self.value_scale_ends, texts.len() * value_panels)
     }
 
@@ -237,7 +233,6 @@ impl Batch {
             &mut self.query_scale_ends,
             &mut self.key_ends,
             &mut self.key_scale_ends,
-            &mut self.value_ends,
             &mut self.value_scale_ends,
             &mut self.attended_ends,
         ] {

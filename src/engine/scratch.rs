@@ -3,7 +3,7 @@
 use std::collections::TryReserveError;
 use std::ops::Range;
 
-use lanewise_kernels::{Line, PANEL};
+use lanewise_kernels::{BLOCK, Line, PANEL, SoftmaxBlock};
 
 use super::batch::{Batch, QUERY_TOKENS};
 use super::profile::Stopwatch;
@@ -17,7 +17,7 @@ pub struct Worker {
     pub(super) gate: Vec<f32>,
     pub(super) up: Vec<f32>,
     pub(super) scores: Vec<f32>,
-    pub(super) weights: Vec<i16>,
+    pub(super) weights: Vec<SoftmaxBlock>,
     pub(super) factors: Vec<f32>,
     pub(super) attended: Vec<f32>,
     pub(super) keys: Vec<i16>,
@@ -45,7 +45,7 @@ impl Worker {
         reserve(&mut self.gate, batch.tokens() * PANEL)?;
         reserve(&mut self.up, batch.tokens() * PANEL)?;
         reserve(&mut self.scores, keys)?;
-        reserve(&mut self.weights, keys)?;
+        reserve(&mut self.weights, keys / BLOCK * 2)?;
         reserve(&mut self.factors, queries)?;
         reserve(&mut self.attended, queries * shape.head_dim)?;
         reserve(&mut self.keys, PANEL * shape.head_dim)?;

@@ -14,6 +14,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use lanewise_kernels::Kernels;
+
 use crate::engine::{Batch, Executor, Matrix, Shape};
 use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
@@ -120,7 +122,7 @@ pub trait ForwardPass: Send {
     ///
     /// # Errors
     /// If there is no memory.
-    fn reserve(&mut self, batch: &Batch) -> Result<(), TryReserveError>;
+    fn reserve(&mut self, kernels: Kernels, batch: &Batch) -> Result<(), TryReserveError>;
 
     /// The most columns that a matrix of a product has.
     fn longest_row(&self) -> usize;

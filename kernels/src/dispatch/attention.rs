@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use super::Kernels;
-use crate::layout::{MAX_HEAD_DIM, MAX_KEYS, PANEL};
+use crate::layout::{BLOCK, Line, MAX_HEAD_DIM, PANEL, SoftmaxBlock};
 use crate::pieces::{Pieces, fit, pieces_of};
-use crate::simd::LANES;
 
 impl Kernels {
     /// One query or key head: `out = quantize(rope(rms_norm(x) * weight))` as INT16 up to
@@ -74,7 +73,7 @@ impl Kernels {
         // `count` queries of `2 * pairs` values with a scale each, `pairs` steps of packed keys,
         // `PANEL` key scales, and room in `out` for `count` rows of `PANEL` scores.
         unsafe {
-            (self.0.gemm_i16)(
+            (self.0.scores)(
                 queries.as_ptr(),
                 2 * pairs,
                 query_scales.as_ptr(),
@@ -88,31 +87,50 @@ impl Kernels {
         }
     }
 
-    /// Softmax over `scores[range]` as integer weights, [`WEIGHT_MAX`](crate::WEIGHT_MAX) for the
-    /// largest and 0 outside the range. Returns their sum. Scores outside the range are
-    /// overwritten.
+    /// Softmax over scores as integer weights, not divided by their sum, which is returned. What is
+    /// outside of `range` gets the weight 0; its scores are overwritten.
+    ///
+    /// `out` receives blocks of weights for each [`BLOCK`] scores: `terms` of them, 1 or 2. The
+    /// blocks of scores start `stride` values apart.
     ///
     /// # Panics
     ///
-    /// If the lengths differ, are not multiples of 16 or exceed [`MAX_KEYS`], or the range is empty
-    /// or not inside `scores`.
+    /// If the blocks do not fit `scores`, or the range is empty or not inside them.
     #[inline(always)]
-    pub fn softmax(&self, scores: &mut [f32], range: Range<usize>, out: &mut [i16]) -> i32 {
-        assert!(
-            scores.len() == out.len() && out.len().is_multiple_of(LANES) && out.len() <= MAX_KEYS
-        );
-        assert!(range.start < range.end && range.end <= scores.len());
-        scores[..range.start].fill(f32::NEG_INFINITY);
-        scores[range.end..].fill(f32::NEG_INFINITY);
-        // SAFETY: `self` exists, so the CPU supports the instruction set. The lengths are
-        // equal and a multiple of `LANES`.
-        unsafe { (self.0.softmax)(scores.as_ptr(), scores.len(), out.as_mut_ptr()) }
+    pub fn softmax(
+        &self,
+        scores: &mut [f32],
+        stride: usize,
+        range: Range<usize>,
+        terms: usize,
+        out: &mut [SoftmaxBlock],
+    ) -> f32 {
+        assert!((1..=2).contains(&terms), "one or two terms");
+        let blocks = out.len() / terms;
+        assert!(stride >= BLOCK && fit(blocks, stride, BLOCK, scores.len()));
+        assert!(range.start < range.end && range.end <= blocks * BLOCK);
+        for block in 0..blocks {
+            let first = block * BLOCK;
+            let inside = |key: usize| key.saturating_sub(first).min(BLOCK);
+            let scores = &mut scores[block * stride..][..BLOCK];
+            scores[..inside(range.start)].fill(f32::NEG_INFINITY);
+            scores[inside(range.end)..].fill(f32::NEG_INFINITY);
+        }
+        // SAFETY: `self` exists, so the CPU supports the instruction set. There are `blocks` blocks
+        // of scores `stride` values apart, as asserted above, and `terms` times as many of weights.
+        unsafe { (self.0.softmax)(scores.as_ptr(), stride, blocks, terms, out.as_mut_ptr()) }
+    }
+
+    /// Lines of the packed values of `tokens` tokens, [`PANEL`] channels of each.
+    #[inline]
+    pub fn value_lines(&self, tokens: usize) -> usize {
+        tokens.div_ceil(BLOCK) * self.0.value_lines
     }
 
     /// Packs the values of one panel of [`PANEL`] channels for
     /// [`Kernels::attention_weighted_sum`].
     ///
-    /// `values` holds [`PANEL`] values a token. `packed` receives `ceil(tokens / 2) * PANEL` lanes,
+    /// `values` holds [`PANEL`] values a token. `packed` receives the lines of the tokens,
     /// `scales` the [`PANEL`] scales, then the [`PANEL`] means of the channels: the packed integers
     /// are the values less the mean of their channel.
     ///
@@ -120,10 +138,10 @@ impl Kernels {
     ///
     /// If the lengths do not fit each other.
     #[inline]
-    pub fn pack_values(&self, values: &[f32], packed: &mut [i32], scales: &mut [f32]) {
+    pub fn pack_values(&self, values: &[f32], packed: &mut [Line], scales: &mut [f32]) {
         let tokens = values.len() / PANEL;
         assert_eq!(values.len(), tokens * PANEL);
-        assert!(packed.len() >= tokens.div_ceil(2) * PANEL && scales.len() == 2 * PANEL);
+        assert!(packed.len() >= self.value_lines(tokens) && scales.len() == 2 * PANEL);
         // SAFETY: `self` exists, so the CPU supports the instruction set. There are
         // `tokens` rows of `PANEL` values, and room for their packed lanes and for the scales and
         // means.
@@ -131,52 +149,55 @@ impl Kernels {
             (self.0.pack_values)(
                 values.as_ptr(),
                 tokens,
-                packed.as_mut_ptr(),
+                packed.as_mut_ptr().cast(),
                 scales.as_mut_ptr(),
             )
         }
     }
 
     /// Softmax weights times values for one panel of [`PANEL`] channels, as differences from the
-    /// mean: `out[r][c] = f32(Σ_key weights[r][key] values[key][c]) × scales[c] × factors[r]`.
+    /// mean: `out[r][c] = Σ_key weights[r][key] values[key][c] × scales[c] × factors[r]`.
     ///
-    /// Row `r` of the weights starts at `r * weight_stride` and has two weights for each of the
-    /// `packed.len() / PANEL` steps; its [`PANEL`] outputs start at `r * out_stride`.
+    /// The weights of row `r` are its share of the blocks, of one or two terms, the rows one after
+    /// the other; its [`PANEL`] outputs start at `r * out_stride`. Sums within a block are exact integers, then follows one fused
+    /// multiply-add a block, in order.
     ///
     /// # Panics
     ///
     /// If the lengths do not fit each other.
-    #[allow(clippy::too_many_arguments)]
     #[inline]
     pub fn attention_weighted_sum(
         &self,
-        weights: &[i16],
-        weight_stride: usize,
+        weights: &[SoftmaxBlock],
         factors: &[f32],
-        packed: &[i32],
+        packed: &[Line],
         scales: &[f32],
         out: &mut [f32],
         out_stride: usize,
     ) {
         let count = factors.len();
-        let steps = packed.len() / PANEL;
-        let keys = 2 * steps;
-        assert!(packed.len() == steps * PANEL && scales.len() == PANEL && keys <= MAX_KEYS);
-        assert!(count == 0 || weight_stride >= keys);
-        assert!(fit(count, weight_stride, keys, weights.len()));
+        let blocks = packed.len() / self.0.value_lines;
+        assert!(packed.len() == blocks * self.0.value_lines && scales.len() == PANEL);
+        let stride = weights.len().checked_div(count).unwrap_or(0);
+        assert_eq!(weights.len(), count * stride);
+        if blocks == 0 || count == 0 {
+            return;
+        }
+        let terms = stride / blocks;
+        assert!((1..=2).contains(&terms) && stride == blocks * terms);
         assert!(out_stride >= PANEL && fit(count, out_stride, PANEL, out.len()));
-        // SAFETY: `self` exists, so the CPU supports the instruction set. There are
-        // `count` rows of `2 * steps` weights with a factor each, `steps` steps of packed values,
+        // SAFETY: `self` exists, so the CPU supports the instruction set. There are `count` rows of
+        // `blocks * terms` blocks of weights with a factor each, the lines of `blocks` blocks of values,
         // `PANEL` scales, and room in `out` for `count` rows of `PANEL` sums.
         unsafe {
-            (self.0.gemm_i16)(
+            (self.0.weighted_sum[terms - 1])(
                 weights.as_ptr(),
-                weight_stride,
+                stride,
                 factors.as_ptr(),
                 count,
                 packed.as_ptr(),
                 scales.as_ptr(),
-                steps,
+                blocks,
                 out.as_mut_ptr(),
                 out_stride,
             )

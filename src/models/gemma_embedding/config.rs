@@ -1,12 +1,16 @@
 //! The hyperparameters, each read from the file.
 
-use lanewise_kernels::{BLOCK, MAX_HEAD_DIM, MAX_KEYS};
+use lanewise_kernels::{BLOCK, MAX_HEAD_DIM};
 
 use super::FAMILY;
 use crate::Result;
 use crate::engine::Shape;
 use crate::gguf::Gguf;
 use crate::models::keys::{Keys, RECONVERT};
+
+/// The longest text of a model, in tokens: twice what EmbeddingGemma takes. Scratch for scores grows
+/// with it.
+const MAX_CONTEXT: usize = 4096;
 
 /// Local layers' RoPE base in files that do not state it, as in the checkpoint's configuration.
 const DEFAULT_ROPE_BASE_LOCAL: f32 = 10_000.0;
@@ -160,16 +164,16 @@ impl Config {
         Ok(())
     }
 
-    /// Refuses what the exact integer sums of the kernels cannot hold.
+    /// Refuses what kernels and scratch are not made for.
     pub(super) fn check_limits(&self, gguf: &Gguf) -> Result<()> {
         for (name, value, limit) in [
             ("attention.key_length", self.head_dim, MAX_HEAD_DIM),
-            ("context_length", self.context, MAX_KEYS),
+            ("context_length", self.context, MAX_CONTEXT),
         ] {
             if value > limit {
                 return Err(gguf.file_error(
                     format!("{}.{name}", FAMILY.architecture),
-                    format!("{value} is more than the kernels' limit of {limit}"),
+                    format!("{value} is more than the limit of {limit}"),
                     "use EmbeddingGemma or a model of its size",
                 ));
             }

@@ -13,7 +13,7 @@
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
-use lanewise_kernels::Pieces;
+use lanewise_kernels::{Kernels, Pieces};
 use lanewise_pool::partition::chunks;
 
 use super::weights::Layer;
@@ -65,7 +65,7 @@ enum Then<'a> {
 }
 
 impl ForwardPass for Forward {
-    fn reserve(&mut self, batch: &Batch) -> Result<(), TryReserveError> {
+    fn reserve(&mut self, kernels: Kernels, batch: &Batch) -> Result<(), TryReserveError> {
         let model = Arc::clone(&self.model);
         let (config, weights) = (model.config(), model.weights());
         weights.product_matrices().try_for_each(Matrix::prepare)?;
@@ -94,7 +94,7 @@ impl ForwardPass for Forward {
         self.input.reserve(largest(&inputs))?;
         self.gated.reserve(gated_input(config, tokens).blocks())?;
         self.output.reserve(largest(&outputs))?;
-        self.attention.reserve(batch)?;
+        self.attention.reserve(kernels, batch)?;
         self.global_rope.reserve(shape.head_dim, batch.longest())?;
         self.local_rope.reserve(shape.head_dim, batch.longest())
     }

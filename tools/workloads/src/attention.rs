@@ -1,9 +1,8 @@
 //! The kernels of attention.
 
-use lanewise_kernels::{BLOCK, HEAD_MAX, Kernels, PANEL, Pieces, WEIGHT_MAX};
+use lanewise_kernels::{BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces, SoftmaxBlock};
 use lanewise_testkit::random::Random;
 
-use super::rows::scalar;
 use super::{Amount, Prepared, Work};
 
 /// RMS norm, RoPE and INT16 quantization of one query or key head.
@@ -68,12 +67,13 @@ pub fn attention_scores(kernels: Kernels, rows: usize, dim: usize) -> Work {
 /// Softmax of one row of scores.
 pub fn softmax(kernels: Kernels, keys: usize) -> Work {
     Work::new(
-        format!("softmax/f32-i16/{keys}"),
-        Amount::Bytes((keys * (size_of::<f32>() + size_of::<i16>())) as u64),
+        format!("softmax/f32-u8/{keys}"),
+        Amount::Bytes((keys * (size_of::<f32>() + size_of::<u8>())) as u64),
         move || {
             let mut scores = Random(1).floats(keys, 8.0);
-            Prepared::new((vec![0i16; keys], vec![0i32]), move |(weights, sum)| {
-                sum[0] = kernels.softmax(&mut scores, 0..keys, weights)
+            let weights = vec![SoftmaxBlock::default(); keys / BLOCK];
+            Prepared::new((weights, vec![0.0f32]), move |(weights, sum)| {
+                sum[0] = kernels.softmax(&mut scores, BLOCK, 0..keys, 1, weights)
             })
         },
     )
@@ -82,14 +82,15 @@ pub fn softmax(kernels: Kernels, keys: usize) -> Work {
 /// Packing of the values of `tokens` for one panel of channels.
 pub fn pack_values(kernels: Kernels, tokens: usize) -> Work {
     Work::new(
-        format!("pack_values/f32-i16/{tokens}x{PANEL}"),
-        Amount::Bytes((tokens * PANEL * (size_of::<f32>() + size_of::<i16>())) as u64),
+        format!("pack_values/f32-i8/{tokens}x{PANEL}"),
+        Amount::Bytes((tokens * PANEL * (size_of::<f32>() + size_of::<i8>())) as u64),
         move || {
             let values = Random(1).floats(tokens * PANEL, 2.0);
-            Prepared::new(
-                (vec![0i32; tokens.div_ceil(2) * PANEL], vec![0.0; 2 * PANEL]),
-                move |(packed, scales)| kernels.pack_values(&values, packed, scales),
-            )
+            // Not a result: each instruction set packs as it needs.
+            let mut packed = vec![Line::ZERO; kernels.value_lines(tokens)];
+            Prepared::new(vec![0.0; 2 * PANEL], move |scales| {
+                kernels.pack_values(&values, &mut packed, scales)
+            })
         },
     )
 }
@@ -97,29 +98,23 @@ pub fn pack_values(kernels: Kernels, tokens: usize) -> Work {
 /// Softmax weights of `rows` heads times the values of `keys` tokens, for one panel of channels.
 pub fn attention_weighted_sum(kernels: Kernels, rows: usize, keys: usize) -> Work {
     Work::new(
-        format!("attention_weighted_sum/i16xi16/{rows}x{PANEL}x{keys}"),
+        format!("attention_weighted_sum/u8xi8/{rows}x{PANEL}x{keys}"),
         Amount::MultiplyAdds((rows * PANEL * keys) as u64),
         move || {
             let mut random = Random(1);
-            let weights: Vec<i16> = random
-                .integers(rows * keys, WEIGHT_MAX as i16)
-                .iter()
-                .map(|weight| weight.abs())
+            let weights: Vec<_> = (0..rows * keys / BLOCK)
+                .map(|_| SoftmaxBlock {
+                    scale: random.float(0.01),
+                    values: std::array::from_fn(|_| random.bits() as u8),
+                })
                 .collect();
             let factors = random.floats(rows, 1e-3);
-            let mut packed = vec![0; keys / 2 * PANEL];
+            let mut packed = vec![Line::ZERO; kernels.value_lines(keys)];
             let mut scales = vec![0.0; 2 * PANEL];
-            scalar().pack_values(&random.floats(keys * PANEL, 2.0), &mut packed, &mut scales);
+            kernels.pack_values(&random.floats(keys * PANEL, 2.0), &mut packed, &mut scales);
             Prepared::new(vec![0.0; rows * PANEL], move |out| {
-                kernels.attention_weighted_sum(
-                    &weights,
-                    keys,
-                    &factors,
-                    &packed,
-                    &scales[..PANEL],
-                    out,
-                    PANEL,
-                );
+                let scales = &scales[..PANEL];
+                kernels.attention_weighted_sum(&weights, &factors, &packed, scales, out, PANEL);
             })
         },
     )

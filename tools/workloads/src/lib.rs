@@ -14,7 +14,7 @@ pub use attention::{
 };
 pub use counted::{COUNTED, Counted, Counter};
 pub use gemm::{SHAPES, Shape, TOKENS, gemm, pack_gemm, pack_panel};
-use lanewise_kernels::ActivationBlock;
+use lanewise_kernels::{ActivationBlock, SoftmaxBlock};
 pub use rows::{
     accumulate, add_rms_norm, dequantize_q8_0, gelu_multiply_quantize, quantize, rms_norm,
     rms_norm_quantize,
@@ -130,6 +130,16 @@ impl Bits for Vec<i32> {
 impl Bits for Vec<i16> {
     fn bits(&self) -> Vec<u32> {
         self.iter().map(|&value| value as u32).collect()
+    }
+}
+
+impl Bits for Vec<SoftmaxBlock> {
+    fn bits(&self) -> Vec<u32> {
+        let block = |block: &SoftmaxBlock| {
+            let values = block.values.map(u32::from);
+            std::iter::once(block.scale.to_bits()).chain(values)
+        };
+        self.iter().flat_map(block).collect()
     }
 }
 

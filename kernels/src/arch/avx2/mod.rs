@@ -1,8 +1,9 @@
 //! AVX2 with FMA and F16C.
 
-mod attention;
 mod gemm;
+mod scores;
 mod simd;
+mod weighted_sum;
 
 use simd::Lanes;
 

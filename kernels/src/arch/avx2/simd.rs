@@ -141,6 +141,19 @@ unsafe impl Simd for Lanes {
         }
     }
     #[inline(always)]
+    fn split_int(value: Ints) -> (Ints, Ints) {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe {
+            let mask = _mm256_set1_epi32(255);
+            let low = |half| _mm256_and_si256(half, mask);
+            let high = |half| _mm256_srai_epi32::<8>(half);
+            (
+                Ints(high(value.0), high(value.1)),
+                Ints(low(value.0), low(value.1)),
+            )
+        }
+    }
+    #[inline(always)]
     fn reduce_int(value: Ints) -> i32 {
         let mut lanes = [0i32; 8];
         // SAFETY: the array holds the 8 values of one store; lanes exist only where AVX2 is
@@ -194,6 +207,20 @@ unsafe impl Simd for Lanes {
             let words =
                 _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(value.0, value.1));
             _mm256_storeu_si256(to.cast(), words);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(value: Ints, to: *mut u8) {
+        // SAFETY: the caller guarantees the 16 writable bytes of this store.
+        unsafe {
+            // As in `store_i8`, but the last pack saturates at 255.
+            let words =
+                _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(value.0, value.1));
+            let bytes = _mm_packus_epi16(
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            );
+            _mm_storeu_si128(to.cast(), bytes);
         }
     }
     #[inline(always)]

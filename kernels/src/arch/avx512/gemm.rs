@@ -261,16 +261,17 @@ unsafe fn tile<const TOKENS: usize, const TERMS: usize, const SHIFTED: bool>(
 
 /// The sum of a block as a float, times the scale of the activations.
 ///
-/// `SHIFTED` applies the scale to the integer, by a shift and an addition, and then the power of
-/// two: on Zen 4 these are free beside `vpdpbusd`, while a multiplication takes the place of one.
+/// `SHIFTED` applies the scale to the integer, by shifts and additions, and then the power of two: on Zen 4 these are free beside `vpdpbusd`, while a multiplication takes the place of one.
 /// The bits are the same, see [`ActivationScale`].
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn apply<const SHIFTED: bool>(scale: &ActivationScale, sum: __m512i) -> __m512 {
     if SHIFTED {
-        let shifted = _mm512_sllv_epi32(sum, _mm512_set1_epi32(scale.shift() as i32));
-        let scaled = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, shifted));
-        _mm512_scalef_ps(scaled, _mm512_set1_ps(scale.exponent()))
+        let [first, second] = scale.shifts();
+        let first = _mm512_sllv_epi32(sum, _mm512_set1_epi32(first as i32));
+        let second = _mm512_sllv_epi32(sum, _mm512_set1_epi32(second as i32));
+        let scaled = _mm512_add_epi32(_mm512_add_epi32(sum, first), second);
+        _mm512_scalef_ps(_mm512_cvtepi32_ps(scaled), _mm512_set1_ps(scale.exponent()))
     } else {
         _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(scale.factor()))
     }

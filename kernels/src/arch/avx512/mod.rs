@@ -1,8 +1,9 @@
 //! AVX-512 F, BW, DQ, VL and VNNI.
 
-mod attention;
 mod gemm;
+mod scores;
 mod simd;
+mod weighted_sum;
 
 use simd::Lanes;
 

@@ -137,6 +137,14 @@ unsafe impl Simd for Lanes {
         })
     }
     #[inline(always)]
+    fn split_int(value: Ints) -> (Ints, Ints) {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        unsafe {
+            let low = _mm512_and_si512(value.0, _mm512_set1_epi32(255));
+            (Ints(_mm512_srai_epi32::<8>(value.0)), Ints(low))
+        }
+    }
+    #[inline(always)]
     fn reduce_int(value: Ints) -> i32 {
         // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
         unsafe { _mm512_reduce_add_epi32(value.0) }
@@ -160,6 +168,11 @@ unsafe impl Simd for Lanes {
     unsafe fn store_i16(value: Ints, to: *mut i16) {
         // SAFETY: the caller guarantees the 16 writable values of this store.
         unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(value.0)) }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(value: Ints, to: *mut u8) {
+        // SAFETY: the caller guarantees the 16 writable bytes of this store.
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(value.0)) }
     }
     #[inline(always)]
     fn reduce_add(self) -> f32 {

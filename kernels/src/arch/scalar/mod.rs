@@ -1,10 +1,12 @@
 //! Portable Rust: the specification of all other kernels, and what runs on a CPU without AVX2.
 
-mod attention;
 mod gemm;
+mod scores;
 mod simd;
+mod weighted_sum;
 
 pub(crate) use simd::Lanes;
+pub(crate) use weighted_sum::VALUE_LINES;
 
 use crate::Isa;
 

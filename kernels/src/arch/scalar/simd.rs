@@ -96,6 +96,10 @@ unsafe impl Simd for Lanes {
         std::array::from_fn(|lane| low[lane] & ((1 << SHIFT) - 1) | high[lane] << SHIFT)
     }
     #[inline(always)]
+    fn split_int(value: Self::Int) -> (Self::Int, Self::Int) {
+        (value.map(|lane| lane >> 8), value.map(|lane| lane & 255))
+    }
+    #[inline(always)]
     fn reduce_int(value: Self::Int) -> i32 {
         value.iter().fold(0, |sum, lane| sum.wrapping_add(*lane))
     }
@@ -123,6 +127,14 @@ unsafe impl Simd for Lanes {
         unsafe {
             to.cast::<[i16; LANES]>()
                 .write_unaligned(value.map(|value| value as i16))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(value: Self::Int, to: *mut u8) {
+        // SAFETY: the caller guarantees 16 writable bytes.
+        unsafe {
+            to.cast::<[u8; LANES]>()
+                .write_unaligned(value.map(|value| value as u8))
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::layout::PANEL;
 /// Rows of a tile.
 const TILE: usize = 12;
 
-/// Computes what `gemm_i16` in `arch::scalar::attention` does.
+/// Computes what `scores` in `arch::scalar::scores` does.
 ///
 /// # Safety
 ///
@@ -27,7 +27,7 @@ const TILE: usize = 12;
 /// - The CPU supports AVX-512 F, BW, DQ, VL and VNNI.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub unsafe fn gemm_i16(
+pub unsafe fn scores(
     rows: *const i16,
     row_stride: usize,
     row_scales: *const f32,
@@ -82,7 +82,7 @@ pub unsafe fn gemm_i16(
 ///
 /// # Safety
 ///
-/// As for [`gemm_i16`] with `count = ROWS`.
+/// As for [`scores`] with `count = ROWS`.
 #[allow(clippy::too_many_arguments)]
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]

@@ -7,7 +7,7 @@ use crate::layout::PANEL;
 /// Rows of a tile: 8 accumulators, as in the INT8 product.
 const TILE: usize = 2;
 
-/// Computes what `gemm_i16` in `arch::scalar::attention` does.
+/// Computes what `scores` in `arch::scalar::scores` does.
 ///
 /// # Safety
 ///
@@ -19,7 +19,7 @@ const TILE: usize = 2;
 /// - The CPU supports AVX2, FMA and F16C.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn gemm_i16(
+pub unsafe fn scores(
     rows: *const i16,
     row_stride: usize,
     row_scales: *const f32,
@@ -56,7 +56,7 @@ pub unsafe fn gemm_i16(
 ///
 /// # Safety
 ///
-/// As for [`gemm_i16`] with `count = ROWS`.
+/// As for [`scores`] with `count = ROWS`.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn tile<const ROWS: usize>(

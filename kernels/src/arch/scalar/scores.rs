@@ -16,7 +16,7 @@ use crate::layout::PANEL;
 /// - `lane_scales` is valid for reading `PANEL` values.
 /// - `out + r * out_stride` is valid for writing `PANEL` values for each `r` below `count`.
 #[allow(clippy::too_many_arguments)]
-pub unsafe fn gemm_i16(
+pub unsafe fn scores(
     rows: *const i16,
     row_stride: usize,
     row_scales: *const f32,
