@@ -31,6 +31,8 @@ instruction_sets! {
     Scalar = "scalar",
     /// AVX2 with FMA and F16C: 256-bit `vpmaddwd`.
     Avx2 = "avx2",
+    /// AVX-VNNI with AVX2, FMA and F16C: 256-bit `vpdpbusd`.
+    AvxVnni = "avx-vnni",
     /// AVX-512 F, BW, DQ, VL and VNNI: 512-bit `vpdpbusd`.
     Avx512 = "avx512",
 }
@@ -47,6 +49,8 @@ impl Isa {
                     && is_x86_feature_detected!("f16c")
             }
             #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => Isa::Avx2.is_supported() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => {
                 Isa::Avx2.is_supported()
                     && is_x86_feature_detected!("avx512f")
@@ -56,7 +60,7 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => false,
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => false,
         }
     }
 
@@ -121,7 +125,7 @@ mod tests {
         let error = "mmx".parse::<Isa>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "unknown instruction set; known are scalar, avx2 and avx512"
+            "unknown instruction set; known are scalar, avx2, avx-vnni and avx512"
         );
     }
 }

@@ -37,7 +37,7 @@ enum Command {
     /// Lanewise as one of the engines of compare
     #[command(name = compare::ENGINE_COMMAND, hide = true)]
     CompareEngine,
-    /// Count the instructions of the AVX-512 kernels by single-stepping them
+    /// Count the instructions of the AVX-VNNI and AVX-512 kernels by single-stepping them
     Icount(icount::Options),
     /// A kernel that icount steps
     #[command(name = icount::CHILD_COMMAND, hide = true)]

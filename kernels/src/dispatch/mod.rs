@@ -34,9 +34,11 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &arch::avx2::TABLE,
             #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => &arch::avx_vnni::TABLE,
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &arch::avx512::TABLE,
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => return None,
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => return None,
         };
         isa.is_supported().then_some(Kernels(table))
     }

@@ -4,7 +4,7 @@ mod attention;
 mod gemm;
 mod simd;
 
-use simd::Lanes;
+pub(super) use simd::Lanes;
 
 use crate::Isa;
 
