@@ -35,6 +35,65 @@ fn every_task_runs_once_in_thousands_of_small_jobs() {
     }
 }
 
+/// Twelve groups of threads on whatever CPUs there are; fewer tasks than threads, as many, and
+/// more, some of which take much longer than others.
+#[test]
+#[cfg_attr(miri, ignore = "Miri takes minutes to start so many threads")]
+fn every_task_runs_once_on_96_threads() {
+    let mut pool = pool(96);
+    assert_eq!(pool.threads(), 96);
+    let runs: Vec<AtomicUsize> = (0..400).map(|_| AtomicUsize::new(0)).collect();
+    for job in 0..50 {
+        let tasks = [2, 5, 95, 96, 97, 200, 400][job % 7];
+        let mut scratch: Vec<_> = (0..96).map(|_| CachePadded(0_usize)).collect();
+        let mut written = vec![0; tasks];
+        pool.for_each_part(
+            chunks(&mut written, 1),
+            &mut scratch,
+            |task, part, count| {
+                if task % 50 == job % 50 {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                part[0] = task + 1;
+                count.0 += 1;
+                runs[task].fetch_add(1, Relaxed);
+            },
+        );
+        assert!(
+            written
+                .iter()
+                .enumerate()
+                .all(|(task, &value)| value == task + 1)
+        );
+        assert_eq!(scratch.iter().map(|count| count.0).sum::<usize>(), tasks);
+        for (task, runs) in runs.iter().enumerate() {
+            assert_eq!(runs.swap(0, Relaxed), usize::from(task < tasks));
+        }
+    }
+}
+
+#[test]
+fn tasks_of_other_groups_are_taken_over() {
+    if cfg!(miri) {
+        return;
+    }
+    let mut pool = pool(24);
+    // Thread 0 has the first tasks and waits in one until all others have run: those that threads
+    // which never wake would have had are then run by threads of other groups.
+    let done = AtomicUsize::new(0);
+    let tasks = 240;
+    pool.for_each(tasks, |task, _| {
+        if task == 0 {
+            while done.load(Relaxed) < tasks - 1 {
+                std::thread::yield_now();
+            }
+        } else {
+            done.fetch_add(1, Relaxed);
+        }
+    });
+    assert_eq!(done.into_inner(), tasks - 1);
+}
+
 #[test]
 fn jobs_after_a_pause_wake_the_parked_workers() {
     let mut pool = pool(2);
