@@ -11,6 +11,7 @@ mod matrix;
 mod profile;
 mod rope;
 mod scratch;
+mod split;
 mod weight_types;
 
 pub use batch::{Batch, MEAN_TERMS, Shape};
@@ -21,4 +22,5 @@ pub use matrix::Matrix;
 pub use profile::{Phase, PhaseTimes};
 pub use rope::Rope;
 pub(crate) use scratch::{reserve, sized};
+pub use split::Split;
 pub use weight_types::{WeightType, weight_type};

@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 use core_affinity::CoreId;
 
 use crate::partition::Partition;
+use crate::ranges::{GROUP, in_order, initial_tasks};
 use crate::sync::{self, Arc, AtomicBool, AtomicU64, JoinHandle, Mutex, Thread, UnsafeCell};
 use crate::threads::ThreadPlan;
 use crate::{Error, Result};
@@ -53,10 +54,6 @@ const LOADS_PER_CLOCK: usize = 64;
 const OPEN: u64 = 1 << 0;
 const STOP: u64 = 1 << 1;
 const JOB: u64 = 1 << 2;
-
-/// Threads of a group: as many as share a cache on most processors of many cores. The model checker
-/// has few threads, which should be several groups.
-const GROUP: usize = if cfg!(loom) { 2 } else { 8 };
 
 /// A value on cache lines of its own, so that threads that write to neighboring values do not
 /// contend. It takes two lines of 64 bytes, because processors prefetch lines in pairs.
@@ -148,35 +145,6 @@ struct Group {
     inside: CachePadded<AtomicU64>,
     /// The last job of which somebody found no task left in the group.
     exhausted: CachePadded<AtomicU64>,
-}
-
-/// The range of the tasks `0..tasks` that thread `worker` of `threads` begins with in
-/// [`Pool::for_each`]. The ranges are contiguous, in the order of the threads, and differ by at
-/// most one task in length.
-///
-/// # Panics
-///
-/// If `threads` is 0.
-pub fn initial_tasks(tasks: usize, threads: usize, worker: usize) -> ops::Range<usize> {
-    let (quotient, remainder) = (tasks / threads, tasks % threads);
-    let start = |worker: usize| worker * quotient + worker.min(remainder);
-    start(worker)..start(worker + 1)
-}
-
-/// The groups in the order in which thread `worker` of `threads` looks for tasks, each with its
-/// members in that order: first those from the thread itself on, in its own group and then in the
-/// others, and at last those before it.
-fn in_order(
-    worker: usize,
-    threads: usize,
-) -> impl Iterator<Item = (usize, impl Iterator<Item = usize>)> {
-    let (groups, own) = (threads.div_ceil(GROUP), worker / GROUP);
-    (own..groups).chain(0..own).map(move |group| {
-        let members = group * GROUP..threads.min((group + 1) * GROUP);
-        let first = worker.clamp(members.start, members.end);
-        // In another group `first` is its start or its end, and all members follow in order.
-        (group, (first..members.end).chain(members.start..first))
-    })
 }
 
 impl Pool {

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use lanewise_pool::partition::{chunks, uneven};
-use lanewise_pool::{CachePadded, Pool, ThreadPlan, initial_tasks};
+use lanewise_pool::partition::{Cut, chunks, grid, uneven};
+use lanewise_pool::{CachePadded, Pool, ThreadPlan, initial_tasks, initial_thread, thread_loads};
 
 /// Miri takes a thousand times as long, and sees a wrong access without repetition.
 const REPETITIONS: usize = if cfg!(miri) { 1 } else { 20 };
@@ -198,6 +198,69 @@ fn initial_tasks_cover_the_tasks_in_order_and_evenly() {
             next = range.end;
         }
         assert_eq!(next, tasks, "{threads} threads");
+    }
+}
+
+#[test]
+fn each_task_is_initially_one_threads() {
+    for (tasks, threads) in [(1, 1), (1, 3), (7, 3), (9, 3), (10, 4), (100, 7), (5, 8)] {
+        for task in 0..tasks {
+            let thread = initial_thread(tasks, threads, task);
+            assert!(initial_tasks(tasks, threads, thread).contains(&task));
+        }
+    }
+}
+
+#[test]
+fn threads_that_are_done_take_over_what_is_left() {
+    assert_eq!(thread_loads(&[], 2), [0, 0]);
+    assert_eq!(thread_loads(&[7], 2), [7, 0]);
+    assert_eq!(thread_loads(&[1, 1, 1, 1, 1], 2), [3, 2]);
+    // The second thread is done after 2 and takes the third task of the first one.
+    assert_eq!(thread_loads(&[4, 1, 1, 1, 1], 2), [4, 4]);
+    // Groups far away are reached as well.
+    let one_long = [&[900; 2][..], &[1; 94]].concat();
+    let loads = thread_loads(&[one_long, vec![1; 96]].concat(), 96);
+    assert_eq!(loads.iter().sum::<u64>(), 1800 + 94 + 96);
+    assert!(loads.iter().all(|&load| load <= 902), "{loads:?}");
+}
+
+#[test]
+fn a_grid_cuts_every_row_alike() {
+    let cut = Cut {
+        length: 10,
+        unit: 3,
+        parts: 3,
+    };
+    assert_eq!([0, 1, 2].map(|part| cut.range(part)), [0..6, 6..9, 9..10]);
+    assert_eq!(cut.times(2).range(1), 12..18);
+    let mut buffer = [0; 24];
+    pool(3).for_each_part(
+        grid(&mut buffer, 12, cut),
+        &mut [(); 3],
+        |index, part, ()| {
+            part.fill(index + 1);
+        },
+    );
+    let row = |first: usize| {
+        [
+            [first; 6].as_slice(),
+            &[first + 1; 3],
+            &[first + 2],
+            &[0; 2],
+        ]
+        .concat()
+    };
+    assert_eq!(buffer[..], [row(1), row(4)].concat());
+    // More parts than units: the last ones are empty.
+    let cut = Cut { parts: 5, ..cut };
+    assert_eq!([3, 4].map(|part| cut.range(part)), [9..10, 10..10]);
+    assert_panics("no parts", || {
+        _ = grid(&mut [0; 4], 4, Cut { unit: 0, ..cut })
+    });
+    for (stride, length) in [(0, 0), (3, 2), (4, 5)] {
+        let cut = Cut { length, ..cut };
+        assert_panics("rows of", || _ = grid(&mut [0; 4], stride, cut));
     }
 }
 
