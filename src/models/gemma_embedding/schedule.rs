@@ -44,7 +44,17 @@ pub(super) fn jobs_of_layer(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::{env, fs, process};
+
+    use lanewise_testkit::texts::text;
+    use lanewise_testkit::tiny_model::{self, Options};
+
+    use super::super::GemmaEmbedding;
     use super::*;
+    use crate::engine::Executor;
+    use crate::gguf::Gguf;
+    use crate::models::Model;
 
     /// EmbeddingGemma-300M.
     fn config() -> Config {
@@ -93,6 +103,34 @@ mod tests {
             let weights = 768 * (768 + 2 * 256) + 3 * 768 * 1152;
             assert_eq!(sum, (weights * tokens) as u64);
         }
+    }
+
+    #[test]
+    fn jobs_have_the_tasks_of_a_pass() {
+        let path = env::temp_dir().join(format!("lanewise-schedule-{}.gguf", process::id()));
+        let path = tiny_model::written(path, &Options::default());
+        let gguf = Arc::new(Gguf::open(&path).unwrap());
+        let model = Arc::new(GemmaEmbedding::from_gguf(gguf).unwrap());
+        let config = model.config();
+        let texts = [250, 3, 96].map(|tokens| text(tokens, config.vocabulary, 0));
+        for threads in [1, 2, 7, 33] {
+            let mut executor = Executor::new(Some(threads), None).unwrap();
+            let mut batch = Batch::default();
+            let texts = texts.each_ref().map(Vec::as_slice);
+            batch.set(0, &texts, config.shape(), threads).unwrap();
+            let mut pass = Arc::clone(&model).forward_pass(false).unwrap();
+            pass.reserve(&batch).unwrap();
+            executor.reserve(&batch, pass.longest_row()).unwrap();
+            let mut out = vec![0.0; texts.len() * config.hidden];
+            pass.run(&mut executor, &batch, &mut out).unwrap();
+            let expected: Vec<usize> = (0..config.layers)
+                .flat_map(|layer| jobs_of_layer(config, &batch, threads, layer))
+                .map(|job| job.tasks.len())
+                .collect();
+            // The first norm comes before the layers, the mean over the tokens after them.
+            assert_eq!(executor.jobs[1..executor.jobs.len() - 1], expected);
+        }
+        fs::remove_file(path).unwrap();
     }
 
     #[test]
