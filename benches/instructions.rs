@@ -2,7 +2,7 @@
 //! (iai-callgrind): exact, so that a fresh clone fails where one takes more than 0.5 % over the
 //! committed count in `instructions.txt`.
 //!
-//! valgrind knows no AVX-512: those kernels are counted by `lanewise-tools icount`.
+//! valgrind knows neither AVX-VNNI nor AVX-512: those kernels are counted by `lanewise-tools icount`.
 #![allow(
     missing_docs,
     reason = "the macros of iai-callgrind make public items without documentation"

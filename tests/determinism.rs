@@ -125,6 +125,32 @@ fn random_batches_give_the_bits_of_single_runs() {
     check(&tiny("random"), &supported_isas(), TINY);
 }
 
+/// Far more threads than CPUs, so that products are cut by tokens as well as by panels.
+#[test]
+fn ninety_six_threads_give_the_bits_of_one() {
+    let model = models::open(tiny("threads")).unwrap();
+    let shape = model.shape();
+    let texts: Vec<Vec<u32>> = [256, 3, 100, 250, 31]
+        .iter()
+        .map(|&tokens| text(tokens, shape.vocabulary, tokens as u64))
+        .collect();
+    let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    let embed = |threads| {
+        let settings = RuntimeOptions {
+            threads: Some(threads),
+            ..RuntimeOptions::default()
+        };
+        let mut runtime = Runtime::new(Arc::clone(&model), &settings).unwrap();
+        let mut out = vec![f32::NAN; texts.len() * shape.hidden];
+        runtime.embed(&texts, &mut out).unwrap();
+        out.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+    };
+    let expected = embed(1);
+    for threads in [5, 32, 96] {
+        assert!(embed(threads) == expected, "{threads} threads");
+    }
+}
+
 #[test]
 fn random_batches_of_the_real_model_give_the_same_bits() {
     if let Some(path) = real_model(Variant::Q8_0) {

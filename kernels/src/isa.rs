@@ -31,6 +31,8 @@ instruction_sets! {
     Scalar = "scalar",
     /// AVX2 with FMA and F16C: 256-bit `vpmaddwd`.
     Avx2 = "avx2",
+    /// AVX-VNNI with AVX2, FMA and F16C: 256-bit `vpdpbusd`.
+    AvxVnni = "avx-vnni",
     /// AVX-512 F, BW, DQ, VL and VNNI: 512-bit `vpdpbusd`.
     Avx512 = "avx512",
     /// The same as [`Isa::Avx512`], with the kernels that are faster on Zen 4, whose 512-bit
@@ -50,6 +52,8 @@ impl Isa {
                     && is_x86_feature_detected!("f16c")
             }
             #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => Isa::Avx2.is_supported() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Avx512Zen4 => {
                 Isa::Avx2.is_supported()
                     && is_x86_feature_detected!("avx512f")
@@ -59,7 +63,7 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 | Isa::Avx512Zen4 => false,
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Zen4 => false,
         }
     }
 
@@ -150,7 +154,7 @@ mod tests {
         let error = "mmx".parse::<Isa>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "unknown instruction set; known are scalar, avx2, avx512 and avx512-zen4"
+            "unknown instruction set; known are scalar, avx2, avx-vnni, avx512 and avx512-zen4"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! INT8 kernels of Lanewise: portable Rust, AVX2 and AVX-512 VNNI.
+//! INT8 kernels of Lanewise: portable Rust, AVX2, AVX-VNNI and AVX-512 VNNI.
 //!
 //! Kernels take slices and write slices: no threads, no I/O, no allocation. [`Kernels`] holds the
 //! kernels of one instruction set, chosen once; its methods check all shapes and are safe. The

@@ -20,10 +20,15 @@ pub fn int8_peak(isa: Isa, iterations: u64) -> u64 {
         // SAFETY: the CPU supports AVX2, as asserted above.
         Isa::Avx2 => unsafe { x86::vpmaddwd(iterations) },
         #[cfg(target_arch = "x86_64")]
+        // SAFETY: the CPU supports AVX-VNNI and AVX2, as asserted above.
+        Isa::AvxVnni => unsafe { x86::vpdpbusd_256(iterations) },
+        #[cfg(target_arch = "x86_64")]
         // SAFETY: the CPU supports AVX-512 with VNNI, as asserted above.
         Isa::Avx512 | Isa::Avx512Zen4 => unsafe { x86::vpdpbusd(iterations) },
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2 | Isa::Avx512 | Isa::Avx512Zen4 => unreachable!("supported on x86-64 only"),
+        Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Zen4 => {
+            unreachable!("supported on x86-64 only")
+        }
     }
 }
 
@@ -38,12 +43,14 @@ pub fn read(isa: Isa, region: &[u64]) -> u64 {
         Isa::Scalar => sum(region),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the CPU supports AVX2, as asserted above.
-        Isa::Avx2 => unsafe { x86::sum_avx2(region) },
+        Isa::Avx2 | Isa::AvxVnni => unsafe { x86::sum_avx2(region) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the CPU supports AVX-512, as asserted above.
         Isa::Avx512 | Isa::Avx512Zen4 => unsafe { x86::sum_avx512(region) },
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2 | Isa::Avx512 | Isa::Avx512Zen4 => unreachable!("supported on x86-64 only"),
+        Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Zen4 => {
+            unreachable!("supported on x86-64 only")
+        }
     }
 }
 
@@ -79,7 +86,7 @@ mod x86 {
 
     /// Two multipliers with a latency of 4 or 5 cycles need 10 independent sums; 24 are ample.
     const SUMS_512: usize = 24;
-    /// Each step takes a multiply and an addition, and there are 16 registers.
+    /// As many as the products have of the 16 registers; enough for the latency as well.
     const SUMS_256: usize = 12;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -94,6 +101,20 @@ mod x86 {
         }
         black_box(sums);
         iterations * (SUMS_512 * 64) as u64
+    }
+
+    #[target_feature(enable = "avxvnni,avx2")]
+    pub fn vpdpbusd_256(iterations: u64) -> u64 {
+        let left = black_box(_mm256_set1_epi8(3));
+        let right = black_box(_mm256_set1_epi8(-5));
+        let mut sums = [_mm256_setzero_si256(); SUMS_256];
+        for _ in 0..iterations {
+            for sum in &mut sums {
+                *sum = _mm256_dpbusd_avx_epi32(*sum, left, right);
+            }
+        }
+        black_box(sums);
+        iterations * (SUMS_256 * 32) as u64
     }
 
     #[target_feature(enable = "avx2")]

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use half::f16;
 use lanewise_kernels::{
-    ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Prefetcher, Q8_0_BYTES, Q8Rows,
-    f16_to_f32,
+    ActivationBlock, ActivationChunk, BLOCK, Isa, Kernels, Line, PANEL, Prefetcher, Q8_0_BYTES,
+    Q8Rows, f16_to_f32,
 };
 use support::*;
 
@@ -239,6 +239,39 @@ fn rows_may_start_at_odd_addresses() {
             let shifted = Guarded::new(Place::Start, &shifted);
             let same = std::iter::zip(&expected, pack(&shifted[shift..]));
             assert!(same.into_iter().all(|(a, b)| a.0 == b.0), "shift {shift}");
+        }
+    });
+}
+
+/// The layout that AVX-VNNI and AVX-512 share, so that one packed file serves both.
+#[test]
+fn instruction_sets_with_vpdpbusd_pack_the_same_bytes() {
+    let (mut random, mut scales) = (Random(12), Random(13));
+    let rows = q8_rows(3, || ordinary_scale(&mut scales), || random.bits() as i8);
+    let row_bytes = 3 * Q8_0_BYTES;
+    let mut expected = Vec::new();
+    for block in 0..3 {
+        let row = |row: usize| &rows[row * row_bytes + block * Q8_0_BYTES..][..Q8_0_BYTES];
+        for step in 0..BLOCK / 4 {
+            for bytes in (0..PANEL).map(row) {
+                expected.extend(bytes[2 + 4 * step..][..4].iter().map(|byte| byte ^ 0x80));
+            }
+        }
+        for bytes in (0..PANEL).map(row) {
+            let scale = f16_to_f32(u16::from_le_bytes([bytes[0], bytes[1]]));
+            expected.extend(scale.to_le_bytes());
+        }
+    }
+    on_each_isa(|kernels| {
+        if [Isa::AvxVnni, Isa::Avx512].contains(&kernels.isa()) {
+            let mut panel = vec![Line::ZERO; kernels.panel_lines(3 * BLOCK)];
+            let rows = Q8Rows {
+                bytes: &rows,
+                row_bytes,
+            };
+            kernels.pack_panel(rows, 0..3, &mut panel, &mut Prefetcher::default());
+            let packed: Vec<u8> = panel.iter().flat_map(|line| line.0).collect();
+            assert!(packed == expected, "{}", kernels.isa());
         }
     });
 }

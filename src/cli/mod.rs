@@ -46,7 +46,7 @@ tools/get-model put into $XDG_CACHE_HOME/lanewise or ~/.cache/lanewise.
 Environment:
   LANEWISE_MODEL     the model file, where -m is not given
   LANEWISE_THREADS   the number of threads, where -t is not given
-  LANEWISE_ISA       scalar, avx2 or avx512: the instruction set, instead of the fastest
+  LANEWISE_ISA       scalar, avx2, avx-vnni or avx512: the instruction set, instead of the fastest
 
 Exit codes:
   0  everything asked for was done (also if the reader of the output went away)

@@ -54,6 +54,16 @@ const SHARED: usize = 4;
 /// Tokens whose attention is one task: times 3 heads they fill two tiles of 12 rows.
 pub(super) const QUERY_TOKENS: usize = 8;
 
+/// The fewest of them, half a tile, for which keys are read as often as for two tiles.
+const FEWEST_QUERY_TOKENS: usize = 2;
+
+/// Tasks a thread that even out that tokens near the ends of a text see half as many keys in local
+/// layers as others.
+const QUERY_TASKS: usize = 8;
+
+/// Tokens of a batch from which on its attention takes long enough to even it out.
+const EVEN_QUERIES: usize = 128;
+
 /// Rows of one INT8 term that together hold the mean of a text's values; see [`super::attention`].
 pub const MEAN_TERMS: usize = 2;
 
@@ -117,6 +127,8 @@ impl Batch {
             .map_err(|_| Error::Memory {
                 tokens: texts.iter().map(|ids| ids.len()).sum(),
             })?;
+        let tokens: usize = texts.iter().map(|ids| ids.len()).sum();
+        let query_tokens = query_tokens(tokens, threads);
         for (index, ids) in texts.iter().enumerate() {
             check(number + index, ids, shape)?;
             let first = self.ids.len();
@@ -127,8 +139,8 @@ impl Batch {
             for position in (0..ids.len()).step_by(PANEL) {
                 let end = (position + PANEL).min(ids.len());
                 let tokens = first + position..first + end;
-                for start in tokens.clone().step_by(QUERY_TOKENS) {
-                    let end = (start + QUERY_TOKENS).min(tokens.end);
+                for start in tokens.clone().step_by(query_tokens) {
+                    let end = (start + query_tokens).min(tokens.end);
                     self.attended_ends.push(end * width);
                     self.tiles.push(QueryTile {
                         text: index,
@@ -148,8 +160,15 @@ impl Batch {
             }
         }
         self.chunk = chunk(self.tokens(), threads);
-        let rows = self.tokens() + MEAN_TERMS * texts.len();
-        self.attended_chunk = chunk(rows, threads).next_multiple_of(MEAN_TERMS);
+        let means = MEAN_TERMS * texts.len();
+        let rows = chunk(means + self.tokens(), threads);
+        // No chunk begins between the rows of one text's mean: all of them are in the first one, or
+        // chunks are even.
+        self.attended_chunk = if means <= rows {
+            rows
+        } else {
+            rows.next_multiple_of(MEAN_TERMS)
+        };
         Ok(())
     }
 
@@ -186,7 +205,7 @@ impl Batch {
     /// Makes room in every list.
     fn reserve(&mut self, texts: &[&[u32]], value_panels: usize) -> Result<(), TryReserveError> {
         let panels = texts.iter().map(|ids| ids.len().div_ceil(PANEL)).sum();
-        let tiles = panels * (PANEL / QUERY_TOKENS);
+        let tiles = panels * (PANEL / FEWEST_QUERY_TOKENS);
         reserve(&mut self.ids, texts.iter().map(|ids| ids.len()).sum())?;
         reserve(&mut self.texts, texts.len())?;
         reserve(&mut self.first_panels, texts.len())?;
@@ -246,6 +265,18 @@ fn chunk(rows: usize, threads: usize) -> usize {
     let threads = threads.min(rows / SHARED).max(1);
     let chunks = rows.div_ceil(CHUNK).next_multiple_of(threads);
     rows.div_ceil(chunks.max(1)).max(1)
+}
+
+/// Tokens whose attention is one task: the most of which each thread gets [`QUERY_TASKS`] tasks.
+fn query_tokens(tokens: usize, threads: usize) -> usize {
+    let mut each = QUERY_TOKENS;
+    while tokens >= EVEN_QUERIES
+        && each > FEWEST_QUERY_TOKENS
+        && tokens / each < QUERY_TASKS * threads
+    {
+        each /= 2;
+    }
+    each
 }
 
 fn push_after(ends: &mut Vec<usize>, length: usize) {

@@ -1,9 +1,10 @@
 //! What goes into matrix products and what comes out of them.
 
 use std::collections::TryReserveError;
+use std::ops::Range;
 
 use lanewise_kernels::{ActivationBlock, ActivationChunk, BLOCK, PANEL, Pieces};
-use lanewise_pool::partition::{Chunks, chunks};
+use lanewise_pool::partition::{Chunks, Cut, Grid, chunks, grid};
 
 use super::scratch::{reserve, sized};
 
@@ -73,22 +74,38 @@ impl Activations {
         chunks(self.blocks_mut(), blocks)
     }
 
-    /// Parts of one block of columns each: the block of every token. There must be one chunk.
-    pub fn columns_mut(&mut self) -> Chunks<'_, ActivationBlock> {
+    /// Parts of one block of columns each: the block of every token, or of the tokens of one part
+    /// after the other. There must be one chunk.
+    pub(super) fn columns_mut(&mut self, tokens: Cut) -> Grid<'_, ActivationBlock> {
         assert!(self.shape.chunk >= self.shape.tokens, "one chunk of tokens");
-        let blocks = self.shape.tokens * self.shape.terms;
-        chunks(self.blocks_mut(), blocks)
+        let terms = self.shape.terms;
+        let blocks = self.shape.tokens * terms;
+        grid(self.blocks_mut(), blocks, tokens.times(terms))
     }
 
-    /// The chunks as products read them.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = ActivationChunk<'_>> {
-        let (terms, row_blocks) = (self.shape.terms, self.shape.row_blocks());
+    /// The chunks that hold `tokens`, each with those of them that it holds, counted from its
+    /// first, as products read them.
+    pub(super) fn chunks_with(
+        &self,
+        tokens: Range<usize>,
+    ) -> impl Iterator<Item = (ActivationChunk<'_>, Range<usize>)> {
+        let ActivationShape { chunk, terms, .. } = self.shape;
+        let row_blocks = self.shape.row_blocks();
+        let first = tokens.start / chunk;
         self.blocks[..self.shape.blocks()]
-            .chunks(self.shape.chunk * row_blocks)
-            .map(move |blocks| ActivationChunk {
-                blocks,
-                tokens: blocks.len() / row_blocks,
-                terms,
+            .chunks(chunk * row_blocks)
+            .enumerate()
+            .take(tokens.end.div_ceil(chunk))
+            .skip(first)
+            .map(move |(index, blocks)| {
+                let (before, count) = (index * chunk, blocks.len() / row_blocks);
+                let within = tokens.start.saturating_sub(before)..(tokens.end - before).min(count);
+                let chunk = ActivationChunk {
+                    blocks,
+                    tokens: count,
+                    terms,
+                };
+                (chunk, within)
             })
     }
 }
@@ -126,10 +143,11 @@ impl PanelBuffer {
         (self.width, self.tokens) = (width, tokens);
     }
 
-    /// The panels, to be written by one task each: `[token][32]`, and room for one token more.
-    pub(super) fn panels_mut(&mut self) -> Chunks<'_, f32> {
+    /// The panels, to be written by one task for each part of the tokens: `[token][32]`.
+    pub(super) fn panels_mut(&mut self, tokens: Cut) -> Grid<'_, f32> {
         let values = Self::values(self.width, self.tokens);
-        chunks(&mut self.values[..values], panel_stride(self.tokens))
+        let stride = panel_stride(self.tokens);
+        grid(&mut self.values[..values], stride, tokens.times(PANEL))
     }
 
     /// The outputs of one token.

@@ -22,6 +22,9 @@ pub struct Executor {
     pool: Pool,
     workers: Vec<Worker>,
     contention: ContentionMonitor,
+    /// The number of tasks of each job so far.
+    #[cfg(test)]
+    pub(crate) jobs: Vec<usize>,
 }
 
 impl Executor {
@@ -50,6 +53,8 @@ impl Executor {
             plan,
             kernels,
             pool,
+            #[cfg(test)]
+            jobs: Vec::new(),
         })
     }
 
@@ -116,6 +121,8 @@ impl Executor {
         parts: P,
         body: impl Fn(usize, P::Part, &mut Worker) + Sync,
     ) {
+        #[cfg(test)]
+        self.jobs.push(parts.parts());
         self.pool
             .for_each_part(parts, &mut self.workers, |index, part, worker| {
                 worker.stopwatch.lap(Phase::Wait);

@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use lanewise_kernels::{BLOCK, Kernels, Line, PANEL, Prefetcher, stream};
-use lanewise_pool::initial_tasks;
+use lanewise_pool::{initial_tasks, initial_thread};
 
-use super::buffers::{Activations, PanelBuffer};
+use super::buffers::{ActivationShape, Activations, PanelBuffer};
 use super::executor::Executor;
 use super::matrix::Matrix;
 use super::profile::{Phase, Stopwatch};
 use super::scratch::Packing;
+use super::split::Split;
 
 /// Tokens up to which a product waits for memory. A panel of it is packed and multiplied
 /// [`SHORT_BLOCKS`] at a time, which stay in the L1 cache beside the weights that come in, and
@@ -35,14 +36,14 @@ pub struct Product<'a> {
     pub next: &'a [&'a Matrix],
 }
 
-/// The product of one panel.
-#[derive(Clone, Copy)]
+/// The product of one panel with some of the tokens.
 struct Task<'a> {
     phase: Phase,
     panel: Panel<'a>,
-    /// What the thread packs after it, if that is known.
+    /// What the thread packs after it, if that is known and another panel.
     next: Option<Panel<'a>>,
     activations: &'a Activations,
+    tokens: Range<usize>,
 }
 
 impl Executor {
@@ -54,17 +55,27 @@ impl Executor {
         out: &mut PanelBuffer,
     ) {
         let (kernels, threads) = (self.kernels(), self.threads());
-        let rows = product.matrices.iter().map(|matrix| matrix.rows()).sum();
+        let (matrices, next) = (product.matrices, product.next);
+        let [split, next_split] = [matrices, next].map(|matrices| {
+            let ActivationShape { tokens, chunk, .. } = activations.shape();
+            Split::new(panels(matrices), tokens, chunk, threads)
+        });
+        let rows = panels(matrices) * PANEL;
         out.reshape(rows, activations.shape().tokens);
-        self.for_each_part(out.panels_mut(), |index, out, worker| {
-            let Some(panel) = Panel::of(product.matrices, index) else {
+        self.for_each_part(out.panels_mut(split.cut()), |index, out, worker| {
+            let Some(panel) = Panel::of(matrices, split.panel(index)) else {
                 return;
             };
             let task = Task {
                 phase: product.phase,
                 panel,
-                next: Panel::after(index, product.matrices, product.next, threads),
+                next: match next_panel(index, split, next_split, threads) {
+                    Next::Same => None,
+                    Next::Panel(next) => Panel::of(matrices, next),
+                    Next::OfNextProduct(first) => Panel::of(next, first),
+                },
                 activations,
+                tokens: split.tokens(index),
             };
             task.run(kernels, out, &mut worker.packing, &mut worker.stopwatch);
         });
@@ -80,10 +91,18 @@ impl Executor {
         out: &mut Activations,
     ) {
         let (kernels, threads) = (self.kernels(), self.threads());
-        let tokens = activations.shape().tokens;
-        self.for_each_part(out.columns_mut(), |index, out, worker| {
+        let [split, next_split] = [&[gate], next].map(|matrices| {
+            let ActivationShape { tokens, chunk, .. } = activations.shape();
+            Split::new(panels(matrices), tokens, chunk, threads)
+        });
+        self.for_each_part(out.columns_mut(split.cut()), |task, out, worker| {
+            let (index, tokens) = (split.panel(task), split.tokens(task));
             let [gate_panel, up_panel] = [gate, up].map(|matrix| Panel { matrix, index });
-            let after = Panel::after(index, &[gate], next, threads);
+            let after = match next_panel(task, split, next_split, threads) {
+                Next::Same => Some(gate_panel),
+                Next::Panel(next) => Panel::of(&[gate], next),
+                Next::OfNextProduct(first) => Panel::of(next, first),
+            };
             // One panel packed at a time: two of them would not stay in the L1 cache.
             for (panel, next, out) in [
                 (gate_panel, Some(up_panel), &mut worker.gate),
@@ -94,8 +113,9 @@ impl Executor {
                     panel,
                     next,
                     activations,
+                    tokens: tokens.clone(),
                 };
-                out.resize(tokens * PANEL, 0.0);
+                out.resize(tokens.len() * PANEL, 0.0);
                 task.run(kernels, out, &mut worker.packing, &mut worker.stopwatch);
             }
             kernels.gelu_multiply_quantize(&worker.gate, &worker.up, out);
@@ -105,7 +125,7 @@ impl Executor {
 }
 
 impl Task<'_> {
-    /// `out[token][32]`: the product of one panel.
+    /// `out[token][32]`: the product of the panel, for the tokens of the task.
     fn run(
         self,
         kernels: Kernels,
@@ -117,7 +137,7 @@ impl Task<'_> {
             panel: packed,
             requested,
         } = packing;
-        let (matrix, tokens) = (self.panel.matrix, self.activations.shape().tokens);
+        let (matrix, tokens) = (self.panel.matrix, self.tokens.len());
         let bytes = self.panel.bytes();
         read_rest(bytes, requested);
         let next = self.next.map_or(&[][..], Panel::bytes);
@@ -134,9 +154,9 @@ impl Task<'_> {
             matrix.pack_panel(kernels, bytes, blocks.clone(), packed, while_packing);
             stopwatch.lap(Phase::Pack);
             let mut out = &mut *out;
-            for chunk in self.activations.chunks() {
-                let (chunk_out, rest) = out.split_at_mut(chunk.tokens * PANEL);
-                let (blocks, tokens) = (blocks.clone(), 0..chunk.tokens);
+            for (chunk, tokens) in self.activations.chunks_with(self.tokens.clone()) {
+                let (chunk_out, rest) = out.split_at_mut(tokens.len() * PANEL);
+                let blocks = blocks.clone();
                 kernels.gemm(packed, chunk, blocks, tokens, chunk_out, &mut prefetcher);
                 out = rest;
             }
@@ -179,37 +199,40 @@ impl<'a> Panel<'a> {
         None
     }
 
-    /// What a thread packs after panel `index`: the next one of its tasks, or the first of its
-    /// tasks of the product that follows.
-    fn after(
-        index: usize,
-        matrices: &[&'a Matrix],
-        next: &[&'a Matrix],
-        threads: usize,
-    ) -> Option<Self> {
-        let panels = |matrices: &[&Matrix]| {
-            let rows: usize = matrices.iter().map(|matrix| matrix.rows()).sum();
-            rows / PANEL
-        };
-        match first_of_next(index, panels(matrices), panels(next), threads) {
-            None => Panel::of(matrices, index + 1),
-            Some(first) => Panel::of(next, first),
-        }
-    }
-
     fn bytes(self) -> &'a [u8] {
         self.matrix.panel_bytes(self.index)
     }
 }
 
-/// The first task of the next product, of `next` panels, for the thread whose last task of this
-/// one, of `panels`, is panel `index`; `None` if it is no thread's last.
-fn first_of_next(index: usize, panels: usize, next: usize, threads: usize) -> Option<usize> {
-    let thread = (0..threads).find(|&thread| {
-        let tasks = initial_tasks(panels, threads, thread);
-        tasks.end == index + 1
-    })?;
-    Some(initial_tasks(next, threads, thread).start)
+/// Panels of all matrices together.
+fn panels(matrices: &[&Matrix]) -> usize {
+    let rows: usize = matrices.iter().map(|matrix| matrix.rows()).sum();
+    rows / PANEL
+}
+
+/// What a thread packs after a task.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// The panel of the task, for other tokens.
+    Same,
+    /// Another panel of the product.
+    Panel(usize),
+    /// A panel of the product that follows.
+    OfNextProduct(usize),
+}
+
+/// What a thread packs after `task`: the panel of its next task, or of the first of its tasks of
+/// the product that follows, cut as `next`.
+fn next_panel(task: usize, split: Split, next: Split, threads: usize) -> Next {
+    let thread = initial_thread(split.tasks(), threads, task);
+    if task + 1 == initial_tasks(split.tasks(), threads, thread).end {
+        let first = initial_tasks(next.tasks(), threads, thread).start;
+        Next::OfNextProduct(next.panel(first))
+    } else if split.panel(task + 1) == split.panel(task) {
+        Next::Same
+    } else {
+        Next::Panel(split.panel(task + 1))
+    }
 }
 
 #[cfg(test)]
@@ -219,9 +242,16 @@ mod tests {
     #[test]
     fn each_thread_prefetches_the_panel_it_packs_next() {
         // Two threads share 5 panels as 0..3 and 3..5, and the 4 of the next product as 0..2, 2..4.
-        assert_eq!(first_of_next(0, 5, 4, 2), None);
-        assert_eq!(first_of_next(2, 5, 4, 2), Some(0));
-        assert_eq!(first_of_next(3, 5, 4, 2), None);
-        assert_eq!(first_of_next(4, 5, 4, 2), Some(2));
+        let [split, next] = [5, 4].map(|panels| Split::new(panels, 4, 4, 2));
+        assert_eq!(next_panel(0, split, next, 2), Next::Panel(1));
+        assert_eq!(next_panel(2, split, next, 2), Next::OfNextProduct(0));
+        assert_eq!(next_panel(3, split, next, 2), Next::Panel(4));
+        assert_eq!(next_panel(4, split, next, 2), Next::OfNextProduct(2));
+        // 32 threads have three parts of a panel's four each.
+        let split = Split::new(24, 512, 16, 32);
+        assert_eq!(next_panel(0, split, split, 32), Next::Same);
+        assert_eq!(next_panel(2, split, split, 32), Next::OfNextProduct(0));
+        assert_eq!(next_panel(3, split, split, 32), Next::Panel(1));
+        assert_eq!(next_panel(5, split, split, 32), Next::OfNextProduct(0));
     }
 }

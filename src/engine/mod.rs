@@ -10,7 +10,9 @@ mod matmul;
 mod matrix;
 mod profile;
 mod rope;
+mod schedule;
 mod scratch;
+mod split;
 mod weight_types;
 
 pub use batch::{Batch, MEAN_TERMS, Shape};
@@ -20,5 +22,6 @@ pub use matmul::Product;
 pub use matrix::Matrix;
 pub use profile::{Phase, PhaseTimes};
 pub use rope::Rope;
+pub use schedule::{Job, Load};
 pub(crate) use scratch::{reserve, sized};
 pub use weight_types::{WeightType, weight_type};

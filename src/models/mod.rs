@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use lanewise_kernels::Kernels;
 
-use crate::engine::{Batch, Executor, Matrix, Shape};
+use crate::engine::{Batch, Executor, Job, Matrix, Shape};
 use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Prompt, Result};
@@ -104,6 +104,9 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// Multiply-adds of a forward pass over one text of `tokens` tokens, without what runs once a
     /// text.
     fn multiply_adds(&self, tokens: usize) -> u64;
+
+    /// The jobs of layer `layer`, in order, for a batch that was set for `threads` threads.
+    fn jobs_of_layer(&self, batch: &Batch, threads: usize, layer: usize) -> Vec<Job>;
 
     /// A forward pass, which takes memory with the first batches. `dense_heads` is whether vectors
     /// pass the dense heads.

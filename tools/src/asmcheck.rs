@@ -21,7 +21,7 @@ const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/counts/loop
 const ACCEPT: &str = "cargo run --release -p lanewise-tools -- asmcheck --write";
 
 const ABOUT: &str = "\
-Hot loops of the AVX2 and AVX-512 kernels: instructions of one round, and among them the multiply-adds of integers, the fused
+Hot loops of the AVX2, AVX-VNNI and AVX-512 kernels: instructions of one round, and among them the multiply-adds of integers, the fused
 ones of floats, calls, and accesses of vectors to the stack (spills, but for arrays that a kernel keeps there).
 Loops of a function are numbered by their multiply-adds and their length. No loop with multiply-adds may call,
 and columns marked = must be equal.
@@ -48,6 +48,7 @@ fn module(isa: Isa) -> Option<&'static str> {
         // Its own kernels are in the module of AVX-512.
         Isa::Avx512Zen4 => None,
         Isa::Avx2 => Some("arch::avx2::"),
+        Isa::AvxVnni => Some("arch::avx_vnni::"),
         Isa::Avx512 => Some("arch::avx512::"),
     }
 }

@@ -11,15 +11,17 @@ mod report;
 mod setup;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use ::lanewise::find_model;
-use ::lanewise::internals::models;
+use ::lanewise::internals::models::{self, Model};
+use ::lanewise::internals::{Limits, Runtime, RuntimeOptions};
+use ::lanewise::{Isa, find_model};
 pub use engine::ENGINE_COMMAND;
 use engine::{ENGINES, Engine, Job, Peers};
 pub use lanewise::serve;
 use lanewise_pool::ThreadPlan;
 use lanewise_testkit::texts::{text, texts};
-use report::Report;
+use report::{Limit, Report};
 
 /// Said after the options.
 pub const AFTER_HELP: &str = "\
@@ -27,7 +29,7 @@ The first run builds llama.cpp for this machine in the cache directory, which ta
   compare                                     everything, about six minutes
   compare --lengths 4,128,512 --no-batches    about half a minute
   compare --golden ../shared/golden --lengths 4 --no-batches    with cosines to float32 vectors
-  compare --engines lanewise,lanewise-avx2,lanewise-scalar --lengths 128,512 --no-batches
+  compare --engines lanewise,lanewise-avx-vnni,lanewise-avx2 --lengths 128,512 --no-batches
   compare --engines lanewise,openvino --openvino MODEL.xml --python PYTHON_WITH_OPENVINO";
 
 /// What to compare.
@@ -88,7 +90,8 @@ pub fn compare(options: &Options) -> Result<String, String> {
         .clone()
         .map_or_else(find_model, Ok)
         .map_err(text_of)?;
-    let vocabulary = models::open(&model).map_err(text_of)?.shape().vocabulary;
+    let opened = models::open(&model).map_err(text_of)?;
+    let vocabulary = opened.shape().vocabulary;
     let plan = ThreadPlan::choose(options.threads).map_err(text_of)?;
     let golden = match &options.golden {
         Some(directory) => golden::read(directory, &model)?,
@@ -121,7 +124,9 @@ pub fn compare(options: &Options) -> Result<String, String> {
         embedded: golden.ids,
     };
     let mut answers = vec![Vec::new(); engines.len()];
+    let mut limits = Vec::new();
     for turn in 1..=options.turns {
+        limits.push(limits_of(&opened, plan.cpus.len())?);
         for (engine, answers) in engines.iter().zip(&mut answers) {
             eprintln!("turn {turn} of {}: {}", options.turns, engine.title);
             let answer = engine
@@ -133,7 +138,8 @@ pub fn compare(options: &Options) -> Result<String, String> {
         job.embedded.clear();
     }
     let titles = engines.iter().map(|engine| engine.title);
-    let report = Report::new(&job, titles.zip(&answers), &golden.vectors);
+    let limit = Limit::new(&*opened, &limits, &job.cases);
+    let report = Report::new(&job, limit, titles.zip(&answers), &golden.vectors);
     if options.json {
         serde_json::to_string_pretty(&report)
             .map(|json| json + "\n")
@@ -141,6 +147,18 @@ pub fn compare(options: &Options) -> Result<String, String> {
     } else {
         Ok(report.to_string())
     }
+}
+
+/// What the machine allows, on its fastest instruction set. The threads that measured it have ended
+/// when this returns.
+fn limits_of(model: &Arc<dyn Model>, threads: usize) -> Result<Limits, String> {
+    let options = RuntimeOptions {
+        threads: Some(threads),
+        isa: Some(Isa::detect()),
+        dense_heads: false,
+    };
+    let runtime = Runtime::new(Arc::clone(model), &options).map_err(text_of)?;
+    Limits::measure(&**model, &runtime).map_err(text_of)
 }
 
 fn text_of(error: impl std::fmt::Display) -> String {

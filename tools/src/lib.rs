@@ -9,4 +9,5 @@ pub mod icount;
 pub mod instructions;
 pub mod neighbor;
 pub mod roofline;
+pub mod schedule;
 pub mod tiny_model;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use lanewise_tools::{
     asmcheck, compare, corpus, endurance, hostile, icount, instructions, neighbor, roofline,
-    tiny_model,
+    schedule, tiny_model,
 };
 
 #[derive(Parser)]
@@ -25,6 +25,9 @@ enum Command {
     Corpus(corpus::Options),
     /// Hold the forward pass against the machine's read bandwidth and INT8 peak
     Roofline(roofline::Options),
+    /// Forecast how well any number of threads would share the work of a layer
+    #[command(after_help = schedule::AFTER_HELP)]
+    Schedule(schedule::Options),
     /// Run Lanewise and other engines, llama.cpp first of all, in turns on the same file, texts and
     /// threads
     #[command(after_help = compare::AFTER_HELP)]
@@ -37,7 +40,7 @@ enum Command {
     /// Lanewise as one of the engines of compare
     #[command(name = compare::ENGINE_COMMAND, hide = true)]
     CompareEngine,
-    /// Count the instructions of the AVX-512 kernels by single-stepping them
+    /// Count the instructions of the AVX-VNNI and AVX-512 kernels by single-stepping them
     Icount(icount::Options),
     /// A kernel that icount steps
     #[command(name = icount::CHILD_COMMAND, hide = true)]
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Hostile(options) => hostile::run(&options).map(|list| print!("{list}")),
         Command::Corpus(options) => corpus::write(&options),
         Command::Roofline(options) => run_roofline(&options),
+        Command::Schedule(options) => schedule::run(&options).map(|tables| print!("{tables}")),
         Command::Compare(options) => compare::compare(&options).map(|table| print!("{table}")),
         Command::Endurance(options) => endurance::run(&options, &mut std::io::stdout()),
         Command::Neighbor(options) => neighbor::measure(&options)

@@ -24,9 +24,11 @@
 mod error;
 pub mod partition;
 mod pool;
+mod ranges;
 mod sync;
 mod threads;
 
 pub use error::{Error, Result};
-pub use pool::{CachePadded, Pool, initial_tasks};
+pub use pool::{CachePadded, Pool};
+pub use ranges::{initial_tasks, initial_thread, thread_loads};
 pub use threads::{MAX_THREADS, ThreadPlan};

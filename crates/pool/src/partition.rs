@@ -7,6 +7,9 @@
 //! [`Pool::for_each_part`]: crate::Pool::for_each_part
 
 use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::ranges::initial_tasks;
 
 /// Something that is cut into parts for the tasks of a pool.
 ///
@@ -150,6 +153,89 @@ unsafe impl<'a, T: Send> Partition for Uneven<'a, T> {
         // start <= ends[index] <= buffer.length. Each index is taken at most once, and the ranges
         // of different indices do not overlap.
         unsafe { self.buffer.slice(start, self.ends[index]) }
+    }
+}
+
+/// A length cut into parts of whole units. The parts are in order, and differ by at most one unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Elements in all.
+    pub length: usize,
+    /// Elements of a unit; the last unit may be shorter.
+    pub unit: usize,
+    /// Number of parts; those beyond the number of units are empty.
+    pub parts: usize,
+}
+
+impl Cut {
+    /// The elements of part `part`.
+    ///
+    /// # Panics
+    ///
+    /// If `unit` or `parts` is 0.
+    pub fn range(self, part: usize) -> Range<usize> {
+        let units = initial_tasks(self.length.div_ceil(self.unit), self.parts, part);
+        let at = |units: usize| (units * self.unit).min(self.length);
+        at(units.start)..at(units.end)
+    }
+
+    /// The same parts where each element is `count` of them.
+    #[must_use]
+    pub fn times(self, count: usize) -> Self {
+        Self {
+            length: self.length * count,
+            unit: self.unit * count,
+            parts: self.parts,
+        }
+    }
+}
+
+/// Rows that are all cut in the same way. See [`grid`].
+pub struct Grid<'a, T> {
+    buffer: Buffer<'a, T>,
+    stride: usize,
+    cut: Cut,
+}
+
+/// Cuts each row of `buffer`, one every `stride` elements, as `cut` says: part `i` is part
+/// `i % cut.parts` of row `i / cut.parts`. What a row has beyond the length of the cut is in no
+/// part.
+///
+/// # Panics
+///
+/// If `stride`, or the unit or the parts of the cut, are 0; if the cut is longer than `stride`, or
+/// `buffer` is not whole rows.
+pub fn grid<T>(buffer: &mut [T], stride: usize, cut: Cut) -> Grid<'_, T> {
+    assert!(cut.unit > 0 && cut.parts > 0, "a cut into no parts");
+    assert!(
+        cut.length <= stride && stride > 0 && buffer.len().is_multiple_of(stride),
+        "rows of {} in a buffer of {}, one every {stride}",
+        cut.length,
+        buffer.len()
+    );
+    Grid {
+        buffer: Buffer::new(buffer),
+        stride,
+        cut,
+    }
+}
+
+// SAFETY: parts of one row are disjoint, since those of `Cut` are, and lie inside it, since the cut
+// is no longer than `stride`; rows do not overlap. The number of parts depends on fields that never
+// change. `Buffer` is `Sync` for `T: Send`, and a `&mut [T]` may be sent to another thread then.
+unsafe impl<'a, T: Send> Partition for Grid<'a, T> {
+    type Part = &'a mut [T];
+
+    fn parts(&self) -> usize {
+        self.buffer.length / self.stride * self.cut.parts
+    }
+
+    unsafe fn part(&self, index: usize) -> &'a mut [T] {
+        let start = index / self.cut.parts * self.stride;
+        let part = self.cut.range(index % self.cut.parts);
+        // SAFETY: index < parts, so the row is one of the buffer, and the part ends inside it. Each
+        // index is taken at most once, and the ranges of different indices do not overlap.
+        unsafe { self.buffer.slice(start + part.start, start + part.end) }
     }
 }
 

@@ -1,34 +1,43 @@
 //! A fork-join pool for very short jobs.
 //!
-//! The whole protocol is in one word: `state` holds the number of the job, whether the job is
-//! *open*, and how many workers are *inside* it. The caller writes the job, opens it and takes
-//! tasks like any worker. A worker that sees an open job enters by adding one to the word, takes
-//! tasks until none is left, and leaves by subtracting one. When the caller finds no more tasks, it
-//! closes the job and waits for the workers inside. Nobody waits for a worker that has not entered:
-//! if it is asleep, or its virtual CPU is taken away, only its help is missing.
+//! Only the caller writes `state`, which holds the number of the job and whether the job is *open*.
+//! It writes the job, opens it and takes tasks like any worker. A worker that sees an open job
+//! enters it: it adds one to the count of those *inside*, and loads `state` again. If that is what
+//! it was, the worker takes tasks until none is left; in any case it subtracts one again. When the
+//! caller finds no more tasks, it closes the job and waits until nobody is inside. Entering is an
+//! addition and then a load, closing a store and then a load of the count, all four sequentially
+//! consistent: so the caller sees that the worker is inside, or the worker that the job is closed.
+//! Nobody waits for a worker that has not entered: if it is asleep, or its virtual CPU is taken
+//! away, only its help is missing.
 //!
 //! Each thread begins with one contiguous range of the tasks, so that neighboring tasks (panels of
 //! weights) are read by one core. A thread that has finished its own range takes single tasks from
 //! the others.
 //!
+//! With many threads the time of a short job is that of cache lines which travel between cores. So
+//! threads count themselves in *groups* of `GROUP`, look for tasks in their own group first, and
+//! skip a group in which somebody has found none. The ranges are not written by the caller: what a
+//! thread has taken of its range carries the number of the job, and a range of an earlier job
+//! counts as whole.
+//!
 //! Waiting threads spin for `SPIN` and then park. A thread that is about to park first sets its
-//! `asleep` flag and then loads `state` once more; a thread that changes `state` does so first and
-//! then loads the flags. All four accesses are sequentially consistent, so at least one of the two
-//! sees the other and no wake-up is lost.
+//! `asleep` flag and then loads what it waits for once more; a thread that changes that does so
+//! first and then loads the flags. All four accesses are sequentially consistent, so at least one
+//! of the two sees the other and no wake-up is lost.
 
 use std::any::Any;
+use std::ops;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
 
 use crate::partition::Partition;
-use crate::sync::{
-    self, Arc, AtomicBool, AtomicU64, AtomicUsize, JoinHandle, Mutex, Thread, UnsafeCell,
-};
+use crate::ranges::{GROUP, in_order, initial_tasks};
+use crate::sync::{self, Arc, AtomicBool, AtomicU64, JoinHandle, Mutex, Thread, UnsafeCell};
 use crate::threads::ThreadPlan;
 use crate::{Error, Result};
 
@@ -40,12 +49,11 @@ const SPIN: Duration = Duration::from_micros(100);
 /// Loads of `state` between two readings of the clock, one of which costs as much as a few loads.
 const LOADS_PER_CLOCK: usize = 64;
 
-/// The fields of `state`, from the lowest bits up: the number of workers inside (`INSIDE`), the
-/// flags `OPEN` and `STOP`, and the number of the job in units of `JOB`.
-const INSIDE: u64 = 0xffff;
-const OPEN: u64 = 1 << 16;
-const STOP: u64 = 1 << 17;
-const JOB: u64 = 1 << 18;
+/// The fields of `state`, from the lowest bits up: the flags `OPEN` and `STOP`, and the number of
+/// the job in units of `JOB`.
+const OPEN: u64 = 1 << 0;
+const STOP: u64 = 1 << 1;
+const JOB: u64 = 1 << 2;
 
 /// A value on cache lines of its own, so that threads that write to neighboring values do not
 /// contend. It takes two lines of 64 bytes, because processors prefetch lines in pairs.
@@ -67,8 +75,9 @@ pub struct Pool {
 struct Shared {
     state: CachePadded<AtomicU64>,
     job: UnsafeCell<Job>,
-    /// The tasks left in the range of each thread.
+    /// What each thread's range has given away.
     ranges: Box<[CachePadded<Range>]>,
+    groups: Box<[Group]>,
     /// Whether each thread is parked or about to park.
     asleep: Box<[CachePadded<AtomicBool>]>,
     /// The calling thread, once it has parked.
@@ -90,41 +99,52 @@ unsafe impl Send for Shared {}
 struct Job {
     body: *const (),
     call: unsafe fn(*const (), usize, usize),
+    tasks: usize,
+    /// The number of the job, from 1 on.
+    number: u64,
 }
 
-/// The tasks `next..end` of one thread's range, which nobody has taken yet.
+/// What a thread's range has given away: the low half of the number of the job that took from it
+/// last, and the tasks that it took.
 #[derive(Default)]
-struct Range {
-    next: AtomicUsize,
-    end: AtomicUsize,
-}
+struct Range(AtomicU64);
 
 impl Range {
-    /// Takes a task. `Relaxed` is enough throughout: the atomic addition by itself gives each task
-    /// away once, and entering and leaving through `state` order what tasks read and write.
-    fn take(&self) -> Option<usize> {
-        let end = self.end.load(Relaxed);
-        // Without this load, each visit to an empty range would claim its cache line exclusively
-        // and increase `next` further.
-        if self.next.load(Relaxed) >= end {
-            return None;
+    /// Takes one of the tasks `initial`, which are those of this range in job `number`. `Relaxed` is
+    /// enough throughout: the exchange by itself gives each task away once, and entering and leaving
+    /// order what tasks read and write.
+    fn take(&self, number: u64, initial: ops::Range<usize>) -> Option<usize> {
+        let mut before = self.0.load(Relaxed);
+        loop {
+            let same_job = before >> 32 == number & LOW;
+            let taken = if same_job { before & LOW } else { 0 };
+            // An empty range is only read, so that its cache line need not travel.
+            let task = initial.start + taken as usize;
+            if task >= initial.end {
+                return None;
+            }
+            let after = number << 32 | (taken + 1);
+            match self
+                .0
+                .compare_exchange_weak(before, after, Relaxed, Relaxed)
+            {
+                Ok(_) => return Some(task),
+                Err(current) => before = current,
+            }
         }
-        let task = self.next.fetch_add(1, Relaxed);
-        (task < end).then_some(task)
     }
 }
 
-/// The range of the tasks `0..tasks` that thread `worker` of `threads` begins with in
-/// [`Pool::for_each`]. The ranges are contiguous, in the order of the threads, and differ by at
-/// most one task in length.
-///
-/// # Panics
-///
-/// If `threads` is 0.
-pub fn initial_tasks(tasks: usize, threads: usize, worker: usize) -> std::ops::Range<usize> {
-    let (quotient, remainder) = (tasks / threads, tasks % threads);
-    let start = |worker: usize| worker * quotient + worker.min(remainder);
-    start(worker)..start(worker + 1)
+/// The low half of a word.
+const LOW: u64 = u32::MAX as u64;
+
+/// What [`GROUP`] threads share.
+#[derive(Default)]
+struct Group {
+    /// How many of them are inside.
+    inside: CachePadded<AtomicU64>,
+    /// The last job of which somebody found no task left in the group.
+    exhausted: CachePadded<AtomicU64>,
 }
 
 impl Pool {
@@ -147,8 +167,13 @@ impl Pool {
             job: UnsafeCell::new(Job {
                 body: std::ptr::null(),
                 call: |_, _, _| (),
+                tasks: 0,
+                number: 0,
             }),
             ranges: (0..threads).map(|_| CachePadded::default()).collect(),
+            groups: (0..threads.div_ceil(GROUP))
+                .map(|_| Group::default())
+                .collect(),
             asleep: (0..threads).map(|_| CachePadded::default()).collect(),
             caller: Mutex::new(None),
             panic: Mutex::new(None),
@@ -198,7 +223,7 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// If `tasks` is above `usize::MAX / 2`. If `body` panics, its first panic is resumed on the
+    /// If `tasks` is above `u32::MAX`. If `body` panics, its first panic is resumed on the
     /// calling thread once no thread runs `body` any more; tasks that had not begun by then may
     /// never run. The pool stays usable.
     pub fn for_each<F: Fn(usize, usize) + Sync>(&mut self, tasks: usize, body: F) {
@@ -206,8 +231,8 @@ impl Pool {
             (0..tasks).for_each(|task| body(task, 0));
             return;
         }
-        // Each thread increases `Range::next` at most once beyond its end: it cannot wrap.
-        assert!(tasks <= usize::MAX / 2, "too many tasks");
+        // `Range` counts them in half a word.
+        assert!(u32::try_from(tasks).is_ok(), "too many tasks");
 
         /// # Safety
         ///
@@ -217,23 +242,26 @@ impl Pool {
             let body = unsafe { &*body.cast::<F>() };
             body(task, worker);
         }
+        let shared = &*self.shared;
+        let state = &shared.state.0;
+        let opened = (state.load(Relaxed) & !OPEN).wrapping_add(JOB) | OPEN;
         let job = Job {
             body: (&raw const body).cast(),
             call: call::<F>,
+            tasks,
+            number: opened / JOB,
         };
-        let shared = &*self.shared;
+        if job.number & LOW == 0 {
+            // Half the number begins anew: no range may still have one that comes again.
+            shared
+                .ranges
+                .iter()
+                .for_each(|range| range.0.0.store(LOW << 32, Relaxed));
+        }
         // SAFETY: `&mut self` means that no other job runs, and the previous job was closed and had
         // nobody inside when it ended, so no worker reads `job`.
         shared.job.with_mut(|place| unsafe { *place = job });
-        for (worker, CachePadded(range)) in shared.ranges.iter().enumerate() {
-            let initial = initial_tasks(tasks, self.threads(), worker);
-            range.next.store(initial.start, Relaxed);
-            range.end.store(initial.end, Relaxed);
-        }
-
-        // The release in this store publishes `job` and the ranges to the workers that enter.
-        let state = &shared.state.0;
-        let opened = (state.load(Relaxed) & !OPEN).wrapping_add(JOB) | OPEN;
+        // The release in this store publishes `job` to the workers that enter.
         state.store(opened, SeqCst);
         for (asleep, worker) in shared.asleep[1..].iter().zip(&self.workers).take(tasks - 1) {
             if asleep.0.load(SeqCst) {
@@ -245,7 +273,7 @@ impl Pool {
         // this function. The end is reached, panic or not, only after `run` has returned here, the
         // job is closed and every worker has left it.
         unsafe { shared.run(job, 0) };
-        state.fetch_and(!OPEN, SeqCst);
+        state.store(opened & !OPEN, SeqCst);
         shared.wait_for_workers();
         let panic = shared
             .panic
@@ -326,8 +354,8 @@ impl<W> Scratch<W> {
 }
 
 impl Shared {
-    /// Runs tasks until none is left, first those of `worker`'s own range, then those of the other
-    /// ranges. If a task panics, this returns early, and the first panic of a job is kept.
+    /// Runs tasks until none is left, in the order of [`in_order`]. If a task panics, this
+    /// returns early, and the first panic of a job is kept.
     ///
     /// # Safety
     ///
@@ -337,12 +365,21 @@ impl Shared {
     unsafe fn run(&self, job: Job, worker: usize) {
         let threads = self.ranges.len();
         let result = catch_unwind(AssertUnwindSafe(|| {
-            for victim in (worker..threads).chain(0..worker) {
-                while let Some(task) = self.ranges[victim].0.take() {
-                    // SAFETY: `body` points to a live value of the type that `call` expects, as the
-                    // caller guarantees.
-                    unsafe { (job.call)(job.body, task, worker) };
+            for (group, members) in in_order(worker, threads) {
+                let exhausted = &self.groups[group].exhausted.0;
+                // A range never gets tasks back, so what is found once holds for the job.
+                if exhausted.load(Relaxed) == job.number {
+                    continue;
                 }
+                for member in members {
+                    let initial = || initial_tasks(job.tasks, threads, member);
+                    while let Some(task) = self.ranges[member].0.take(job.number, initial()) {
+                        // SAFETY: `body` points to a live value of the type that `call` expects, as
+                        // the caller guarantees.
+                        unsafe { (job.call)(job.body, task, worker) };
+                    }
+                }
+                exhausted.store(job.number, Relaxed);
             }
         }));
         if let Err(payload) = result {
@@ -358,7 +395,11 @@ impl Shared {
     /// Waits until nobody is inside the closed job. The acquire in the load makes everything that
     /// the workers wrote visible, since each of them leaves with a release.
     fn wait_for_workers(&self) {
-        let left = || self.state.0.load(SeqCst) & INSIDE == 0;
+        let left = || {
+            self.groups
+                .iter()
+                .all(|group| group.inside.0.load(SeqCst) == 0)
+        };
         if self.spin_until(left) {
             return;
         }
@@ -366,10 +407,19 @@ impl Shared {
         self.park_until(0, left);
     }
 
-    /// Leaves the job. The last worker to leave a closed job wakes the caller if it has parked.
-    fn leave(&self) {
-        let before = self.state.0.fetch_sub(1, SeqCst);
-        if before & (INSIDE | OPEN) == 1 && self.asleep[0].0.load(SeqCst) {
+    /// Enters the job that `state` says is open, and returns whether it still is. If so, this
+    /// acquires what the caller released by opening it, and the caller does not write `job` before
+    /// [`leave`](Self::leave).
+    fn enter(&self, worker: usize, state: u64) -> bool {
+        self.groups[worker / GROUP].inside.0.fetch_add(1, SeqCst);
+        self.state.0.load(SeqCst) == state
+    }
+
+    /// Leaves what was entered, whether it was open or not. The last worker of a group wakes the
+    /// caller if that has parked, which it does only once the job is closed.
+    fn leave(&self, worker: usize) {
+        let before = self.groups[worker / GROUP].inside.0.fetch_sub(1, SeqCst);
+        if before == 1 && self.asleep[0].0.load(SeqCst) {
             let caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(caller) = &*caller {
                 caller.unpark();
@@ -432,14 +482,7 @@ fn work(shared: &Shared, worker: usize, cpu: Option<CoreId>) {
         if state & OPEN == 0 || number(state) == done {
             continue;
         }
-        // Entering acquires what the caller released by opening the job; the additions of workers
-        // that entered in between continue the release sequence. It succeeds only while `state` is
-        // unchanged, hence while the job is open.
-        let entered = shared
-            .state
-            .0
-            .compare_exchange_weak(state, state + 1, AcqRel, Acquire);
-        if entered.is_ok() {
+        if shared.enter(worker, state) {
             shared.job.with(|job| {
                 // SAFETY: this worker is inside the open job, so the caller does not write `job`
                 // before this worker has left.
@@ -449,7 +492,7 @@ fn work(shared: &Shared, worker: usize, cpu: Option<CoreId>) {
                 unsafe { shared.run(job, worker) };
             });
             done = number(state);
-            shared.leave();
         }
+        shared.leave(worker);
     }
 }

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use lanewise_pool::partition::{chunks, uneven};
-use lanewise_pool::{CachePadded, Pool, ThreadPlan, initial_tasks};
+use lanewise_pool::partition::{Cut, chunks, grid, uneven};
+use lanewise_pool::{CachePadded, Pool, ThreadPlan, initial_tasks, initial_thread, thread_loads};
 
 /// Miri takes a thousand times as long, and sees a wrong access without repetition.
 const REPETITIONS: usize = if cfg!(miri) { 1 } else { 20 };
@@ -33,6 +33,65 @@ fn every_task_runs_once_in_thousands_of_small_jobs() {
             }
         }
     }
+}
+
+/// Twelve groups of threads on whatever CPUs there are; fewer tasks than threads, as many, and
+/// more, some of which take much longer than others.
+#[test]
+#[cfg_attr(miri, ignore = "Miri takes minutes to start so many threads")]
+fn every_task_runs_once_on_96_threads() {
+    let mut pool = pool(96);
+    assert_eq!(pool.threads(), 96);
+    let runs: Vec<AtomicUsize> = (0..400).map(|_| AtomicUsize::new(0)).collect();
+    for job in 0..50 {
+        let tasks = [2, 5, 95, 96, 97, 200, 400][job % 7];
+        let mut scratch: Vec<_> = (0..96).map(|_| CachePadded(0_usize)).collect();
+        let mut written = vec![0; tasks];
+        pool.for_each_part(
+            chunks(&mut written, 1),
+            &mut scratch,
+            |task, part, count| {
+                if task % 50 == job % 50 {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                part[0] = task + 1;
+                count.0 += 1;
+                runs[task].fetch_add(1, Relaxed);
+            },
+        );
+        assert!(
+            written
+                .iter()
+                .enumerate()
+                .all(|(task, &value)| value == task + 1)
+        );
+        assert_eq!(scratch.iter().map(|count| count.0).sum::<usize>(), tasks);
+        for (task, runs) in runs.iter().enumerate() {
+            assert_eq!(runs.swap(0, Relaxed), usize::from(task < tasks));
+        }
+    }
+}
+
+#[test]
+fn tasks_of_other_groups_are_taken_over() {
+    if cfg!(miri) {
+        return;
+    }
+    let mut pool = pool(24);
+    // Thread 0 has the first tasks and waits in one until all others have run: those that threads
+    // which never wake would have had are then run by threads of other groups.
+    let done = AtomicUsize::new(0);
+    let tasks = 240;
+    pool.for_each(tasks, |task, _| {
+        if task == 0 {
+            while done.load(Relaxed) < tasks - 1 {
+                std::thread::yield_now();
+            }
+        } else {
+            done.fetch_add(1, Relaxed);
+        }
+    });
+    assert_eq!(done.into_inner(), tasks - 1);
 }
 
 #[test]
@@ -139,6 +198,69 @@ fn initial_tasks_cover_the_tasks_in_order_and_evenly() {
             next = range.end;
         }
         assert_eq!(next, tasks, "{threads} threads");
+    }
+}
+
+#[test]
+fn each_task_is_initially_one_threads() {
+    for (tasks, threads) in [(1, 1), (1, 3), (7, 3), (9, 3), (10, 4), (100, 7), (5, 8)] {
+        for task in 0..tasks {
+            let thread = initial_thread(tasks, threads, task);
+            assert!(initial_tasks(tasks, threads, thread).contains(&task));
+        }
+    }
+}
+
+#[test]
+fn threads_that_are_done_take_over_what_is_left() {
+    assert_eq!(thread_loads(&[], 2), [0, 0]);
+    assert_eq!(thread_loads(&[7], 2), [7, 0]);
+    assert_eq!(thread_loads(&[1, 1, 1, 1, 1], 2), [3, 2]);
+    // The second thread is done after 2 and takes the third task of the first one.
+    assert_eq!(thread_loads(&[4, 1, 1, 1, 1], 2), [4, 4]);
+    // Groups far away are reached as well.
+    let one_long = [&[900; 2][..], &[1; 94]].concat();
+    let loads = thread_loads(&[one_long, vec![1; 96]].concat(), 96);
+    assert_eq!(loads.iter().sum::<u64>(), 1800 + 94 + 96);
+    assert!(loads.iter().all(|&load| load <= 902), "{loads:?}");
+}
+
+#[test]
+fn a_grid_cuts_every_row_alike() {
+    let cut = Cut {
+        length: 10,
+        unit: 3,
+        parts: 3,
+    };
+    assert_eq!([0, 1, 2].map(|part| cut.range(part)), [0..6, 6..9, 9..10]);
+    assert_eq!(cut.times(2).range(1), 12..18);
+    let mut buffer = [0; 24];
+    pool(3).for_each_part(
+        grid(&mut buffer, 12, cut),
+        &mut [(); 3],
+        |index, part, ()| {
+            part.fill(index + 1);
+        },
+    );
+    let row = |first: usize| {
+        [
+            [first; 6].as_slice(),
+            &[first + 1; 3],
+            &[first + 2],
+            &[0; 2],
+        ]
+        .concat()
+    };
+    assert_eq!(buffer[..], [row(1), row(4)].concat());
+    // More parts than units: the last ones are empty.
+    let cut = Cut { parts: 5, ..cut };
+    assert_eq!([3, 4].map(|part| cut.range(part)), [9..10, 10..10]);
+    assert_panics("no parts", || {
+        _ = grid(&mut [0; 4], 4, Cut { unit: 0, ..cut })
+    });
+    for (stride, length) in [(0, 0), (3, 2), (4, 5)] {
+        let cut = Cut { length, ..cut };
+        assert_panics("rows of", || _ = grid(&mut [0; 4], stride, cut));
     }
 }
 

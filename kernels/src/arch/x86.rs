@@ -1,4 +1,5 @@
-//! Reductions of 256-bit and 128-bit registers, which the AVX2 and the AVX-512 lanes share.
+//! What several instruction sets of x86-64 share: reductions of 256-bit and 128-bit registers, and
+//! the scales of packed weights.
 
 use std::arch::x86_64::*;
 
@@ -50,5 +51,30 @@ pub unsafe fn max_magnitude_4(left: __m128, right: __m128) -> __m128 {
             _mm_castps_si128(left),
             _mm_castps_si128(right),
         ))
+    }
+}
+
+/// Copies the scales of a block of 8 rows of Q8_0. They are collected in general registers: the shuffle
+/// ports are busy with the transpose.
+///
+/// # Safety
+///
+/// `from + row * row_bytes` is valid for reading 2 bytes for each `row` below 8, `to` for writing 8
+/// values.
+#[inline]
+pub unsafe fn copy_scales_of_8_rows(from: *const u8, row_bytes: usize, to: *mut u16) {
+    // SAFETY: rows stay below 8, so each read is one that the caller guarantees, and the two writes
+    // are the 16 bytes of 8 values.
+    unsafe {
+        let scale = |row: usize| {
+            let scale = from.add(row * row_bytes).cast::<u16>();
+            u64::from(scale.read_unaligned())
+        };
+        let four = |first: usize| {
+            scale(first) | scale(first + 1) << 16 | scale(first + 2) << 32 | scale(first + 3) << 48
+        };
+        let to = to.cast::<u64>();
+        to.write_unaligned(four(0));
+        to.add(1).write_unaligned(four(4));
     }
 }

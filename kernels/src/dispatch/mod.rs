@@ -34,11 +34,13 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &arch::avx2::TABLE,
             #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => &arch::avx_vnni::TABLE,
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &arch::avx512::TABLE,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Zen4 => &arch::avx512::ZEN4_TABLE,
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 | Isa::Avx512Zen4 => return None,
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Zen4 => return None,
         };
         isa.is_supported().then_some(Kernels(table))
     }

@@ -77,7 +77,7 @@ impl ForwardPass for Forward {
             .map_or(0, |[dense_2, _]| dense_2.rows());
         let attended = Attention::output_shape(batch);
         let inputs = [
-            self.layer_input(batch).blocks(),
+            layer_input(batch).blocks(),
             attended.blocks(),
             dense_input(texts, shape.hidden).blocks(),
             dense_input(texts, inner).blocks(),
@@ -315,7 +315,7 @@ impl Forward {
         let values = &self.output;
         let shared = output.map_or(0, |output| output.shared);
         let first = shared * batch.texts().len();
-        self.input.reshape(self.layer_input(batch));
+        self.input.reshape(layer_input(batch));
         let parts = (
             self.input.chunks_mut(),
             chunks(
@@ -391,15 +391,15 @@ impl Forward {
             self.output.copy_row(text, row);
         }
     }
+}
 
-    /// The shape of `rms_norm(x)` as the input of a layer's products.
-    fn layer_input(&self, batch: &Batch) -> ActivationShape {
-        ActivationShape {
-            tokens: batch.tokens(),
-            columns: batch.shape().hidden,
-            chunk: batch.chunk(),
-            terms: 1,
-        }
+/// The shape of `rms_norm(x)` as the input of a layer's products.
+pub(super) fn layer_input(batch: &Batch) -> ActivationShape {
+    ActivationShape {
+        tokens: batch.tokens(),
+        columns: batch.shape().hidden,
+        chunk: batch.chunk(),
+        terms: 1,
     }
 }
 
@@ -430,7 +430,7 @@ fn sum_rows<'a>(
 
 /// The shape of the input of `ffn_down`: one chunk, since each panel of the gated product is one
 /// block of all tokens.
-fn gated_input(config: &Config, tokens: usize) -> ActivationShape {
+pub(super) fn gated_input(config: &Config, tokens: usize) -> ActivationShape {
     ActivationShape {
         tokens,
         columns: config.feed_forward,

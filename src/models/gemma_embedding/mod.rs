@@ -4,6 +4,7 @@ mod config;
 mod forward;
 mod prompts;
 mod reference;
+mod schedule;
 mod weights;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ pub use weights::{Layer, Weights};
 
 use super::{Dims, Family, ForwardPass, Matrices, Model, Reference, Summary};
 use crate::Result;
-use crate::engine::Shape;
+use crate::engine::{Batch, Job, Shape};
 use crate::gguf::Gguf;
 use crate::tokenizer::SentencePiece;
 
@@ -111,6 +112,10 @@ impl Model for GemmaEmbedding {
             .map(|matrix| matrix.rows() as u64 * matrix.columns() as u64)
             .sum();
         values * tokens as u64 + self.config.attention_multiply_adds(tokens)
+    }
+
+    fn jobs_of_layer(&self, batch: &Batch, threads: usize, layer: usize) -> Vec<Job> {
+        schedule::jobs_of_layer(&self.config, batch, threads, layer)
     }
 
     fn forward_pass(self: Arc<Self>, dense_heads: bool) -> Result<Box<dyn ForwardPass>> {

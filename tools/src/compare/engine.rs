@@ -72,7 +72,7 @@ macro_rules! python {
 
 /// Every engine there is. Another one takes a line here and a file like `llama.py`, which is some
 /// lines of Python around its load and embed calls; see the head of `harness.py`.
-pub const ENGINES: [Engine; 7] = [
+pub const ENGINES: [Engine; 8] = [
     Engine {
         name: "lanewise",
         title: "Lanewise",
@@ -82,6 +82,11 @@ pub const ENGINES: [Engine; 7] = [
         name: "lanewise-avx2",
         title: "Lanewise AVX2",
         start: Start::Lanewise("avx2"),
+    },
+    Engine {
+        name: "lanewise-avx-vnni",
+        title: "Lanewise AVX-VNNI",
+        start: Start::Lanewise("avx-vnni"),
     },
     Engine {
         name: "lanewise-scalar",

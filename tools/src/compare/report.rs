@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use lanewise::internals::Limits;
+use lanewise::internals::models::Model;
 use serde::Serialize;
 
 use super::engine::{Answer, Job};
@@ -10,8 +12,40 @@ use super::engine::{Answer, Job};
 #[derive(Debug, Serialize)]
 pub struct Report {
     threads: usize,
+    limit: Limit,
     cases: Vec<Case>,
     engines: Vec<Summary>,
+}
+
+/// What the machine allows: the best of what was measured in every turn.
+#[derive(Clone, Debug, Serialize)]
+pub struct Limit {
+    bandwidth_gb_per_s: f64,
+    peak_gmac_per_s: f64,
+    /// The least time that each case could take.
+    #[serde(skip)]
+    case_ms: Vec<f64>,
+}
+
+impl Limit {
+    /// The limit of each case of texts as ids.
+    pub fn new(model: &dyn Model, turns: &[Limits], cases: &[Vec<Vec<u32>>]) -> Self {
+        let best = |rate: fn(&Limits) -> f64| turns.iter().map(rate).fold(0.0, f64::max);
+        let limits = Limits {
+            weight_bytes: turns.first().map_or(0, |limits| limits.weight_bytes),
+            bytes_per_s: best(|limits| limits.bytes_per_s),
+            multiply_adds_per_s: best(|limits| limits.multiply_adds_per_s),
+        };
+        let case_ms = cases.iter().map(|texts| {
+            let limit = limits.forward_pass(model, texts.iter().map(Vec::len));
+            limit.as_secs_f64() * 1e3
+        });
+        Limit {
+            bandwidth_gb_per_s: limits.bytes_per_s / 1e9,
+            peak_gmac_per_s: limits.multiply_adds_per_s / 1e9,
+            case_ms: case_ms.collect(),
+        }
+    }
 }
 
 /// A text or batch.
@@ -19,6 +53,7 @@ pub struct Report {
 struct Case {
     texts: usize,
     tokens: usize,
+    limit_ms: f64,
     results: Vec<Timing>,
 }
 
@@ -30,6 +65,8 @@ struct Timing {
     tokens_per_s: f64,
     /// The median divided by that of the first engine.
     ratio: f64,
+    /// The limit of the machine divided by the median.
+    fraction: f64,
     /// How many runs, over all turns, the median is of.
     runs: usize,
 }
@@ -54,15 +91,18 @@ impl Report {
     /// Puts together what each engine answered in each turn; vectors stand in the first answers.
     pub fn new<'a>(
         job: &Job,
+        limit: Limit,
         engines: impl Iterator<Item = (&'static str, &'a Vec<Answer>)>,
         golden: &[Vec<f32>],
     ) -> Self {
         let mut cases: Vec<Case> = job
             .cases
             .iter()
-            .map(|texts| Case {
+            .zip(&limit.case_ms)
+            .map(|(texts, &limit_ms)| Case {
                 texts: texts.len(),
                 tokens: texts.iter().map(Vec::len).sum(),
+                limit_ms,
                 results: Vec::new(),
             })
             .collect();
@@ -82,6 +122,7 @@ impl Report {
                     median_ms,
                     tokens_per_s: case.tokens as f64 / median_ms * 1e3,
                     ratio: median_ms / first_ms,
+                    fraction: case.limit_ms / median_ms,
                     runs: times.len(),
                 });
             }
@@ -95,6 +136,7 @@ impl Report {
         }
         Report {
             threads: job.threads,
+            limit,
             cases,
             engines: summaries,
         }
@@ -126,26 +168,31 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} threads; median ms and, in brackets, that divided by the first engine's\n",
-            self.threads
+            "{} threads; median ms, then (that divided by the first engine's, fraction of the limit);\n\
+             the limit is that of {:.1} GB/s and {:.0} G INT8 multiply-adds/s, the best of all turns\n",
+            self.threads, self.limit.bandwidth_gb_per_s, self.limit.peak_gmac_per_s
         )?;
-        write!(f, "{:>12}", "tokens")?;
+        write!(f, "{:>12} {:>9}", "tokens", "limit")?;
         for summary in &self.engines {
-            write!(f, " {:>20}", summary.engine)?;
+            write!(f, " {:>23}", summary.engine)?;
         }
         for case in &self.cases {
             let name = match case.texts {
                 1 => case.tokens.to_string(),
                 texts => format!("{} in {texts}", case.tokens),
             };
-            write!(f, "\n{name:>12}")?;
+            write!(f, "\n{name:>12} {:9.2}", case.limit_ms)?;
             for timing in &case.results {
-                write!(f, " {:11.2} ({:6.2})", timing.median_ms, timing.ratio)?;
+                write!(
+                    f,
+                    " {:9.2} ({:5.2}, {:4.2})",
+                    timing.median_ms, timing.ratio, timing.fraction
+                )?;
             }
         }
-        write!(f, "\n\n{:>12}", "peak MB")?;
+        write!(f, "\n\n{:>12} {:9}", "peak MB", "")?;
         for summary in &self.engines {
-            write!(f, " {:20.0}", summary.peak_mb)?;
+            write!(f, " {:23.0}", summary.peak_mb)?;
         }
         let cosines = |part: fn(&Cosine) -> f64| {
             let of = move |summary: &Summary| summary.cosine.as_ref().map(part);
@@ -156,12 +203,46 @@ impl fmt::Display for Report {
             ("minimum", |cosine| cosine.minimum),
         ] {
             if cosines(part).next().is_some() {
-                write!(f, "\n{name:>12}")?;
+                write!(f, "\n{name:>12} {:9}", "")?;
             }
             for value in cosines(part) {
-                write!(f, " {value:20.6}")?;
+                write!(f, " {value:23.6}")?;
             }
         }
         writeln!(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_has_its_ratio_and_its_fraction_of_the_limit() {
+        let job = Job {
+            model: "model.gguf".into(),
+            threads: 2,
+            runs: 1,
+            seconds: 1.0,
+            cases: vec![vec![vec![2, 1]]],
+            embedded: Vec::new(),
+        };
+        let limit = Limit {
+            bandwidth_gb_per_s: 40.0,
+            peak_gmac_per_s: 500.0,
+            case_ms: vec![3.0],
+        };
+        let answers = [4.0, 10.0].map(|time| {
+            vec![Answer {
+                times_ms: vec![vec![time]],
+                peak_mb: 1.0,
+                vectors: Vec::new(),
+            }]
+        });
+        let engines = ["Lanewise", "another"].into_iter().zip(&answers);
+        let text = Report::new(&job, limit, engines, &[]).to_string();
+        assert!(text.contains("40.0 GB/s and 500 G INT8"), "{text}");
+        assert!(text.contains(" 4.00 ( 1.00, 0.75)"), "{text}");
+        assert!(text.contains(" 10.00 ( 2.50, 0.30)"), "{text}");
     }
 }

@@ -21,8 +21,8 @@ impl Counter {
     pub fn of(isa: Isa) -> Counter {
         match isa {
             Isa::Scalar | Isa::Avx2 => Counter::Valgrind,
-            // valgrind does not know AVX-512.
-            Isa::Avx512 | Isa::Avx512Zen4 => Counter::SingleStep,
+            // valgrind knows neither AVX-VNNI nor AVX-512.
+            Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Zen4 => Counter::SingleStep,
         }
     }
 }

@@ -40,26 +40,19 @@ macro_rules! atomic {
 }
 
 atomic!(AtomicBool, bool, false);
-atomic!(AtomicUsize, usize, 0);
 atomic!(AtomicU64, u64, 0);
-
-impl AtomicUsize {
-    pub fn fetch_add(&self, value: usize, order: Ordering) -> usize {
-        self.0.fetch_add(value, order)
-    }
-}
 
 impl AtomicU64 {
     pub fn new(value: u64) -> Self {
         Self(atomic::AtomicU64::new(value))
     }
 
-    pub fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
-        self.0.fetch_sub(value, order)
+    pub fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+        self.0.fetch_add(value, order)
     }
 
-    pub fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
-        self.0.fetch_and(value, order)
+    pub fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
+        self.0.fetch_sub(value, order)
     }
 
     pub fn fetch_or(&self, value: u64, order: Ordering) -> u64 {

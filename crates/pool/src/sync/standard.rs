@@ -1,7 +1,7 @@
 //! The types of the standard library.
 
 use std::cell;
-pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+pub use std::sync::atomic::{AtomicBool, AtomicU64};
 pub use std::sync::{Arc, Mutex};
 pub use std::thread::{Builder, JoinHandle, Thread, current, park};
 

@@ -5,7 +5,7 @@ mod scores;
 mod simd;
 mod weighted_sum;
 
-use simd::Lanes;
+pub(super) use simd::Lanes;
 
 use crate::Isa;
 

@@ -1,4 +1,4 @@
-//! The INT16 matrix product of attention on 256-bit registers, with `vpmaddwd`.
+//! Queries times keys in INT16 on 256-bit registers, with `vpmaddwd`.
 
 use std::arch::x86_64::*;
 

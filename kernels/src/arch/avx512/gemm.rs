@@ -6,6 +6,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::arch::x86::copy_scales_of_8_rows;
 use crate::layout::{
     ActivationBlock, ActivationScale, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES,
     packed_block_lines,
@@ -93,31 +94,6 @@ unsafe fn transpose_8_rows(from: *const u8, row_bytes: usize, to: *mut i32) {
             _mm256_store_si256(step.cast(), _mm512_castsi512_si256(steps));
             _mm256_store_si256(later.cast(), _mm512_extracti64x4_epi64::<1>(steps));
         }
-    }
-}
-
-/// Copies the scales of a block of 8 rows. They are collected in general registers: the shuffle
-/// ports are busy with the transpose.
-///
-/// # Safety
-///
-/// `from + row * row_bytes` is valid for reading 2 bytes for each `row` below 8, `to` for writing 8
-/// values.
-#[inline]
-unsafe fn copy_scales_of_8_rows(from: *const u8, row_bytes: usize, to: *mut u16) {
-    // SAFETY: rows stay below 8, so each read is one that the caller guarantees, and the two writes
-    // are the 16 bytes of 8 values.
-    unsafe {
-        let scale = |row: usize| {
-            let scale = from.add(row * row_bytes).cast::<u16>();
-            u64::from(scale.read_unaligned())
-        };
-        let four = |first: usize| {
-            scale(first) | scale(first + 1) << 16 | scale(first + 2) << 32 | scale(first + 3) << 48
-        };
-        let to = to.cast::<u64>();
-        to.write_unaligned(four(0));
-        to.add(1).write_unaligned(four(4));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The INT16 matrix product of attention on 512-bit registers, with `vpdpwssd`.
+//! Queries times keys in INT16 on 512-bit registers, with `vpdpwssd`.
 //!
 //! LLVM splits the intrinsic of `vpdpwssd` into `vpmaddwd` and `vpaddd` wherever it expects the
 //! addition to shorten a chain. Zen 4 then takes 16.2 cycles for what 12 `vpdpwssd` do in 12

@@ -1,4 +1,4 @@
-//! The INT16 matrix product of attention: the specification.
+//! Queries times keys in INT16: the specification.
 
 use crate::layout::PANEL;
 

@@ -1,0 +1,158 @@
+//! The jobs of a layer and what each of their tasks has to do, cut as a pass cuts them but without
+//! running them: a forecast of how well threads share the work.
+
+use lanewise_kernels::PANEL;
+use lanewise_pool::thread_loads;
+
+use super::attention::Attention;
+use super::batch::Batch;
+use super::buffers::ActivationShape;
+use super::profile::Phase;
+use super::split::{PACKING, Split};
+
+/// What a value of a norm, RoPE, GELU or quantization takes, in INT8 multiply-adds: on one thread of
+/// a Zen 4 a text of 512 tokens takes 285 ms for the 52 G of its products, 16.5 ms for the 19 M
+/// values of the norms and 9.8 ms for the 13 M of the heads, which is 159 and 142 for each.
+const VALUE: u64 = 150;
+
+/// What an INT16 multiply-add of attention takes in INT8 ones.
+const INT16: u64 = 2;
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Multiply-adds, or values in jobs that have none.
+    pub work: u64,
+    /// The time that all of it takes, packing of panels included, in INT8 multiply-adds.
+    pub time: u64,
+}
+
+/// A job: tasks that the threads share. The next job begins when all of them are done.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What it is called in a table.
+    pub name: &'static str,
+    /// Its tasks, in order.
+    pub tasks: Vec<Load>,
+}
+
+impl Job {
+    /// The mean work of the threads divided by the most of any: 1 if all have as much.
+    pub fn balance(&self, threads: usize) -> f64 {
+        let work: Vec<u64> = self.tasks.iter().map(|load| load.work).collect();
+        let most = thread_loads(&work, threads).into_iter().max().unwrap_or(0);
+        work.iter().sum::<u64>() as f64 / threads as f64 / most.max(1) as f64
+    }
+
+    /// The time until the last thread is done, in INT8 multiply-adds, without what starting and
+    /// ending a job takes.
+    pub fn time(&self, threads: usize) -> u64 {
+        let times: Vec<u64> = self.tasks.iter().map(|load| load.time).collect();
+        thread_loads(&times, threads).into_iter().max().unwrap_or(0)
+    }
+
+    /// [`Executor::multiply`](super::Executor::multiply) with a matrix of these rows and columns.
+    pub fn product(
+        phase: Phase,
+        [rows, columns]: [usize; 2],
+        input: ActivationShape,
+        threads: usize,
+    ) -> Self {
+        let tasks = panels(1, [rows, columns], input, threads);
+        Job {
+            name: phase.name(),
+            tasks: tasks.map(|(_, load)| load).collect(),
+        }
+    }
+
+    /// [`Executor::multiply_gated`](super::Executor::multiply_gated) with two matrices of these
+    /// rows and columns.
+    pub fn gated(shape: [usize; 2], input: ActivationShape, threads: usize) -> Self {
+        let tasks = panels(2, shape, input, threads).map(|(tokens, load)| Load {
+            time: load.time + (tokens * PANEL) as u64 * VALUE,
+            ..load
+        });
+        Job {
+            name: Phase::FfnInput.name(),
+            tasks: tasks.collect(),
+        }
+    }
+
+    /// A pass over the rows of the residual stream, one task a chunk of quantized activations.
+    pub fn norm(shape: ActivationShape) -> Self {
+        rows(Phase::Norm, shape)
+    }
+
+    /// The jobs of [`Attention::run`], for a layer that sees keys up to `reach` positions away;
+    /// `name` is that of the one which multiplies.
+    pub fn attention(batch: &Batch, reach: usize, name: &'static str) -> [Self; 4] {
+        let shape = batch.shape();
+        let heads = batch.panels.iter().map(|panel| {
+            let values = panel.tokens.len() * (shape.query_width() + shape.key_width());
+            values_of(values)
+        });
+        let value_panels = shape.key_width() / PANEL;
+        let values = (0..batch.value_scale_ends.len())
+            .map(|task| values_of(batch.texts()[task / value_panels].len() * PANEL));
+        let tiles = batch.tiles.iter().map(|tile| {
+            let text = &batch.texts()[tile.text];
+            let seen = |token: usize| {
+                let first = token.saturating_sub(reach).max(text.start);
+                (token + reach + 1).min(text.end) - first
+            };
+            let pairs: usize = tile.tokens.clone().map(seen).sum();
+            let product = (pairs * shape.query_width()) as u64;
+            Load {
+                work: 2 * product,
+                time: product * INT16 + product,
+            }
+        });
+        let job = |name, tasks| Job { name, tasks };
+        [
+            job(Phase::Heads.name(), heads.collect()),
+            job(Phase::Values.name(), values.collect()),
+            job(name, tiles.collect()),
+            rows(Phase::Quantize, Attention::output_shape(batch)),
+        ]
+    }
+}
+
+/// The tasks of a product of `matrices` matrices of the same shape with one input, each with the
+/// number of its tokens.
+fn panels(
+    matrices: usize,
+    [rows, columns]: [usize; 2],
+    input: ActivationShape,
+    threads: usize,
+) -> impl Iterator<Item = (usize, Load)> {
+    let split = Split::new(rows / PANEL, input.tokens, input.chunk, threads);
+    let a_token = (matrices * PANEL * columns * input.terms) as u64;
+    (0..split.tasks()).map(move |task| {
+        let tokens = split.tokens(task).len();
+        let load = Load {
+            work: tokens as u64 * a_token,
+            time: (tokens + PACKING) as u64 * a_token,
+        };
+        (tokens, load)
+    })
+}
+
+/// A job with one task for each chunk of rows.
+fn rows(phase: Phase, shape: ActivationShape) -> Job {
+    let chunks = (0..shape.tokens).step_by(shape.chunk.max(1));
+    let tasks = chunks.map(|first| {
+        let count = shape.chunk.min(shape.tokens - first);
+        values_of(count * shape.columns)
+    });
+    Job {
+        name: phase.name(),
+        tasks: tasks.collect(),
+    }
+}
+
+fn values_of(values: usize) -> Load {
+    Load {
+        work: values as u64,
+        time: values as u64 * VALUE,
+    }
+}
