@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::models::Model;
+use crate::packed::{self, PackedState, Place};
 use crate::shared_runtime::SharedRuntime;
 use crate::tokenizer::Tokenizer;
 use crate::vectors::normalize;
@@ -151,6 +152,8 @@ pub struct Embedder {
     pub(crate) dims: usize,
     pub(crate) overflow: Overflow,
     pub(crate) opening_times: OpeningTimes,
+    pub(crate) packed_place: Option<Place>,
+    pub(crate) packed_state: PackedState,
 }
 
 impl Embedder {
@@ -190,6 +193,26 @@ impl Embedder {
     /// How long the parts of opening took.
     pub fn opening_times(&self) -> OpeningTimes {
         self.opening_times
+    }
+
+    /// What became of the packed weights.
+    #[doc(hidden)]
+    pub fn packed_state(&self) -> &PackedState {
+        &self.packed_state
+    }
+
+    /// Writes the packed weights for those who open the model later, unless this embedder uses them
+    /// or does without them. Takes about a second.
+    ///
+    /// Returns the path of the file, `None` if none is written.
+    ///
+    /// # Errors
+    /// If the file cannot be written or the model changed meanwhile. The embedder is none the worse.
+    pub fn write_packed_weights(&self) -> Result<Option<PathBuf>> {
+        match &self.packed_place {
+            Some(place) if self.packed_state.may_be_written() => packed::write(&*self.model, place),
+            _ => Ok(None),
+        }
     }
 
     /// What is wrong with a text of more tokens than the model reads, as messages say it after the

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lanewise_kernels::Isa;
 use lanewise_pool::ThreadPlan;
 
-use crate::engine::{Batch, Executor, PhaseTimes};
+use crate::engine::{Batch, Executor, Matrix, PackedFile, PhaseTimes};
 use crate::models::{ForwardPass, Model};
 use crate::{Error, Result};
 
@@ -46,6 +46,8 @@ pub struct Runtime {
     executor: Executor,
     batch: Batch,
     pass: Box<dyn ForwardPass>,
+    /// The file of panels that products read, until it is found changed.
+    packed: Option<Arc<PackedFile>>,
 }
 
 impl Runtime {
@@ -56,11 +58,17 @@ impl Runtime {
     /// dense heads and `options` asks for them.
     pub fn new(model: Arc<dyn Model>, options: &RuntimeOptions) -> Result<Self> {
         let pass = Arc::clone(&model).forward_pass(options.dense_heads)?;
+        let packed = model
+            .matrices()
+            .of_products()
+            .find_map(Matrix::packed_file)
+            .cloned();
         Ok(Self {
             executor: Executor::new(options.threads, options.isa)?,
             batch: Batch::default(),
             model,
             pass,
+            packed,
         })
     }
 
@@ -126,14 +134,21 @@ impl Runtime {
         let (shape, threads) = (self.model.shape(), self.executor.threads());
         self.batch.set(first, texts, shape, threads)?;
         self.reserve()?;
-        let (executor, batch, pass) = (&mut self.executor, &self.batch, &mut self.pass);
-        let result = executor.run_pass(batch.tokens(), |executor| pass.run(executor, batch, out));
+        let mut result = self.run(out);
+        // A pass that may have read other panels than those that were checked does not count: they
+        // are packed from now on.
+        if let Some(packed) = self.packed.take_if(|packed| !packed.check_in_use()) {
+            drop(packed);
+            self.reserve()?;
+            result = self.run(out);
+        }
         // A file changed meanwhile is at fault before its weights are.
         self.model.gguf().check_unchanged()?;
         result?;
         if out.iter().all(|value| value.is_finite()) {
             return Ok(());
         }
+        let (executor, batch, pass) = (&mut self.executor, &self.batch, &mut self.pass);
         let culprit = pass.first_not_finite(executor, batch, out);
         let name = self.model.family().name;
         Err(self.model.gguf().file_error(
@@ -143,12 +158,17 @@ impl Runtime {
         ))
     }
 
+    fn run(&mut self, out: &mut [f32]) -> Result<()> {
+        let (executor, batch, pass) = (&mut self.executor, &self.batch, &mut self.pass);
+        executor.run_pass(batch.tokens(), |executor| pass.run(executor, batch, out))
+    }
+
     /// Takes the memory that the pass over the batch will use, so that only this can fail.
     fn reserve(&mut self) -> Result<()> {
         let batch = &self.batch;
         let reserved = self
             .pass
-            .reserve(batch)
+            .reserve(self.executor.kernels(), batch)
             .and_then(|()| self.executor.reserve(batch, self.pass.longest_row()));
         reserved.map_err(|_| Error::Memory {
             tokens: batch.tokens(),

@@ -23,7 +23,7 @@ pub use f16::f16_to_f32;
 pub use isa::{Isa, UnknownIsa};
 pub use layout::{
     ActivationBlock, ActivationChunk, BLOCK, HEAD_MAX, Line, MAX_HEAD_DIM, MAX_KEYS, PANEL,
-    Q8_0_BYTES, Q8Rows, WEIGHT_MAX,
+    PanelLayout, Q8_0_BYTES, Q8Rows, WEIGHT_MAX,
 };
 pub use pack_keys::pack_keys;
 pub use pieces::Pieces;

@@ -113,6 +113,11 @@ impl Task<'_> {
         packing: &mut Packing,
         stopwatch: &mut Stopwatch,
     ) {
+        if let Some(panel) = self.panel.packed(kernels) {
+            self.run_packed(kernels, panel, out, packing);
+            stopwatch.lap(self.phase);
+            return;
+        }
         let Packing {
             panel: packed,
             requested,
@@ -144,7 +149,33 @@ impl Task<'_> {
         }
         *requested = addresses(prefetcher.requested());
     }
+
+    /// [`run`](Self::run) where the panel is packed already.
+    fn run_packed(self, kernels: Kernels, panel: &[Line], out: &mut [f32], packing: &mut Packing) {
+        let (matrix, tokens) = (self.panel.matrix, self.activations.shape().tokens);
+        let next = self.next.and_then(|next| next.packed(kernels));
+        let mut prefetcher = Prefetcher::new(Line::bytes(next.unwrap_or_default()), *LINES);
+        let row_blocks = matrix.columns() / BLOCK;
+        let at_a_time = if tokens <= SHORT { *BLOCKS } else { row_blocks };
+        let lines = kernels.panel_lines(BLOCK);
+        for first in (0..row_blocks).step_by(at_a_time) {
+            let blocks = first..(first + at_a_time).min(row_blocks);
+            let panel = &panel[first * lines..blocks.end * lines];
+            let mut out = &mut *out;
+            for chunk in self.activations.chunks() {
+                let (chunk_out, rest) = out.split_at_mut(chunk.tokens * PANEL);
+                let (blocks, tokens) = (blocks.clone(), 0..chunk.tokens);
+                kernels.gemm(panel, chunk, blocks, tokens, chunk_out, &mut prefetcher);
+                out = rest;
+            }
+        }
+        packing.requested = 0..0;
+    }
 }
+static LINES: std::sync::LazyLock<usize> =
+    std::sync::LazyLock::new(|| std::env::var("LW_LINES").map_or(18, |v| v.parse().unwrap()));
+static BLOCKS: std::sync::LazyLock<usize> =
+    std::sync::LazyLock::new(|| std::env::var("LW_BLOCKS").map_or(8, |v| v.parse().unwrap()));
 
 /// Reads what of a panel has not been requested in order, so that all of it is in the cache for
 /// packing, which reads 32 rows side by side.
@@ -199,6 +230,10 @@ impl<'a> Panel<'a> {
 
     fn bytes(self) -> &'a [u8] {
         self.matrix.panel_bytes(self.index)
+    }
+
+    fn packed(self, kernels: Kernels) -> Option<&'a [Line]> {
+        self.matrix.packed_panel(kernels, self.index)
     }
 }
 

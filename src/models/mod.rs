@@ -14,6 +14,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use lanewise_kernels::Kernels;
+
 use crate::engine::{Batch, Executor, Matrix, Shape};
 use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
@@ -116,11 +118,11 @@ pub trait Model: fmt::Debug + Send + Sync {
 
 /// The forward pass of one model, with its scratch.
 pub trait ForwardPass: Send {
-    /// Makes room for a pass over a batch, so that only this call can fail for lack of memory.
+    /// Makes room for a pass over a batch with these kernels, so that only this call can fail for lack of memory.
     ///
     /// # Errors
     /// If there is no memory.
-    fn reserve(&mut self, batch: &Batch) -> Result<(), TryReserveError>;
+    fn reserve(&mut self, kernels: Kernels, batch: &Batch) -> Result<(), TryReserveError>;
 
     /// The most columns that a matrix of a product has.
     fn longest_row(&self) -> usize;
@@ -174,6 +176,9 @@ pub struct Matrices<'a> {
     pub layers: Vec<Vec<&'a Matrix>>,
     /// What runs once a text, after pooling.
     pub heads: Vec<&'a Matrix>,
+    /// Those that a pass multiplies with, in its order; of those in one entry it takes a panel each
+    /// in turn.
+    pub streams: Vec<Vec<&'a Matrix>>,
 }
 
 impl<'a> Matrices<'a> {

@@ -13,7 +13,7 @@
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
-use lanewise_kernels::Pieces;
+use lanewise_kernels::{Kernels, Pieces};
 use lanewise_pool::partition::chunks;
 
 use super::weights::Layer;
@@ -65,10 +65,12 @@ enum Then<'a> {
 }
 
 impl ForwardPass for Forward {
-    fn reserve(&mut self, batch: &Batch) -> Result<(), TryReserveError> {
+    fn reserve(&mut self, kernels: Kernels, batch: &Batch) -> Result<(), TryReserveError> {
         let model = Arc::clone(&self.model);
         let (config, weights) = (model.config(), model.weights());
-        weights.product_matrices().try_for_each(Matrix::prepare)?;
+        weights
+            .product_matrices()
+            .try_for_each(|matrix| matrix.prepare(kernels))?;
         let shape = batch.shape();
         let (tokens, texts) = (batch.tokens(), batch.texts().len());
         let inner = weights
