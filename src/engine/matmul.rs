@@ -20,6 +20,11 @@ const SHORT: usize = 16;
 /// Blocks of a row that are packed at a time for a short product: 9 KB on AVX-512, 17 on AVX2.
 const SHORT_BLOCKS: usize = 8;
 
+/// Blocks of a row of a packed panel that are multiplied at a time, and so many are prefetched ahead:
+/// 9 KB each, which stay in an L1 cache of 32 KB beside the activations. Six, eight and twelve are
+/// about as fast from 8 to 128 tokens, whole rows slower (docs/LOG.md).
+const PACKED_BLOCKS: usize = 8;
+
 /// Tokens that a product reads a packed block for once, so that there is one step less to prefetch
 /// weights in.
 const ONE_TILE: usize = 6;
@@ -114,7 +119,7 @@ impl Task<'_> {
         stopwatch: &mut Stopwatch,
     ) {
         if let Some(panel) = self.panel.packed(kernels) {
-            self.run_packed(kernels, panel, out, packing);
+            self.run_packed(kernels, panel, out);
             stopwatch.lap(self.phase);
             return;
         }
@@ -138,44 +143,54 @@ impl Task<'_> {
             let while_packing = if short { &mut prefetcher } else { &mut idle };
             matrix.pack_panel(kernels, bytes, blocks.clone(), packed, while_packing);
             stopwatch.lap(Phase::Pack);
-            let mut out = &mut *out;
-            for chunk in self.activations.chunks() {
-                let (chunk_out, rest) = out.split_at_mut(chunk.tokens * PANEL);
-                let (blocks, tokens) = (blocks.clone(), 0..chunk.tokens);
-                kernels.gemm(packed, chunk, blocks, tokens, chunk_out, &mut prefetcher);
-                out = rest;
-            }
+            self.multiply_piece(kernels, packed, blocks, out, &mut prefetcher);
             stopwatch.lap(self.phase);
         }
         *requested = addresses(prefetcher.requested());
     }
 
-    /// [`run`](Self::run) where the panel is packed already.
-    fn run_packed(self, kernels: Kernels, panel: &[Line], out: &mut [f32], packing: &mut Packing) {
-        let (matrix, tokens) = (self.panel.matrix, self.activations.shape().tokens);
+    /// [`run`](Self::run) where the panel is packed already: it is read from the mapped file into
+    /// the cache, and prefetched one piece ahead, into the next panel.
+    fn run_packed(self, kernels: Kernels, panel: &[Line], out: &mut [f32]) {
+        let shape = self.activations.shape();
+        let (row_blocks, block_lines) = (shape.columns / BLOCK, kernels.panel_lines(BLOCK));
         let next = self.next.and_then(|next| next.packed(kernels));
-        let mut prefetcher = Prefetcher::new(Line::bytes(next.unwrap_or_default()), *LINES);
-        let row_blocks = matrix.columns() / BLOCK;
-        let at_a_time = if tokens <= SHORT { *BLOCKS } else { row_blocks };
-        let lines = kernels.panel_lines(BLOCK);
-        for first in (0..row_blocks).step_by(at_a_time) {
+        let [panel_bytes, next_bytes] = [panel, next.unwrap_or_default()].map(Line::bytes);
+        let ahead = size_of::<Line>() * block_lines * PACKED_BLOCKS;
+        let (now, later) = (panel_bytes.get(ahead..), next_bytes.get(..ahead));
+        let to_request = [now.unwrap_or_default(), later.unwrap_or(next_bytes)];
+        let steps_a_block = shape.tokens.div_ceil(ONE_TILE) * shape.terms;
+        let mut prefetcher =
+            Prefetcher::in_turn(to_request, block_lines.div_ceil(steps_a_block.max(1)));
+        let at_a_time = if shape.tokens <= ONE_TILE {
+            row_blocks
+        } else {
+            PACKED_BLOCKS
+        };
+        for first in (0..row_blocks).step_by(at_a_time.max(1)) {
             let blocks = first..(first + at_a_time).min(row_blocks);
-            let panel = &panel[first * lines..blocks.end * lines];
-            let mut out = &mut *out;
-            for chunk in self.activations.chunks() {
-                let (chunk_out, rest) = out.split_at_mut(chunk.tokens * PANEL);
-                let (blocks, tokens) = (blocks.clone(), 0..chunk.tokens);
-                kernels.gemm(panel, chunk, blocks, tokens, chunk_out, &mut prefetcher);
-                out = rest;
-            }
+            let piece = &panel[blocks.start * block_lines..blocks.end * block_lines];
+            self.multiply_piece(kernels, piece, blocks, out, &mut prefetcher);
         }
-        packing.requested = 0..0;
+    }
+
+    /// Multiplies some blocks of a panel by those of all tokens.
+    fn multiply_piece(
+        self,
+        kernels: Kernels,
+        piece: &[Line],
+        blocks: Range<usize>,
+        mut out: &mut [f32],
+        prefetcher: &mut Prefetcher<'_>,
+    ) {
+        for chunk in self.activations.chunks() {
+            let (chunk_out, rest) = out.split_at_mut(chunk.tokens * PANEL);
+            let (blocks, tokens) = (blocks.clone(), 0..chunk.tokens);
+            kernels.gemm(piece, chunk, blocks, tokens, chunk_out, prefetcher);
+            out = rest;
+        }
     }
 }
-static LINES: std::sync::LazyLock<usize> =
-    std::sync::LazyLock::new(|| std::env::var("LW_LINES").map_or(18, |v| v.parse().unwrap()));
-static BLOCKS: std::sync::LazyLock<usize> =
-    std::sync::LazyLock::new(|| std::env::var("LW_BLOCKS").map_or(8, |v| v.parse().unwrap()));
 
 /// Reads what of a panel has not been requested in order, so that all of it is in the cache for
 /// packing, which reads 32 rows side by side.
