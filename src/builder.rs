@@ -291,15 +291,7 @@ impl PackedOptions {
     /// those of the packed weights, which are checked, or of all matrices of the layers and of what
     /// runs once a text, but not the embedding table, of which a pass copies a few rows.
     fn open<T>(&self, model: &dyn Model, beside: impl FnOnce() -> T) -> (T, PackedState) {
-        let mut found = self.find(model);
-        if self.policy == PackedWeights::UseAndWrite
-            && let (Some(place), Err(state)) = (&self.place, &found)
-            && state.may_be_written()
-        {
-            // Whatever goes wrong shows in what is found now.
-            let _ = packed::write(model, place);
-            found = self.find(model);
-        }
+        let found = self.find(model);
         // Each takes about 10 ms. Without the thread, which the system may refuse, this one reads
         // packed weights alone, and other pages are mapped one by one, later.
         let result = thread::scope(|scope| {
@@ -310,16 +302,19 @@ impl PackedOptions {
             let _ = thread::Builder::new().spawn_scoped(scope, map);
             beside()
         });
-        let state = match found {
-            Ok(candidate) => {
-                let state = candidate.attach(model);
-                if !matches!(state, PackedState::Used { .. }) {
-                    prefault(model);
-                }
-                state
-            }
-            Err(state) => state,
-        };
+        let was_candidate = found.is_ok();
+        let mut state = found.map_or_else(|state| state, |candidate| candidate.attach(model));
+        if self.policy == PackedWeights::UseAndWrite
+            && let Some(place) = &self.place
+            && state.may_be_written()
+            // Whatever goes wrong, the state remains what it was.
+            && let Ok(Some(_)) = packed::write(model, place)
+        {
+            state = packed::open(model, place);
+        }
+        if was_candidate && !matches!(state, PackedState::Used { .. }) {
+            prefault(model);
+        }
         (result, state)
     }
 

@@ -201,6 +201,19 @@ impl Embedder {
         &self.packed_state
     }
 
+    /// Bytes of files that may become resident while embedding: of the model's, less the matrices
+    /// that are read from packed weights, and of these.
+    #[doc(hidden)]
+    pub fn mapped_bytes(&self) -> u64 {
+        let file = self.model.gguf().file_len();
+        let PackedState::Used { bytes, .. } = self.packed_state else {
+            return file;
+        };
+        let matrices = self.model.matrices();
+        let replaced = matrices.of_products().map(|matrix| matrix.range().len());
+        (file + bytes as u64).saturating_sub(replaced.sum::<usize>() as u64)
+    }
+
     /// Writes the packed weights for those who open the model later, unless this embedder uses them
     /// or does without them. Takes about a second.
     ///

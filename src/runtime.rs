@@ -119,6 +119,8 @@ impl Runtime {
         );
         self.model.gguf().check_unchanged()?;
         self.executor.restart_after_fork()?;
+        // Before a page of it is read that is no longer there.
+        self.leave_changed_panels();
         let (mut first, mut rest) = (0, out);
         while first < texts.len() {
             let count = texts_of_a_pass(&texts[first..]);
@@ -137,8 +139,7 @@ impl Runtime {
         let mut result = self.run(out);
         // A pass that may have read other panels than those that were checked does not count: they
         // are packed from now on.
-        if let Some(packed) = self.packed.take_if(|packed| !packed.check_in_use()) {
-            drop(packed);
+        if self.leave_changed_panels() {
             self.reserve()?;
             result = self.run(out);
         }
@@ -156,6 +157,13 @@ impl Runtime {
             "the forward pass gives values that are not finite, or nothing but zeros",
             format!("the weights are damaged or not those of {name}; fetch the file again"),
         ))
+    }
+
+    /// Whether the file of packed panels was changed since the last call, so that from now on panels
+    /// are packed.
+    fn leave_changed_panels(&mut self) -> bool {
+        let changed = |packed: &mut Arc<PackedFile>| !packed.check_in_use();
+        self.packed.take_if(changed).is_some()
     }
 
     fn run(&mut self, out: &mut [f32]) -> Result<()> {

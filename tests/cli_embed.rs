@@ -192,6 +192,7 @@ fn environment_variables_that_cannot_be_used_are_named() {
         ("LANEWISE_THREADS", "0", "use 1 to"),
         ("LANEWISE_THREADS", "all", "use 1 to"),
         ("LANEWISE_ISA", "mmx", "scalar, avx2 or avx512"),
+        ("LANEWISE_PACKED_WEIGHTS", "maybe", "off, use or write"),
     ] {
         let mut command = command();
         command

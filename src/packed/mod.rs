@@ -150,7 +150,12 @@ pub fn find(model: &dyn Model, place: &Place) -> Result<Candidate, PackedState> 
     let path = place.path(model)?;
     let map = match Map::open_optional(&path) {
         Ok(map) => map,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
             return Err(PackedState::Absent { path });
         }
         Err(error) => {
