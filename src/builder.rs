@@ -308,7 +308,7 @@ impl PackedOptions {
             && let Some(place) = &self.place
             && state.may_be_written()
             // Whatever goes wrong, the state remains what it was.
-            && let Ok(Some(_)) = packed::write(model, place)
+            && let Ok(Some(_)) = packed::write(model, place, |_| ())
         {
             state = packed::open(model, place);
         }

@@ -112,7 +112,8 @@ impl Encoded {
 pub struct OpeningTimes {
     /// Mapping the file and checking its header.
     pub map: Duration,
-    /// Indexing the vocabulary and, at the same time, mapping the pages of the weights.
+    /// Indexing the vocabulary and, at the same time, mapping the pages of the weights, which of
+    /// packed ones checks them.
     pub index: Duration,
     /// Starting the threads and allocating scratch.
     pub start: Duration,
@@ -222,8 +223,20 @@ impl Embedder {
     /// # Errors
     /// If the file cannot be written or the model changed meanwhile. The embedder is none the worse.
     pub fn write_packed_weights(&self) -> Result<Option<PathBuf>> {
+        self.write_packed_weights_with(|_| ())
+    }
+
+    /// [`write_packed_weights`](Self::write_packed_weights), which calls `started` with the path
+    /// before the work is done.
+    #[doc(hidden)]
+    pub fn write_packed_weights_with(
+        &self,
+        started: impl FnOnce(&Path),
+    ) -> Result<Option<PathBuf>> {
         match &self.packed_place {
-            Some(place) if self.packed_state.may_be_written() => packed::write(&*self.model, place),
+            Some(place) if self.packed_state.may_be_written() => {
+                packed::write(&*self.model, place, started)
+            }
             _ => Ok(None),
         }
     }

@@ -75,7 +75,11 @@ fn embed_writes_them_once_and_later_runs_use_them() {
     assert!(cache.info().starts_with("absent: "), "{}", cache.info());
     let first = cache.run(&["embed", "Hello world"]);
     assert_eq!(first.code, 0, "{}", first.err);
-    assert!(first.err.contains("written once"), "{}", first.err);
+    assert!(
+        first.err.contains("writing packed weights"),
+        "{}",
+        first.err
+    );
     assert_eq!(cache.files().len(), 1);
     let path = cache.files().remove(0);
     let before = fs::metadata(&path).unwrap().modified().unwrap();
@@ -147,7 +151,7 @@ fn a_damaged_file_is_named_once_and_replaced() {
         run.err
     );
     assert!(run.err.contains(path.to_str().unwrap()), "{}", run.err);
-    assert!(run.err.contains("written once"), "{}", run.err);
+    assert!(run.err.contains("writing packed weights"), "{}", run.err);
     let run = cache.run(&["embed", "a"]);
     assert_eq!((run.code, &*run.err, &run.out), (0, "", &usual.out));
 }
@@ -165,11 +169,19 @@ fn a_run_over_files_writes_them_before_it_begins() {
     let arguments = ["embed", "--input", input, "--output", output, "--force"];
     let first = cache.run(&arguments);
     assert_eq!(first.code, 0, "{}", first.err);
-    assert!(first.err.contains("written once"), "{}", first.err);
+    assert!(
+        first.err.contains("writing packed weights"),
+        "{}",
+        first.err
+    );
     let vectors = fs::read(output).unwrap();
     let second = cache.run(&arguments);
     assert_eq!(second.code, 0, "{}", second.err);
-    assert!(!second.err.contains("written once"), "{}", second.err);
+    assert!(
+        !second.err.contains("writing packed weights"),
+        "{}",
+        second.err
+    );
     assert_eq!(fs::read(output).unwrap(), vectors);
 }
 

@@ -321,7 +321,7 @@ fn writers_at_the_same_time_leave_one_whole_file() {
                         kernels: lanewise_kernels::Kernels::detect(),
                         directory: Some(fixture.directory.clone()),
                     };
-                    lanewise::internals::packed::write(model, &place).unwrap();
+                    lanewise::internals::packed::write(model, &place, |_| ()).unwrap();
                     assert_eq!(vectors(&embedder), expected);
                 }
             });

@@ -23,12 +23,14 @@ pub fn write(embedder: &Embedder, asked: PackedWeights) {
     if asked != PackedWeights::UseAndWrite || !embedder.packed_state().may_be_written() {
         return;
     }
-    match embedder.write_packed_weights() {
-        Ok(Some(path)) => report(format_args!(
-            "{}: packed weights for the next start, written once (--no-packed-weights does without)",
+    let written = embedder.write_packed_weights_with(|path| {
+        report(format_args!(
+            "{}: writing packed weights for later runs, once (--no-packed-weights does without)",
             path.display()
-        )),
-        Ok(None) => {}
+        ));
+    });
+    match written {
+        Ok(_) => {}
         // A home directory that cannot be written to is a decision, and no news in each run.
         Err(Error::Io { source, .. })
             if matches!(

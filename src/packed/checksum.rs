@@ -67,7 +67,9 @@ mod tests {
     use super::*;
 
     fn bytes() -> Vec<u8> {
-        (0..3 * 4096 + 77u32).map(|i| (i * i >> 7) as u8).collect()
+        (0..3 * 4096 + 77u32)
+            .map(|i| ((i * i) >> 7) as u8)
+            .collect()
     }
 
     #[test]

@@ -14,8 +14,8 @@ const SAMPLE: usize = 4096;
 ///
 /// The system sets the time of the last change of a file, which goes on with every write and which
 /// no program can set back, so a file with the same one has the same content. Where there is no
-/// such time, the modification time, which programs can set, and a page from the middle of each
-/// matrix stand in for it: any training or quantization changes all matrices.
+/// such time, or one for all files as in an image, a page from the middle of each matrix stands in
+/// for it: training and quantization change all of a matrix.
 ///
 /// # Errors
 /// If the file cannot be read.

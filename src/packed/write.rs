@@ -10,7 +10,7 @@ use std::time::Duration;
 use lanewise_kernels::{Line, PANEL};
 
 use super::checksum::{CHUNK, chunk_sum, combine};
-use super::header::{HEADER, Header};
+use super::header::{HEADER, Header, IDENTITY};
 use super::{Place, identity};
 use crate::engine::PackedPlace;
 use crate::models::Model;
@@ -25,13 +25,19 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 /// Writes the packed weights of a model, whatever there is in their place, and returns their path;
 /// `None` if these kernels have none or there is no directory for them.
 ///
+/// `started` is called with the path once there is room for it, before the work is done.
+///
 /// Several threads and processes may do so at once. Memory is a few megabytes, beside the pages of
 /// the model's file.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be written, [`Error::File`] if the model changed meanwhile. No
 /// file is then left behind, and an earlier one stays.
-pub fn write(model: &dyn Model, place: &Place) -> Result<Option<PathBuf>> {
+pub fn write(
+    model: &dyn Model,
+    place: &Place,
+    started: impl FnOnce(&Path),
+) -> Result<Option<PathBuf>> {
     let Ok(path) = place.path(model) else {
         return Ok(None);
     };
@@ -46,7 +52,11 @@ pub fn write(model: &dyn Model, place: &Place) -> Result<Option<PathBuf>> {
     remove_abandoned(directory);
     let temporary = Temporary::new(&path).map_err(failed)?;
     let model_before = identity::identity(model)?;
-    write_to(&temporary.file, model, place, model_before).map_err(failed)?;
+    let (_, lines) = PackedPlace::of_streams(&model.matrices().streams, place.kernels);
+    let bytes = lines * size_of::<Line>();
+    allocate(&temporary.file, (HEADER + bytes) as u64).map_err(failed)?;
+    started(&path);
+    write_to(&temporary.file, model, place, bytes, model_before).map_err(failed)?;
     // Panels of a model that changed while they were packed are nobody's.
     model.gguf().check_unchanged()?;
     if identity::identity(model)? != model_before {
@@ -61,13 +71,11 @@ fn write_to(
     mut file: &File,
     model: &dyn Model,
     place: &Place,
-    model_identity: [u64; super::header::IDENTITY],
+    bytes: usize,
+    model_identity: [u64; IDENTITY],
 ) -> io::Result<()> {
     let kernels = place.kernels;
     let matrices = model.matrices();
-    let (_, lines) = PackedPlace::of_streams(&matrices.streams, kernels);
-    let bytes = lines * size_of::<Line>();
-    allocate(file, (HEADER + bytes) as u64)?;
     file.seek(SeekFrom::Start(HEADER as u64))?;
     let mut out = ChunkWriter {
         file,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lanewise::internals::Limits;
 use lanewise::internals::Runtime;
 use lanewise::internals::engine::Phase;
-use lanewise::internals::models::{self, Model};
+use lanewise::internals::models::Model;
 use lanewise::{Embedder, Result, find_model};
 use lanewise_testkit::texts::{LENGTHS, text, texts};
 use serde::Serialize;
