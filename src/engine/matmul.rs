@@ -25,6 +25,10 @@ const SHORT_BLOCKS: usize = 8;
 /// about as fast from 8 to 128 tokens, whole rows slower (docs/LOG.md).
 const PACKED_BLOCKS: usize = 8;
 
+/// Tokens up to which packed panels are multiplied in pieces: the sums of a panel, which each piece
+/// loads and stores, then are 16 KB.
+const PACKED_PIECES: usize = 128;
+
 /// Tokens that a product reads a packed block for once, so that there is one step less to prefetch
 /// weights in.
 const ONE_TILE: usize = 6;
@@ -162,11 +166,8 @@ impl Task<'_> {
         let steps_a_block = shape.tokens.div_ceil(ONE_TILE) * shape.terms;
         let mut prefetcher =
             Prefetcher::in_turn(to_request, block_lines.div_ceil(steps_a_block.max(1)));
-        let at_a_time = if shape.tokens <= ONE_TILE {
-            row_blocks
-        } else {
-            PACKED_BLOCKS
-        };
+        let in_pieces = (ONE_TILE + 1..=PACKED_PIECES).contains(&shape.tokens);
+        let at_a_time = if in_pieces { PACKED_BLOCKS } else { row_blocks };
         for first in (0..row_blocks).step_by(at_a_time.max(1)) {
             let blocks = first..(first + at_a_time).min(row_blocks);
             let piece = &panel[blocks.start * block_lines..blocks.end * block_lines];
