@@ -18,8 +18,6 @@ const LINE: usize = size_of::<Line>();
 #[derive(Debug, Default)]
 pub struct Prefetcher<'a> {
     bytes: &'a [u8],
-    /// What follows `bytes`.
-    then: &'a [u8],
     requested: usize,
     lines_per_step: usize,
 }
@@ -32,21 +30,14 @@ impl<'a> Prefetcher<'a> {
     /// they multiply it.
     #[inline]
     pub fn new(bytes: &'a [u8], lines_per_step: usize) -> Self {
-        Self::in_turn([bytes, &[]], lines_per_step)
-    }
-
-    /// A prefetcher of all bytes of one slice, then those of another.
-    #[inline]
-    pub fn in_turn([bytes, then]: [&'a [u8]; 2], lines_per_step: usize) -> Self {
         Prefetcher {
             bytes,
-            then,
             requested: 0,
             lines_per_step,
         }
     }
 
-    /// The bytes that have been requested so far, from the first of the current slice on.
+    /// The bytes that have been requested so far, from the first on.
     #[inline]
     pub fn requested(&self) -> &'a [u8] {
         &self.bytes[..self.requested]
@@ -60,10 +51,7 @@ impl<'a> Prefetcher<'a> {
     #[inline(always)]
     pub(crate) fn step(&mut self) {
         if self.requested == self.bytes.len() {
-            if self.then.is_empty() {
-                return;
-            }
-            (self.bytes, self.requested) = (std::mem::take(&mut self.then), 0);
+            return;
         }
         let next = self.bytes.as_ptr().wrapping_add(self.requested);
         for line in 0..self.lines_per_step {

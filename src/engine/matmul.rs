@@ -122,7 +122,7 @@ impl Task<'_> {
         packing: &mut Packing,
         stopwatch: &mut Stopwatch,
     ) {
-        if let Some(panel) = self.panel.packed(kernels) {
+        if let Some(panel) = self.panel.packed_on(kernels) {
             self.run_packed(kernels, panel, out);
             stopwatch.lap(self.phase);
             return;
@@ -153,23 +153,35 @@ impl Task<'_> {
         *requested = addresses(prefetcher.requested());
     }
 
-    /// [`run`](Self::run) where the panel is packed already: it is read from the mapped file into
-    /// the cache, and prefetched one piece ahead, into the next panel.
+    /// [`run`](Self::run) where the panel is packed already, at the start of `panel`: it is read from
+    /// the mapped file into the cache, and prefetched one piece ahead, into the next panel.
     fn run_packed(self, kernels: Kernels, panel: &[Line], out: &mut [f32]) {
         let shape = self.activations.shape();
         let (row_blocks, block_lines) = (shape.columns / BLOCK, kernels.panel_lines(BLOCK));
-        let next = self.next.and_then(|next| next.packed(kernels));
-        let [panel_bytes, next_bytes] = [panel, next.unwrap_or_default()].map(Line::bytes);
+        let lines = row_blocks * block_lines;
         let ahead = size_of::<Line>() * block_lines * PACKED_BLOCKS;
-        let (now, later) = (panel_bytes.get(ahead..), next_bytes.get(..ahead));
-        let to_request = [now.unwrap_or_default(), later.unwrap_or(next_bytes)];
+        let after = self.next.and_then(|next| next.packed_on(kernels));
+        let after = Line::bytes(after.unwrap_or_default());
+        let (this, length) = (Line::bytes(panel), size_of::<Line>() * lines);
+        // Nearly always the thread's next panel follows in the file: then all is one stream.
+        let one_stream = addresses(&this[length..]).start == addresses(after).start;
+        let end = if one_stream { length + ahead } else { length };
         let steps_a_block = shape.tokens.div_ceil(ONE_TILE) * shape.terms;
-        let mut prefetcher =
-            Prefetcher::in_turn(to_request, block_lines.div_ceil(steps_a_block.max(1)));
-        let in_pieces = (ONE_TILE + 1..=PACKED_PIECES).contains(&shape.tokens);
-        let at_a_time = if in_pieces { PACKED_BLOCKS } else { row_blocks };
-        for first in (0..row_blocks).step_by(at_a_time.max(1)) {
+        let lines_a_step = block_lines.div_ceil(steps_a_block.max(1));
+        let to_request = this.get(ahead..end.min(this.len())).unwrap_or_default();
+        let mut prefetcher = Prefetcher::new(to_request, lines_a_step);
+        let at_a_time = if (ONE_TILE + 1..=PACKED_PIECES).contains(&shape.tokens) {
+            PACKED_BLOCKS
+        } else if one_stream {
+            row_blocks
+        } else {
+            row_blocks.saturating_sub(PACKED_BLOCKS).max(PACKED_BLOCKS)
+        };
+        for first in (0..row_blocks).step_by(at_a_time) {
             let blocks = first..(first + at_a_time).min(row_blocks);
+            if blocks.end == row_blocks && !one_stream {
+                prefetcher = Prefetcher::new(&after[..ahead.min(after.len())], lines_a_step);
+            }
             let piece = &panel[blocks.start * block_lines..blocks.end * block_lines];
             self.multiply_piece(kernels, piece, blocks, out, &mut prefetcher);
         }
@@ -248,8 +260,9 @@ impl<'a> Panel<'a> {
         self.matrix.panel_bytes(self.index)
     }
 
-    fn packed(self, kernels: Kernels) -> Option<&'a [Line]> {
-        self.matrix.packed_panel(kernels, self.index)
+    /// The panel as it is packed, and all that follows it in the file.
+    fn packed_on(self, kernels: Kernels) -> Option<&'a [Line]> {
+        self.matrix.packed_from(kernels, self.index)
     }
 }
 

@@ -149,10 +149,14 @@ impl Matrix {
         self.packed.get().map(|packed| &packed.file)
     }
 
-    /// Panel `index` as these kernels read it, `None` if it must be packed.
-    pub(super) fn packed_panel(&self, kernels: Kernels, index: usize) -> Option<&[Line]> {
+    /// Panel `index` as these kernels read it, and all panels that follow it in the file; `None` if
+    /// it must be packed.
+    pub(super) fn packed_from(&self, kernels: Kernels, index: usize) -> Option<&[Line]> {
         let packed = self.packed.get()?;
-        packed.serve(kernels).then(|| packed.panel(index)).flatten()
+        packed
+            .serve(kernels)
+            .then(|| packed.panels_from(index))
+            .flatten()
     }
 
     /// Quantizes the rows if products with these kernels do not read those of the file, nor packed

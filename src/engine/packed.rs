@@ -64,10 +64,6 @@ impl PackedFile {
     fn is_in_use(&self) -> bool {
         self.in_use.load(Relaxed)
     }
-
-    fn lines(&self, range: Range<usize>) -> Option<&[Line]> {
-        Line::of_bytes(self.bytes()).and_then(|lines| lines.get(range))
-    }
 }
 
 /// Where a file has the panels of a matrix.
@@ -126,9 +122,10 @@ impl PackedPanels {
         self.file.layout == kernels.panel_layout() && self.file.is_in_use()
     }
 
-    /// The lines of panel `index`.
-    pub fn panel(&self, index: usize) -> Option<&[Line]> {
+    /// The lines of panel `index`, and those after them.
+    pub fn panels_from(&self, index: usize) -> Option<&[Line]> {
         let first = self.place.first + index * self.place.stride;
-        self.file.lines(first..first + self.place.lines)
+        let lines = Line::of_bytes(self.file.bytes())?.get(first..)?;
+        (lines.len() >= self.place.lines).then_some(lines)
     }
 }
