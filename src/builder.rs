@@ -1,25 +1,26 @@
 //! The settings of an embedder, and opening it with them.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lanewise_kernels::Isa;
+use lanewise_kernels::{Isa, Kernels};
 use lanewise_pool::MAX_THREADS;
 
 use crate::embedder::OpeningTimes;
 use crate::engine::Matrix;
 use crate::models::{self, Dims, Model};
+use crate::packed::{self, Candidate, PackedState, PackedWeights, Place};
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::shared_runtime::SharedRuntime;
 use crate::{Embedder, Error, Overflow, Result};
 
 /// Settings of an [`Embedder`] that is yet to be opened.
 ///
-/// What is not set comes from the environment, `LANEWISE_THREADS` and `LANEWISE_ISA`, or else is
-/// found out from the machine.
+/// What is not set comes from the environment, `LANEWISE_THREADS`, `LANEWISE_ISA` and
+/// `LANEWISE_PACKED_WEIGHTS` (`off`, `use` or `write`), or else is found out from the machine.
 #[derive(Debug, Clone, Default)]
 pub struct EmbedderBuilder {
     threads: Option<usize>,
@@ -27,6 +28,8 @@ pub struct EmbedderBuilder {
     dims: Option<usize>,
     no_dense_heads: bool,
     overflow: Overflow,
+    packed_weights: Option<PackedWeights>,
+    packed_directory: Option<PathBuf>,
 }
 
 impl Embedder {
@@ -77,6 +80,45 @@ impl EmbedderBuilder {
         self
     }
 
+    /// Whether weights that were packed before are read from a file, and one is written;
+    /// [`PackedWeights::Use`] unless set. Whatever goes wrong with it, opening succeeds without.
+    pub fn packed_weights(mut self, packed_weights: PackedWeights) -> Self {
+        self.packed_weights = Some(packed_weights);
+        self
+    }
+
+    /// The directory for files of packed weights; `packed` in Lanewise's cache directory
+    /// (`$XDG_CACHE_HOME/lanewise`, else `~/.cache/lanewise`) unless set.
+    pub fn packed_weights_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.packed_directory = Some(directory.into());
+        self
+    }
+
+    /// What becomes of packed weights, if it is set here or in the environment.
+    ///
+    /// # Errors
+    /// If the setting in the environment cannot be used.
+    #[doc(hidden)]
+    pub fn packed_weights_set(&self) -> Result<Option<PackedWeights>> {
+        const NAME: &str = "LANEWISE_PACKED_WEIGHTS";
+        if self.packed_weights.is_some() {
+            return Ok(self.packed_weights);
+        }
+        let Some(value) = variable(NAME)? else {
+            return Ok(None);
+        };
+        match value.as_str() {
+            "off" => Ok(Some(PackedWeights::Off)),
+            "use" => Ok(Some(PackedWeights::Use)),
+            "write" => Ok(Some(PackedWeights::UseAndWrite)),
+            other => Err(Error::Argument {
+                name: NAME.into(),
+                problem: format!("'{other}' says nothing about packed weights"),
+                remedy: "use off, use or write, or unset it".into(),
+            }),
+        }
+    }
+
     /// The options of a [`Runtime`], the environment consulted for what is not set.
     ///
     /// # Errors
@@ -109,6 +151,33 @@ impl EmbedderBuilder {
         })
     }
 
+    /// Opens a model file for a [`Runtime`] with these options, with its packed weights.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[doc(hidden)]
+    pub fn open_model(
+        &self,
+        path: impl AsRef<Path>,
+        options: &RuntimeOptions,
+    ) -> Result<(Arc<dyn Model>, PackedState)> {
+        let packed = self.packed(options)?;
+        let model = models::open(path)?;
+        let state = packed.open(&*model, || ()).1;
+        Ok((model, state))
+    }
+
+    fn packed(&self, options: &RuntimeOptions) -> Result<PackedOptions> {
+        let isa = options.isa.unwrap_or_else(Isa::detect);
+        Ok(PackedOptions {
+            policy: self.packed_weights_set()?.unwrap_or_default(),
+            place: Kernels::for_isa(isa).map(|kernels| Place {
+                kernels,
+                directory: self.packed_directory.clone(),
+            }),
+        })
+    }
+
     /// Opens a model file.
     ///
     /// # Errors
@@ -116,16 +185,15 @@ impl EmbedderBuilder {
     /// the dense heads.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Embedder> {
         let options = self.runtime_options()?;
+        let packed = self.packed(&options)?;
         let mut lap = Lap::start();
         let model = models::open(path)?;
         let dims = checked_dims(self.dims, model.dims())?;
         let map = lap.next();
-        let tokenizer = thread::scope(|scope| {
-            // Both take about 10 ms. Without the thread, which the system may refuse, pages are
-            // mapped one by one, later.
-            let _ = thread::Builder::new().spawn_scoped(scope, || prefault(&*model));
+        let (tokenizer, packed_state) = packed.open(&*model, || {
             (model.family().tokenizer)(Arc::clone(model.gguf()))
-        })?;
+        });
+        let tokenizer = tokenizer?;
         let index = lap.next();
         let runtime = Runtime::new(Arc::clone(&model), &options)?;
         let start = lap.next();
@@ -135,6 +203,8 @@ impl EmbedderBuilder {
             dims,
             overflow: self.overflow,
             opening_times: OpeningTimes { map, index, start },
+            packed_place: packed.place,
+            packed_state,
             model,
         })
     }
@@ -209,8 +279,53 @@ fn list(numbers: &[usize]) -> String {
     }
 }
 
-/// Has the system map the pages that every forward pass reads: all matrices of the layers, and what
-/// runs once a text, but not the embedding table, of which a pass copies a few rows.
+/// What becomes of packed weights, and where they are.
+struct PackedOptions {
+    policy: PackedWeights,
+    /// `None` if there are no such kernels.
+    place: Option<Place>,
+}
+
+impl PackedOptions {
+    /// Does `beside`, and has meanwhile the system map the pages that every forward pass reads:
+    /// those of the packed weights, which are checked, or of all matrices of the layers and of what
+    /// runs once a text, but not the embedding table, of which a pass copies a few rows.
+    fn open<T>(&self, model: &dyn Model, beside: impl FnOnce() -> T) -> (T, PackedState) {
+        let found = self.find(model);
+        // Each takes about 10 ms. Without the thread, which the system may refuse, this one reads
+        // packed weights alone, and other pages are mapped one by one, later.
+        let result = thread::scope(|scope| {
+            let map = || match &found {
+                Ok(candidate) => candidate.read(),
+                Err(_) => prefault(model),
+            };
+            let _ = thread::Builder::new().spawn_scoped(scope, map);
+            beside()
+        });
+        let was_candidate = found.is_ok();
+        let mut state = found.map_or_else(|state| state, |candidate| candidate.attach(model));
+        if self.policy == PackedWeights::UseAndWrite
+            && let Some(place) = &self.place
+            && state.may_be_written()
+            // Whatever goes wrong, the state remains what it was.
+            && let Ok(Some(_)) = packed::write(model, place, |_| ())
+        {
+            state = packed::open(model, place);
+        }
+        if was_candidate && !matches!(state, PackedState::Used { .. }) {
+            prefault(model);
+        }
+        (result, state)
+    }
+
+    fn find(&self, model: &dyn Model) -> Result<Candidate, PackedState> {
+        match (&self.place, self.policy) {
+            (_, PackedWeights::Off) | (None, _) => Err(PackedState::Off),
+            (Some(place), _) => packed::find(model, place),
+        }
+    }
+}
+
 fn prefault(model: &dyn Model) {
     model.matrices().of_products().for_each(Matrix::prefault);
 }

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::models::Model;
+use crate::packed::{self, PackedState, Place};
 use crate::shared_runtime::SharedRuntime;
 use crate::tokenizer::Tokenizer;
 use crate::vectors::normalize;
@@ -111,7 +112,8 @@ impl Encoded {
 pub struct OpeningTimes {
     /// Mapping the file and checking its header.
     pub map: Duration,
-    /// Indexing the vocabulary and, at the same time, mapping the pages of the weights.
+    /// Indexing the vocabulary and, at the same time, mapping the pages of the weights, which of
+    /// packed ones checks them.
     pub index: Duration,
     /// Starting the threads and allocating scratch.
     pub start: Duration,
@@ -151,6 +153,8 @@ pub struct Embedder {
     pub(crate) dims: usize,
     pub(crate) overflow: Overflow,
     pub(crate) opening_times: OpeningTimes,
+    pub(crate) packed_place: Option<Place>,
+    pub(crate) packed_state: PackedState,
 }
 
 impl Embedder {
@@ -190,6 +194,51 @@ impl Embedder {
     /// How long the parts of opening took.
     pub fn opening_times(&self) -> OpeningTimes {
         self.opening_times
+    }
+
+    /// What became of the packed weights.
+    #[doc(hidden)]
+    pub fn packed_state(&self) -> &PackedState {
+        &self.packed_state
+    }
+
+    /// Bytes of files that may become resident while embedding: of the model's, less the matrices
+    /// that are read from packed weights, and of these.
+    #[doc(hidden)]
+    pub fn mapped_bytes(&self) -> u64 {
+        let file = self.model.gguf().file_len();
+        let PackedState::Used { bytes, .. } = self.packed_state else {
+            return file;
+        };
+        let matrices = self.model.matrices();
+        let replaced = matrices.of_products().map(|matrix| matrix.range().len());
+        (file + bytes as u64).saturating_sub(replaced.sum::<usize>() as u64)
+    }
+
+    /// Writes the packed weights for those who open the model later, unless this embedder uses them
+    /// or does without them. Takes about a second.
+    ///
+    /// Returns the path of the file, `None` if none is written.
+    ///
+    /// # Errors
+    /// If the file cannot be written or the model changed meanwhile. The embedder is none the worse.
+    pub fn write_packed_weights(&self) -> Result<Option<PathBuf>> {
+        self.write_packed_weights_with(|_| ())
+    }
+
+    /// [`write_packed_weights`](Self::write_packed_weights), which calls `started` with the path
+    /// before the work is done.
+    #[doc(hidden)]
+    pub fn write_packed_weights_with(
+        &self,
+        started: impl FnOnce(&Path),
+    ) -> Result<Option<PathBuf>> {
+        match &self.packed_place {
+            Some(place) if self.packed_state.may_be_written() => {
+                packed::write(&*self.model, place, started)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// What is wrong with a text of more tokens than the model reads, as messages say it after the

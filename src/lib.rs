@@ -11,6 +11,7 @@ mod error;
 mod gguf;
 mod model_path;
 mod models;
+mod packed;
 mod prompt;
 mod roofline;
 mod runtime;
@@ -24,6 +25,7 @@ pub use error::{Error, Result};
 pub use gguf::exit_on_lost_page;
 pub use lanewise_kernels::Isa;
 pub use model_path::find_model;
+pub use packed::PackedWeights;
 pub use prompt::Prompt;
 pub use vectors::{Precision, cosine};
 
@@ -40,6 +42,10 @@ pub mod internals {
     /// What forward passes are made of.
     pub mod engine {
         pub use crate::engine::*;
+    }
+    /// Packed weights in files.
+    pub mod packed {
+        pub use crate::packed::{PackedState, Place, open, write};
     }
     /// The reader of model files.
     pub mod gguf {

@@ -27,8 +27,12 @@ pub fn find_model() -> Result<PathBuf> {
     }
 }
 
-/// An unset or relative `XDG_CACHE_HOME` does not count, as its specification asks.
-fn cache_directory() -> Result<PathBuf> {
+/// Lanewise's directory among those of other programs' caches. An unset or relative
+/// `XDG_CACHE_HOME` does not count, as its specification asks.
+///
+/// # Errors
+/// If there is no home directory either.
+pub(crate) fn cache_directory() -> Result<PathBuf> {
     let named = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     named
         .filter(|path| path.is_absolute())

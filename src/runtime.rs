@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lanewise_kernels::Isa;
 use lanewise_pool::ThreadPlan;
 
-use crate::engine::{Batch, Executor, PhaseTimes};
+use crate::engine::{Batch, Executor, Matrix, PackedFile, PhaseTimes};
 use crate::models::{ForwardPass, Model};
 use crate::{Error, Result};
 
@@ -46,6 +46,8 @@ pub struct Runtime {
     executor: Executor,
     batch: Batch,
     pass: Box<dyn ForwardPass>,
+    /// The file of panels that products read, until it is found changed.
+    packed: Option<Arc<PackedFile>>,
 }
 
 impl Runtime {
@@ -56,11 +58,17 @@ impl Runtime {
     /// dense heads and `options` asks for them.
     pub fn new(model: Arc<dyn Model>, options: &RuntimeOptions) -> Result<Self> {
         let pass = Arc::clone(&model).forward_pass(options.dense_heads)?;
+        let packed = model
+            .matrices()
+            .of_products()
+            .find_map(Matrix::packed_file)
+            .cloned();
         Ok(Self {
             executor: Executor::new(options.threads, options.isa)?,
             batch: Batch::default(),
             model,
             pass,
+            packed,
         })
     }
 
@@ -111,6 +119,8 @@ impl Runtime {
         );
         self.model.gguf().check_unchanged()?;
         self.executor.restart_after_fork()?;
+        // Before a page of it is read that is no longer there.
+        self.leave_changed_panels();
         let (mut first, mut rest) = (0, out);
         while first < texts.len() {
             let count = texts_of_a_pass(&texts[first..]);
@@ -126,14 +136,20 @@ impl Runtime {
         let (shape, threads) = (self.model.shape(), self.executor.threads());
         self.batch.set(first, texts, shape, threads)?;
         self.reserve()?;
-        let (executor, batch, pass) = (&mut self.executor, &self.batch, &mut self.pass);
-        let result = executor.run_pass(batch.tokens(), |executor| pass.run(executor, batch, out));
+        let mut result = self.run(out);
+        // A pass that may have read other panels than those that were checked does not count: they
+        // are packed from now on.
+        if self.leave_changed_panels() {
+            self.reserve()?;
+            result = self.run(out);
+        }
         // A file changed meanwhile is at fault before its weights are.
         self.model.gguf().check_unchanged()?;
         result?;
         if out.iter().all(|value| value.is_finite()) {
             return Ok(());
         }
+        let (executor, batch, pass) = (&mut self.executor, &self.batch, &mut self.pass);
         let culprit = pass.first_not_finite(executor, batch, out);
         let name = self.model.family().name;
         Err(self.model.gguf().file_error(
@@ -141,6 +157,18 @@ impl Runtime {
             "the forward pass gives values that are not finite, or nothing but zeros",
             format!("the weights are damaged or not those of {name}; fetch the file again"),
         ))
+    }
+
+    /// Whether the file of packed panels was changed since the last call, so that from now on panels
+    /// are packed.
+    fn leave_changed_panels(&mut self) -> bool {
+        let changed = |packed: &mut Arc<PackedFile>| !packed.check_in_use();
+        self.packed.take_if(changed).is_some()
+    }
+
+    fn run(&mut self, out: &mut [f32]) -> Result<()> {
+        let (executor, batch, pass) = (&mut self.executor, &self.batch, &mut self.pass);
+        executor.run_pass(batch.tokens(), |executor| pass.run(executor, batch, out))
     }
 
     /// Takes the memory that the pass over the batch will use, so that only this can fail.

@@ -9,9 +9,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use lanewise::internals::models;
 use lanewise::internals::{Runtime, RuntimeOptions};
+use lanewise::{Embedder, PackedWeights};
 use lanewise_testkit::assets::{self, Variant};
+use lanewise_testkit::gguf_writer::Encoding;
 use lanewise_testkit::scratch;
 use lanewise_testkit::texts::{text, texts};
 use lanewise_testkit::tiny_model::{self, Options};
@@ -72,16 +73,28 @@ fn a_forward_pass_after_the_first_allocates_nothing() {
     // SAFETY: neither call has preconditions.
     ON_MAIN_THREAD.store(unsafe { libc::gettid() == libc::getpid() }, Relaxed);
     let tiny = tiny_model::written(scratch!("tiny.gguf"), &Options::default());
-    for threads in [1, 2, 5] {
-        check(&tiny, threads);
+    let floats = Options {
+        encoding: Encoding::F32,
+        ..Options::default()
+    };
+    let floats = tiny_model::written(scratch!("floats.gguf"), &floats);
+    for packed in [PackedWeights::Off, PackedWeights::UseAndWrite] {
+        for threads in [1, 2, 5] {
+            check(&tiny, threads, packed);
+        }
+        check(&floats, 2, packed);
+        if let Some(real) = assets::real_model(Variant::Q8_0) {
+            check(&real, 2, packed);
+        }
     }
-    if let Some(real) = assets::real_model(Variant::Q8_0) {
-        check(&real, 2);
-    }
+    let _ = std::fs::remove_dir_all(scratch!("packed"));
 }
 
-fn check(path: &Path, threads: usize) {
-    let model = models::open(path).unwrap();
+fn check(path: &Path, threads: usize, packed: PackedWeights) {
+    let builder = Embedder::builder().packed_weights(packed);
+    let builder = builder.packed_weights_directory(scratch!("packed"));
+    let settings = RuntimeOptions::default();
+    let (model, _) = builder.open_model(path, &settings).unwrap();
     let shape = model.shape();
     let settings = RuntimeOptions {
         threads: Some(threads),
@@ -113,6 +126,6 @@ fn check(path: &Path, threads: usize) {
     }
     assert!(
         counts.iter().all(|&count| count == 0),
-        "{threads} threads: {counts:?} allocations in the passes after the first"
+        "{threads} threads, {packed:?}: {counts:?} allocations in the passes after the first"
     );
 }

@@ -126,3 +126,43 @@ fn a_disk_too_small_for_known_rows_is_reported_at_the_start() {
     assert!(run.err.contains(problem), "{}", run.err);
     assert!(disk.names().is_empty());
 }
+
+/// Runs `embed` on a text with the disk as cache directory, which changes no output.
+fn with_cache_on_the_disk(directory: &Directory) -> cli_support::Run {
+    let mut command = directory.command();
+    let usual = cli_support::run(&["embed", "a"]);
+    command
+        .env("XDG_CACHE_HOME", directory.path("disk"))
+        .env_remove("LANEWISE_PACKED_WEIGHTS")
+        .args(["embed", "a"]);
+    let run = cli_support::feed(command, b"");
+    assert_eq!((run.code, &run.out), (0, &usual.out), "{}", run.err);
+    run
+}
+
+#[test]
+fn no_room_for_packed_weights_is_a_message() {
+    let directory = Directory::new();
+    let Some(disk) = Disk::mount(&directory, "size=64k") else {
+        return;
+    };
+    let run = with_cache_on_the_disk(&directory);
+    if lanewise::Isa::Avx512.is_supported() {
+        assert!(run.err.contains("No space left on device"), "{}", run.err);
+        assert!(run.err.contains("they are not needed"), "{}", run.err);
+    }
+    let packed = std::fs::read_dir(directory.path("disk/lanewise/packed"));
+    assert_eq!(packed.into_iter().flatten().count(), 0);
+    disk.grow();
+    with_cache_on_the_disk(&directory);
+    assert_eq!(with_cache_on_the_disk(&directory).err, "");
+}
+
+#[test]
+fn packed_weights_on_a_read_only_disk_are_nothing_to_mention() {
+    let directory = Directory::new();
+    let Some(_disk) = Disk::mount(&directory, "ro") else {
+        return;
+    };
+    assert_eq!(with_cache_on_the_disk(&directory).err, "");
+}

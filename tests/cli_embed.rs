@@ -191,7 +191,12 @@ fn environment_variables_that_cannot_be_used_are_named() {
     for (name, value, said) in [
         ("LANEWISE_THREADS", "0", "use 1 to"),
         ("LANEWISE_THREADS", "all", "use 1 to"),
-        ("LANEWISE_ISA", "mmx", "scalar, avx2, avx-vnni or avx512"),
+        (
+            "LANEWISE_ISA",
+            "mmx",
+            "scalar, avx2, avx-vnni, avx512 or avx512-zen4",
+        ),
+        ("LANEWISE_PACKED_WEIGHTS", "maybe", "off, use or write"),
     ] {
         let mut command = command();
         command

@@ -133,6 +133,7 @@ fn the_examples_of_the_help_run_as_they_stand() {
             .args(["-c", example])
             .env("PATH", &path)
             .env("LANEWISE_MODEL", &*TINY)
+            .env("LANEWISE_PACKED_WEIGHTS", "off")
             .output()
             .unwrap();
         assert!(output.status.success(), "{example}: {output:?}");

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use lanewise::Embedder;
 use lanewise::internals::gguf::Gguf;
 use lanewise::internals::tokenizer::{SentencePiece, Tokenizer};
 use lanewise_testkit::assets::{self, Variant};
-use lanewise_testkit::texts;
+use lanewise_testkit::{scratch, texts};
 
 /// Tokens of a text that is cut at 2048, since it may be read as fewer than it was made of.
 const TOKENS: usize = 3000;
@@ -40,11 +41,13 @@ impl Memory {
 }
 
 /// The memory of `lanewise embed` once it has written the vector of `text` and waits for another
-/// line.
-fn after_embedding(model: &Path, text: &str) -> Memory {
+/// line. Packed weights are used if they are in `cache`.
+fn after_embedding(model: &Path, cache: &Path, text: &str) -> Memory {
     let mut process = Command::new(env!("CARGO_BIN_EXE_lanewise"))
         .args(["embed", "--threads", "2"])
         .env("LANEWISE_MODEL", model)
+        .env("LANEWISE_PACKED_WEIGHTS", "use")
+        .env("XDG_CACHE_HOME", cache)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null()) // that a text is cut
@@ -67,17 +70,28 @@ fn a_short_text_takes_160_mb_and_a_long_one_60_mb_more() {
     let Some(model) = assets::real_model(Variant::Q8_0) else {
         return;
     };
-    let short = after_embedding(&model, "Hello world");
     // Tokens from all over the vocabulary, whose rows lie all over the embedding table.
     let tokenizer = SentencePiece::from_gguf(Arc::new(Gguf::open(&model).unwrap())).unwrap();
     let ids = texts::text(TOKENS, tokenizer.vocabulary_len(), 0);
     let text = String::from_utf8_lossy(&tokenizer.decode(&ids)).replace(['\n', '\r'], " ");
-    let long = after_embedding(&model, &text);
-    println!("short {short:.0?}, long {long:.0?}");
-    assert!(short.peak <= 160.0, "short {short:?}");
-    assert!(short.anonymous <= 30.0, "short {short:?}");
-    assert!(
-        long.peak <= short.peak + 60.0,
-        "short {short:?}, long {long:?}"
-    );
+    let cache = scratch!("cache");
+    let _ = fs::remove_dir_all(&cache);
+    for packed in [false, true] {
+        if packed {
+            let builder =
+                Embedder::builder().packed_weights_directory(cache.join("lanewise/packed"));
+            let embedder = builder.open(&model).unwrap();
+            embedder.write_packed_weights().unwrap();
+        }
+        let short = after_embedding(&model, &cache, "Hello world");
+        let long = after_embedding(&model, &cache, &text);
+        println!("packed weights {packed}: short {short:.0?}, long {long:.0?}");
+        assert!(short.peak <= 160.0, "short {short:?}");
+        assert!(short.anonymous <= 30.0, "short {short:?}");
+        assert!(
+            long.peak <= short.peak + 60.0,
+            "short {short:?}, long {long:?}"
+        );
+    }
+    fs::remove_dir_all(&cache).unwrap();
 }

@@ -26,6 +26,7 @@ fn in_mount_namespace(before: &str, arguments: &[&str]) -> Option<Run> {
             .args(arguments)
             .env_remove("LANEWISE_THREADS")
             .env_remove("LANEWISE_ISA")
+            .env("LANEWISE_PACKED_WEIGHTS", "off")
             .env("LANEWISE_MODEL", TINY.as_path());
         command.output()
     };
@@ -124,7 +125,7 @@ fn no_proc_no_sys_and_nothing_writable_change_no_vector() {
         "mount -t tmpfs none /sys",
         "mount -t tmpfs none /sys\nmount -t tmpfs none /proc",
         "mount -t tmpfs -o ro none /tmp\nmount -t tmpfs -o ro none /root\nmount -t tmpfs -o ro none /dev\n\
-         export HOME=/root XDG_CACHE_HOME=/root/.cache TMPDIR=/tmp",
+         export HOME=/root XDG_CACHE_HOME=/root/.cache TMPDIR=/tmp\nunset LANEWISE_PACKED_WEIGHTS",
         "export HOME=/nonexistent\nunset XDG_CACHE_HOME",
     ] {
         let Some(run) = in_mount_namespace(world, &["embed", "Hello world"]) else {
@@ -146,7 +147,8 @@ fn thread_count_and_cpu_mask_do_not_change_a_vector() {
     let mut command = Command::new("taskset");
     command
         .args(["-c", &last.id.to_string(), env!("CARGO_BIN_EXE_lanewise")])
-        .env("LANEWISE_MODEL", TINY.as_path());
+        .env("LANEWISE_MODEL", TINY.as_path())
+        .env("LANEWISE_PACKED_WEIGHTS", "off");
     match command.args(["embed", "Hello world"]).output() {
         Ok(output) => assert_eq!(Run::from(output).out, usual.out),
         Err(error) => println!("SKIPPED: taskset: {error}"),

@@ -195,6 +195,40 @@ pub struct Line(pub [u8; 64]);
 impl Line {
     /// A line of zeros.
     pub const ZERO: Line = Line([0; 64]);
+
+    /// Bytes as lines, or `None` if they are not whole lines at an address of a line.
+    #[inline]
+    pub fn of_bytes(bytes: &[u8]) -> Option<&[Line]> {
+        // SAFETY: a line is 64 bytes of any pattern, without padding.
+        let (before, lines, after) = unsafe { bytes.align_to::<Line>() };
+        (before.is_empty() && after.is_empty()).then_some(lines)
+    }
+
+    /// The bytes of lines.
+    #[inline]
+    pub fn bytes(lines: &[Line]) -> &[u8] {
+        // SAFETY: a line is 64 initialized bytes without padding, so the slice is `size_of_val`
+        // bytes, which need no alignment.
+        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), size_of_val(lines)) }
+    }
+}
+
+/// How [`Kernels::pack_panel`](crate::Kernels::pack_panel) lays a panel out. Instruction sets of one
+/// layout can read each other's panels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PanelLayout {
+    /// Of the scalar kernels.
+    Scalar,
+    /// Of `vpmaddwd`: 16-bit weights.
+    Avx2,
+    /// Of `vpdpbusd`: steps of four bytes a row.
+    Vnni,
+}
+
+impl PanelLayout {
+    /// The version of all layouts. It goes up with any change of the bytes of a packed panel, so
+    /// that panels kept in files by another version are told apart.
+    pub const VERSION: u32 = 2;
 }
 
 /// Lines of one packed block of a panel: [`BLOCK`] weights a row, of `weight_bytes` each, then the
@@ -268,5 +302,16 @@ mod tests {
         }
         assert!(ActivationScale::at_least(f32::NAN).factor.is_nan());
         assert!(ActivationScale::at_least(f32::NAN).exponent.is_nan());
+    }
+
+    #[test]
+    fn only_whole_aligned_lines_are_lines() {
+        let lines = [Line([1; 64]), Line([2; 64])];
+        let bytes = Line::bytes(&lines);
+        assert_eq!(bytes.len(), 128);
+        assert_eq!(Line::of_bytes(bytes).unwrap()[1].0, [2; 64]);
+        assert!(Line::of_bytes(&bytes[..127]).is_none());
+        assert!(Line::of_bytes(&bytes[32..96]).is_none());
+        assert_eq!(Line::of_bytes(&[]).map(<[Line]>::len), Some(0));
     }
 }

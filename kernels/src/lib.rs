@@ -23,7 +23,7 @@ pub use f16::f16_to_f32;
 pub use isa::{Isa, UnknownIsa};
 pub use layout::{
     ActivationBlock, ActivationChunk, ActivationScale, BLOCK, HEAD_MAX, Line, MAX_HEAD_DIM, PANEL,
-    Q8_0_BYTES, Q8Rows, SoftmaxBlock,
+    PanelLayout, Q8_0_BYTES, Q8Rows, SoftmaxBlock,
 };
 pub use pack_keys::pack_keys;
 pub use pieces::Pieces;

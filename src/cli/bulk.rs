@@ -47,7 +47,7 @@ impl Embed for Model {
 
     fn memory(&self) -> ModelMemory {
         ModelMemory {
-            model_bytes: self.embedder.model().gguf().file_len(),
+            model_bytes: self.embedder.mapped_bytes(),
             bytes_per_token: SCRATCH_BYTES_PER_TOKEN as u64,
             tokens_per_pass: TOKENS_PER_PASS as u64,
             tokens_per_call: TOKENS_PER_CALL as u64,

@@ -10,6 +10,7 @@ use super::Outcome;
 use super::failure::{Failure, report};
 use super::options::{ModelOptions, OverflowPolicy, PromptOptions, RunOptions, VectorOptions};
 use super::output::{Format, Row, Writer};
+use super::packed;
 use super::texts::{Text, Texts};
 
 const AFTER_HELP: &str = "\
@@ -97,10 +98,12 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<Outcome, Failure> {
             run: &arguments.run,
         });
     }
-    let builder = arguments.vector.apply(arguments.run.builder());
+    let run = &arguments.run;
+    let builder = arguments.vector.apply(run.builder_that_writes_later()?);
     let embedder = builder
         .overflow(arguments.overflow.try_into()?)
         .open(arguments.model.path()?)?;
+    packed::report_ignored(embedder.packed_state());
 
     let mut times = Times::default();
     let mut outcome = Outcome::Complete;
@@ -144,6 +147,8 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<Outcome, Failure> {
     if arguments.timings {
         print_timings(&embedder, &times, start.elapsed());
     }
+    // After all output, which waits for nothing.
+    packed::write(&embedder, run.packed_weights()?);
     Ok(outcome)
 }
 

@@ -13,6 +13,7 @@ use super::bulk_args::{InputFormat, OutputFormat, Precision, parse_bytes};
 use super::failure::{Failure, report};
 use super::interrupt::{self, resume_command};
 use super::options::{ModelOptions, OverflowPolicy, RunOptions, VectorOptions};
+use super::packed;
 use super::progress::{ProgressDisplay, ProgressKind, summary};
 
 /// Files in, a file out.
@@ -133,10 +134,13 @@ pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
 }
 
 fn open_model(arguments: &Arguments<'_>) -> Result<Model, Failure> {
-    let builder = arguments.vector.apply(arguments.run.builder());
+    let run = arguments.run;
+    let builder = arguments.vector.apply(run.builder_that_writes_later()?);
     let embedder = builder
         .overflow(Overflow::Truncate)
         .open(arguments.model.path()?)?;
+    packed::report_ignored(embedder.packed_state());
+    packed::write(&embedder, run.packed_weights()?);
     if arguments.overflow == OverflowPolicy::Split {
         let prefix = embedder.prompt_text(arguments.prompt, arguments.title);
         let most = embedder.context() / 2;

@@ -1,6 +1,7 @@
 //! `lanewise info`: what the model file holds, and what would run it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use clap::Args;
 use lanewise::Isa;
 use lanewise::internals::gguf::Gguf;
 use lanewise::internals::models::{self, Model};
+use lanewise::internals::packed::PackedState;
 use lanewise::internals::{Runtime, RuntimeOptions};
 use serde::Serialize;
 
@@ -54,7 +56,59 @@ struct Info {
     instruction_sets_supported: Vec<&'static str>,
     instruction_set_forced: bool,
     threads: String,
+    packed_weights: Packed,
     verified: bool,
+}
+
+/// The packed weights.
+#[derive(Serialize)]
+struct Packed {
+    /// `used`, `absent`, `ignored`, `off` or `none`.
+    state: &'static str,
+    path: Option<String>,
+    bytes: Option<usize>,
+    /// Why they are ignored, or there can be none.
+    reason: Option<String>,
+}
+
+impl From<&PackedState> for Packed {
+    fn from(state: &PackedState) -> Self {
+        let (name, path, bytes, reason) = match state {
+            PackedState::Used { path, bytes } => ("used", Some(path), Some(*bytes), None),
+            PackedState::Absent { path } => ("absent", Some(path), None, None),
+            PackedState::Ignored { path, reason } => {
+                let bytes = path.metadata().ok().map(|file| file.len() as usize);
+                ("ignored", Some(path), bytes, Some(reason.clone()))
+            }
+            PackedState::Off => ("off", None, None, None),
+            PackedState::NotWithThese(_) | PackedState::NoDirectory => {
+                ("none", None, None, Some(state.to_string()))
+            }
+        };
+        Self {
+            state: name,
+            path: path.map(|path| path.display().to_string()),
+            bytes,
+            reason,
+        }
+    }
+}
+
+impl fmt::Display for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(path) = &self.path else {
+            return f.write_str(self.reason.as_deref().unwrap_or(self.state));
+        };
+        write!(f, "{}", self.state)?;
+        if let Some(bytes) = self.bytes {
+            write!(f, ", {:.1} MB", bytes as f64 / 1e6)?;
+        }
+        write!(f, ": {path}")?;
+        match &self.reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// All tensors of one type.
@@ -67,7 +121,8 @@ struct TypeTotal {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let options = arguments.run.builder().runtime_options()?;
-    let model = models::open(arguments.model.path()?)?;
+    let builder = arguments.run.builder();
+    let (model, packed) = builder.open_model(arguments.model.path()?, &options)?;
     if arguments.verify {
         models::verify(&*model)?;
     }
@@ -77,7 +132,13 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         ..options
     };
     let runtime = Runtime::new(Arc::clone(&model), &options)?;
-    let info = Info::new(&*model, &runtime, options.isa.is_some(), arguments.verify);
+    let info = Info::new(
+        &*model,
+        &runtime,
+        &packed,
+        options.isa.is_some(),
+        arguments.verify,
+    );
     let mut out = io::stdout().lock();
     let written = if arguments.json {
         serde_json::to_writer_pretty(&mut out, &info)
@@ -93,7 +154,13 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 }
 
 impl Info {
-    fn new(model: &dyn Model, runtime: &Runtime, isa_forced: bool, verified: bool) -> Self {
+    fn new(
+        model: &dyn Model,
+        runtime: &Runtime,
+        packed: &PackedState,
+        isa_forced: bool,
+        verified: bool,
+    ) -> Self {
         let (gguf, shape, summary) = (model.gguf(), model.shape(), model.summary());
         Self {
             file: gguf.path().display().to_string(),
@@ -120,6 +187,7 @@ impl Info {
                 .collect(),
             instruction_set_forced: isa_forced,
             threads: runtime.threads().to_string(),
+            packed_weights: packed.into(),
             verified,
         }
     }
@@ -181,7 +249,8 @@ impl Info {
             "instruction set",
             format!("{}: {why} of {supported}", self.instruction_set),
         )?;
-        line("threads", self.threads.clone())
+        line("threads", self.threads.clone())?;
+        line("packed weights", self.packed_weights.to_string())
     }
 }
 

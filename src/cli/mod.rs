@@ -15,6 +15,7 @@ mod interrupt;
 mod merge;
 mod options;
 mod output;
+mod packed;
 #[cfg(feature = "bulk")]
 mod progress;
 mod report;
@@ -46,7 +47,11 @@ tools/get-model put into $XDG_CACHE_HOME/lanewise or ~/.cache/lanewise.
 Environment:
   LANEWISE_MODEL     the model file, where -m is not given
   LANEWISE_THREADS   the number of threads, where -t is not given
-  LANEWISE_ISA       scalar, avx2, avx-vnni or avx512: the instruction set, instead of the fastest
+  LANEWISE_ISA       scalar, avx2, avx-vnni, avx512 or avx512-zen4: the instruction
+                     set, instead of the fastest
+  LANEWISE_PACKED_WEIGHTS
+                     off, use or write: whether packed weights, which make short texts faster, are
+                     read from the cache directory, and written there if they are absent
 
 Exit codes:
   0  everything asked for was done (also if the reader of the output went away)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use lanewise::internals::models::FAMILIES;
-use lanewise::{Embedder, EmbedderBuilder, Overflow, Prompt};
+use lanewise::{Embedder, EmbedderBuilder, Overflow, PackedWeights, Prompt};
 
 use super::failure::Failure;
 
@@ -37,15 +37,39 @@ pub struct RunOptions {
     /// shows it]
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
+    /// Pack weights anew in each pass: neither read them packed from the cache directory, nor write
+    /// them there [default: $LANEWISE_PACKED_WEIGHTS; `lanewise info` shows the file]
+    #[arg(long)]
+    no_packed_weights: bool,
 }
 
 impl RunOptions {
     /// A builder with these settings.
     pub fn builder(&self) -> EmbedderBuilder {
-        match self.threads {
+        let builder = match self.threads {
             Some(threads) => Embedder::builder().threads(threads),
             None => Embedder::builder(),
+        };
+        match self.no_packed_weights {
+            true => builder.packed_weights(PackedWeights::Off),
+            false => builder,
         }
+    }
+
+    /// Whether packed weights are read and written. A command that writes does so itself, when it
+    /// delays nothing else.
+    pub fn packed_weights(&self) -> Result<PackedWeights, Failure> {
+        let set = self.builder().packed_weights_set()?;
+        Ok(set.unwrap_or(PackedWeights::UseAndWrite))
+    }
+
+    /// [`builder`](Self::builder) for a command that writes packed weights itself.
+    pub fn builder_that_writes_later(&self) -> Result<EmbedderBuilder, Failure> {
+        let builder = self.builder();
+        Ok(match self.packed_weights()? {
+            PackedWeights::UseAndWrite => builder.packed_weights(PackedWeights::Use),
+            other => builder.packed_weights(other),
+        })
     }
 }
 

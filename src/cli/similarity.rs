@@ -11,6 +11,7 @@ use super::Outcome;
 use super::embed::encode;
 use super::failure::Failure;
 use super::options::{ModelOptions, RunOptions, VectorOptions};
+use super::packed;
 use super::texts::{Text, Texts};
 
 /// Print the cosine of the first text to each of the others
@@ -74,6 +75,7 @@ impl Row<'_> {
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let builder = arguments.vector.apply(arguments.run.builder());
     let embedder = builder.open(arguments.model.path()?)?;
+    packed::report_ignored(embedder.packed_state());
     let (first_prompt, other_prompt) = match arguments.query {
         true => (Prompt::Query, Prompt::Document),
         false => (arguments.prompt, arguments.prompt),

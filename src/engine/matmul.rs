@@ -21,6 +21,15 @@ const SHORT: usize = 16;
 /// Blocks of a row that are packed at a time for a short product: 9 KB on AVX-512, 17 on AVX2.
 const SHORT_BLOCKS: usize = 8;
 
+/// Blocks of a row of a packed panel that are multiplied at a time, and so many are prefetched ahead:
+/// 9 KB each, which stay in an L1 cache of 32 KB beside the activations. Six, eight and twelve are
+/// about as fast from 8 to 128 tokens, whole rows slower (docs/LOG.md).
+const PACKED_BLOCKS: usize = 8;
+
+/// Tokens up to which packed panels are multiplied in pieces: the sums of a panel, which each piece
+/// loads and stores, then are 16 KB.
+const PACKED_PIECES: usize = 128;
+
 /// Tokens that a product reads a packed block for once, so that there is one step less to prefetch
 /// weights in.
 const ONE_TILE: usize = 6;
@@ -133,6 +142,11 @@ impl Task<'_> {
         packing: &mut Packing,
         stopwatch: &mut Stopwatch,
     ) {
+        if let Some(panel) = self.panel.packed_on(kernels) {
+            self.run_packed(kernels, panel, out);
+            stopwatch.lap(self.phase);
+            return;
+        }
         let Packing {
             panel: packed,
             requested,
@@ -153,16 +167,60 @@ impl Task<'_> {
             let while_packing = if short { &mut prefetcher } else { &mut idle };
             matrix.pack_panel(kernels, bytes, blocks.clone(), packed, while_packing);
             stopwatch.lap(Phase::Pack);
-            let mut out = &mut *out;
-            for (chunk, tokens) in self.activations.chunks_with(self.tokens.clone()) {
-                let (chunk_out, rest) = out.split_at_mut(tokens.len() * PANEL);
-                let blocks = blocks.clone();
-                kernels.gemm(packed, chunk, blocks, tokens, chunk_out, &mut prefetcher);
-                out = rest;
-            }
+            self.multiply_piece(kernels, packed, blocks, out, &mut prefetcher);
             stopwatch.lap(self.phase);
         }
         *requested = addresses(prefetcher.requested());
+    }
+
+    /// [`run`](Self::run) where the panel is packed already, at the start of `panel`: it is read from
+    /// the mapped file into the cache, and prefetched one piece ahead, into the next panel.
+    fn run_packed(&self, kernels: Kernels, panel: &[Line], out: &mut [f32]) {
+        let (shape, tokens) = (self.activations.shape(), self.tokens.len());
+        let (row_blocks, block_lines) = (shape.columns / BLOCK, kernels.panel_lines(BLOCK));
+        let lines = row_blocks * block_lines;
+        let ahead = size_of::<Line>() * block_lines * PACKED_BLOCKS;
+        let after = self.next.and_then(|next| next.packed_on(kernels));
+        let after = Line::bytes(after.unwrap_or_default());
+        let (this, length) = (Line::bytes(panel), size_of::<Line>() * lines);
+        // Nearly always the thread's next panel follows in the file: then all is one stream.
+        let one_stream = addresses(&this[length..]).start == addresses(after).start;
+        let end = if one_stream { length + ahead } else { length };
+        let steps_a_block = tokens.div_ceil(ONE_TILE) * shape.terms;
+        let lines_a_step = block_lines.div_ceil(steps_a_block.max(1));
+        let to_request = this.get(ahead..end.min(this.len())).unwrap_or_default();
+        let mut prefetcher = Prefetcher::new(to_request, lines_a_step);
+        let at_a_time = if (ONE_TILE + 1..=PACKED_PIECES).contains(&tokens) {
+            PACKED_BLOCKS
+        } else if one_stream {
+            row_blocks
+        } else {
+            row_blocks.saturating_sub(PACKED_BLOCKS).max(PACKED_BLOCKS)
+        };
+        for first in (0..row_blocks).step_by(at_a_time) {
+            let blocks = first..(first + at_a_time).min(row_blocks);
+            if blocks.end == row_blocks && !one_stream {
+                prefetcher = Prefetcher::new(&after[..ahead.min(after.len())], lines_a_step);
+            }
+            let piece = &panel[blocks.start * block_lines..blocks.end * block_lines];
+            self.multiply_piece(kernels, piece, blocks, out, &mut prefetcher);
+        }
+    }
+
+    /// Multiplies some blocks of a panel by those of all tokens.
+    fn multiply_piece(
+        &self,
+        kernels: Kernels,
+        piece: &[Line],
+        blocks: Range<usize>,
+        mut out: &mut [f32],
+        prefetcher: &mut Prefetcher<'_>,
+    ) {
+        for (chunk, tokens) in self.activations.chunks_with(self.tokens.clone()) {
+            let (chunk_out, rest) = out.split_at_mut(tokens.len() * PANEL);
+            kernels.gemm(piece, chunk, blocks.clone(), tokens, chunk_out, prefetcher);
+            out = rest;
+        }
     }
 }
 
@@ -201,6 +259,11 @@ impl<'a> Panel<'a> {
 
     fn bytes(self) -> &'a [u8] {
         self.matrix.panel_bytes(self.index)
+    }
+
+    /// The panel as it is packed, and all that follows it in the file.
+    fn packed_on(self, kernels: Kernels) -> Option<&'a [Line]> {
+        self.matrix.packed_from(kernels, self.index)
     }
 }
 

@@ -1,11 +1,13 @@
 //! A matrix of the model file: a view of its rows, and how to read them.
 
 use std::collections::TryReserveError;
+use std::mem;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use lanewise_kernels::{BLOCK, Kernels, Line, PANEL, Prefetcher, Q8_0_BYTES, Q8Rows};
 
+use super::packed::{PackedFile, PackedPanels, PackedPlace};
 use super::weight_types::{PackPanel, Panels, WeightType, quantize_q8_0};
 use crate::Result;
 use crate::gguf::Gguf;
@@ -21,6 +23,8 @@ pub struct Matrix {
     range: Range<usize>,
     /// The rows as Q8_0, where products are not packed from the file's own.
     quantized: OnceLock<Vec<u8>>,
+    /// The panels of products, if there is a file of them.
+    packed: OnceLock<PackedPanels>,
 }
 
 impl Matrix {
@@ -46,6 +50,7 @@ impl Matrix {
             gguf,
             range,
             quantized: OnceLock::new(),
+            packed: OnceLock::new(),
         }
     }
 
@@ -132,14 +137,41 @@ impl Matrix {
         self.gguf.prefault(self.range.clone());
     }
 
-    /// Quantizes the rows if products do not read those of the file, so that only this call can
-    /// fail for lack of memory. The first call does the work.
-    pub(crate) fn prepare(&self) -> Result<(), TryReserveError> {
-        if matches!(self.weight_type.panels(), Panels::Quantized) && self.quantized.get().is_none()
+    /// From now on products read the panels at `place` of a file, where the kernels have its
+    /// layout. Only the first call counts.
+    pub fn attach_packed(&self, file: Arc<PackedFile>, place: PackedPlace) {
+        // A second file would have the same panels.
+        let _ = self.packed.set(PackedPanels { file, place });
+    }
+
+    /// The file that products read panels from, whatever its layout.
+    pub fn packed_file(&self) -> Option<&Arc<PackedFile>> {
+        self.packed.get().map(|packed| &packed.file)
+    }
+
+    /// Panel `index` as these kernels read it, and all panels that follow it in the file; `None` if
+    /// it must be packed.
+    pub(super) fn packed_from(&self, kernels: Kernels, index: usize) -> Option<&[Line]> {
+        let packed = self.packed.get()?;
+        packed
+            .serve(kernels)
+            .then(|| packed.panels_from(index))
+            .flatten()
+    }
+
+    /// Quantizes the rows if products with these kernels do not read those of the file, nor packed
+    /// panels, so that only this call can fail for lack of memory. The first call does the work.
+    pub(crate) fn prepare(&self, kernels: Kernels) -> Result<(), TryReserveError> {
+        let quantizes = matches!(self.weight_type.panels(), Panels::Quantized);
+        let packed = self.packed.get();
+        if quantizes
+            && self.quantized.get().is_none()
+            && !packed.is_some_and(|packed| packed.serve(kernels))
         {
             let mut memory = Vec::new();
             memory.try_reserve_exact(self.rows * self.product_row_bytes())?;
-            self.quantized.get_or_init(|| self.quantize(memory));
+            self.quantized
+                .get_or_init(|| self.quantize(0..self.rows, memory));
         }
         Ok(())
     }
@@ -151,10 +183,37 @@ impl Matrix {
     pub(crate) fn panel_bytes(&self, index: usize) -> &[u8] {
         let bytes = match self.weight_type.panels() {
             Panels::Packed(_) => self.bytes(),
-            Panels::Quantized => self.quantized.get_or_init(|| self.quantize(Vec::new())),
+            Panels::Quantized => self
+                .quantized
+                .get_or_init(|| self.quantize(0..self.rows, Vec::new())),
         };
         let panel = PANEL * self.product_row_bytes();
         &bytes[index * panel..][..panel]
+    }
+
+    /// Packs panel `index`, quantizing into `rows` what products do not read as it is in the file.
+    ///
+    /// # Panics
+    /// If there is no such panel, or `panel` is not of its length.
+    pub fn pack_whole_panel(
+        &self,
+        kernels: Kernels,
+        index: usize,
+        rows: &mut Vec<u8>,
+        panel: &mut [Line],
+    ) {
+        let bytes = match (self.weight_type.panels(), self.quantized.get()) {
+            (Panels::Quantized, None) => {
+                rows.clear();
+                let quantized = self.quantize(index * PANEL..(index + 1) * PANEL, mem::take(rows));
+                *rows = quantized;
+                rows
+            }
+            _ => self.panel_bytes(index),
+        };
+        let blocks = 0..self.columns / BLOCK;
+        assert_eq!(panel.len(), kernels.panel_lines(self.columns));
+        self.pack_panel(kernels, bytes, blocks, panel, &mut Prefetcher::default());
     }
 
     /// Packs `blocks` of the rows of a panel, `bytes` as [`panel_bytes`](Self::panel_bytes) gives
@@ -190,9 +249,9 @@ impl Matrix {
         }
     }
 
-    fn quantize(&self, mut out: Vec<u8>) -> Vec<u8> {
+    fn quantize(&self, rows: Range<usize>, mut out: Vec<u8>) -> Vec<u8> {
         let mut values = vec![0.0; self.columns];
-        for row in 0..self.rows {
+        for row in rows {
             self.dequantize_row(row, &mut values);
             quantize_q8_0(&values, &mut out);
         }

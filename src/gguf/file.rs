@@ -1,11 +1,12 @@
 //! A GGUF file, opened and checked.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::cursor::{Cursor, FETCH_AGAIN};
-use super::map::Map;
+use super::map::{FileIdentity, Map};
 use super::tensor::{self, TensorInfo};
 use super::value::{Array, Strings, Value, ValueType};
 use crate::{Error, Result};
@@ -116,6 +117,14 @@ impl Gguf {
     /// If it was written to or cut short; the message says which.
     pub fn check_unchanged(&self) -> Result<()> {
         self.map.check_unchanged(&self.path)
+    }
+
+    /// What tells the file from others and from its own earlier contents, now.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub fn identity(&self) -> io::Result<FileIdentity> {
+        self.map.identity()
     }
 
     /// All metadata, in the order of their keys.

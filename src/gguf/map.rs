@@ -1,4 +1,4 @@
-//! The memory map of the file, and how changes to the file are detected.
+//! The memory map of a file, and how changes to the file are detected.
 //!
 //! A map shows the pages of the file itself: a write to the file changes them, and truncating the
 //! file removes them. Renaming another file over the path, or removing the path, changes nothing,
@@ -24,9 +24,9 @@ const NOT_A_MODEL: &str = "give a model in GGUF format";
 const OPEN_AGAIN: &str =
     "open it again, and replace a model by renaming the new file over it, not by writing into it";
 
-/// The bytes of a file that is not empty.
+/// The bytes of a file that is not empty: a model's, or one that was made from it.
 #[derive(Debug)]
-pub(super) struct Map {
+pub struct Map {
     bytes: Bytes,
     file: File,
     opened: State,
@@ -40,6 +40,37 @@ struct State {
     modified: Option<SystemTime>,
 }
 
+/// What tells a file from others and from its own earlier contents without reading it: length,
+/// modification time, and where the system has them, the time of the last change of any kind, which
+/// no program can set, and the file's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity(pub [u64; 6]);
+
+impl FileIdentity {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let modified = metadata.modified().ok();
+        let modified = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let modified = modified.unwrap_or_default();
+        #[cfg(unix)]
+        let (changed, number) = {
+            use std::os::unix::fs::MetadataExt;
+            let changed = [metadata.ctime(), metadata.ctime_nsec()].map(i64::cast_unsigned);
+            (changed, metadata.ino())
+        };
+        #[cfg(not(unix))]
+        let (changed, number) = ([0; 2], 0);
+        Ok(Self([
+            metadata.len(),
+            modified.as_secs(),
+            modified.subsec_nanos().into(),
+            changed[0],
+            changed[1],
+            number,
+        ]))
+    }
+}
+
 impl State {
     fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
@@ -51,7 +82,10 @@ impl State {
 }
 
 impl Map {
-    /// Maps a regular file read-only.
+    /// Maps the regular file of a model read-only.
+    ///
+    /// # Errors
+    /// If it cannot be mapped, is empty or no regular file.
     pub fn open(path: &Path) -> Result<Self> {
         // Checked before opening: opening a pipe without a writer would block.
         let kind = fs::metadata(path).map_err(io_error(path, "cannot open"))?;
@@ -68,12 +102,47 @@ impl Map {
         if opened.length == 0 {
             return Err(file_error(path, "file", "is empty", FETCH_AGAIN));
         }
-        let bytes = map(&file).map_err(io_error(path, "cannot map"))?;
+        Self::of(file, opened).map_err(io_error(path, "cannot map"))
+    }
+
+    /// Maps a regular file read-only, for those who do without it where that fails.
+    ///
+    /// # Errors
+    /// The system's, or that the file is empty or no regular file.
+    pub fn open_optional(path: &Path) -> io::Result<Self> {
+        // Checked before opening: opening a pipe without a writer would block.
+        let kind = fs::metadata(path)?;
+        let unusable = |problem| io::Error::new(io::ErrorKind::InvalidData, problem);
+        if !kind.is_file() {
+            return Err(unusable("is no regular file"));
+        }
+        let file = File::open(path)?;
+        let opened = State::of(&file)?;
+        if opened.length == 0 {
+            return Err(unusable("is empty"));
+        }
+        Self::of(file, opened)
+    }
+
+    fn of(file: File, opened: State) -> io::Result<Self> {
         Ok(Self {
-            bytes,
+            bytes: map(&file)?,
             file,
             opened,
         })
+    }
+
+    /// What tells the file from others and from its own earlier contents, now.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn identity(&self) -> io::Result<FileIdentity> {
+        FileIdentity::of(&self.file)
+    }
+
+    /// Whether size and modification time are those of opening.
+    pub fn is_unchanged(&self) -> bool {
+        State::of(&self.file).is_ok_and(|now| now == self.opened)
     }
 
     /// Has the system map the pages of a range; where that is not supported, nothing happens.
@@ -88,6 +157,9 @@ impl Map {
     }
 
     /// Reads bytes of the file from `start` on without the map.
+    ///
+    /// # Errors
+    /// If the file, which is at `path`, cannot be read or has been cut short.
     pub fn copy(&self, path: &Path, start: usize, out: &mut [u8]) -> Result<()> {
         #[cfg(unix)]
         let read = std::os::unix::fs::FileExt::read_exact_at(&self.file, out, start as u64);
@@ -96,7 +168,10 @@ impl Map {
         read.map_err(io_error(path, "cannot read"))
     }
 
-    /// An error if the file was written to since it was opened.
+    /// Checks that the file, which is at `path`, has not been written to since it was opened.
+    ///
+    /// # Errors
+    /// If it has.
     pub fn check_unchanged(&self, path: &Path) -> Result<()> {
         let now = State::of(&self.file).map_err(io_error(path, "cannot look at"))?;
         if now == self.opened {

@@ -12,6 +12,7 @@ mod tensor;
 mod value;
 
 pub use file::Gguf;
+pub use map::{FileIdentity, Map};
 pub use sigbus::exit_on_lost_page;
 pub use tensor::{TensorInfo, TensorType};
 pub use value::{Array, Strings, Value, ValueType};

@@ -1,12 +1,12 @@
-//! A handler of SIGBUS, which the system sends if a page of the mapped file cannot be read.
+//! A handler of SIGBUS, which the system sends if a page of a mapped file cannot be read.
 
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// Constant, because a signal handler must not format text.
 const MESSAGE: &[u8] =
-    b"lanewise: the model file was cut short or its disk failed while it was in \
-use (SIGBUS); fetch it again, and replace a model by renaming the new file over it, not by writing \
-into it\n";
+    b"lanewise: the model file, or the file of its packed weights, was cut short or its disk failed \
+while it was in use (SIGBUS); fetch the model again or remove the packed weights, and replace a \
+model by renaming the new file over it, not by writing into it\n";
 
 static EXIT_CODE: AtomicI32 = AtomicI32::new(0);
 

@@ -121,7 +121,7 @@ pub trait Model: fmt::Debug + Send + Sync {
 
 /// The forward pass of one model, with its scratch.
 pub trait ForwardPass: Send {
-    /// Makes room for a pass over a batch, so that only this call can fail for lack of memory.
+    /// Makes room for a pass over a batch with these kernels, so that only this call can fail for lack of memory.
     ///
     /// # Errors
     /// If there is no memory.
@@ -179,6 +179,9 @@ pub struct Matrices<'a> {
     pub layers: Vec<Vec<&'a Matrix>>,
     /// What runs once a text, after pooling.
     pub heads: Vec<&'a Matrix>,
+    /// Those that a pass multiplies with, in its order; of those in one entry it takes a panel each
+    /// in turn.
+    pub streams: Vec<Vec<&'a Matrix>>,
 }
 
 impl<'a> Matrices<'a> {

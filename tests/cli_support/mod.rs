@@ -39,6 +39,8 @@ pub fn command() -> Command {
         .env_remove("LANEWISE_MODEL")
         .env_remove("LANEWISE_THREADS")
         .env_remove("LANEWISE_ISA")
+        // Whoever runs as root could write even there.
+        .env("LANEWISE_PACKED_WEIGHTS", "off")
         .env("XDG_CACHE_HOME", "/nonexistent");
     command
 }

@@ -58,6 +58,18 @@ pub const LAYERS: &[Layer] = &[
         ],
     ),
     layer(
+        "packed",
+        "src/packed",
+        &[
+            "lanewise-kernels",
+            "error",
+            "gguf",
+            "model_path",
+            "engine",
+            "models",
+        ],
+    ),
+    layer(
         "runtime",
         "src/runtime.rs",
         &[
@@ -95,6 +107,7 @@ pub const LAYERS: &[Layer] = &[
             "prompt",
             "engine",
             "models",
+            "packed",
             "runtime",
             "shared_runtime",
         ],
@@ -109,6 +122,7 @@ pub const LAYERS: &[Layer] = &[
             "tokenizer",
             "engine",
             "models",
+            "packed",
             "runtime",
             "shared_runtime",
             "embedder",
@@ -129,6 +143,7 @@ pub const LAYERS: &[Layer] = &[
             "model_path",
             "engine",
             "models",
+            "packed",
             "runtime",
             "roofline",
             "embedder",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lanewise::internals::Limits;
 use lanewise::internals::Runtime;
 use lanewise::internals::engine::Phase;
-use lanewise::internals::models::{self, Model};
+use lanewise::internals::models::Model;
 use lanewise::{Embedder, Result, find_model};
 use lanewise_testkit::texts::{LENGTHS, text, texts};
 use serde::Serialize;
@@ -86,12 +86,13 @@ struct PhaseTime {
 /// If the model or the threads cannot be had, or a length is above the model's context.
 pub fn measure(options: &Options) -> Result<Report> {
     let path = options.model.clone().map_or_else(find_model, Ok)?;
-    let model = models::open(path)?;
     let mut builder = Embedder::builder();
     if let Some(threads) = options.threads {
         builder = builder.threads(threads);
     }
-    let mut runtime = Runtime::new(model.clone(), &builder.runtime_options()?)?;
+    let settings = builder.runtime_options()?;
+    let (model, _) = builder.open_model(path, &settings)?;
+    let mut runtime = Runtime::new(model.clone(), &settings)?;
     let limits = Limits::measure(&*model, &runtime)?;
     let machine = Machine {
         isa: runtime.isa().name(),

@@ -6,6 +6,7 @@ mod rows;
 
 use crate::Isa;
 use crate::arch;
+use crate::layout::PanelLayout;
 use crate::pieces::pieces_of;
 use crate::table::Functions;
 
@@ -56,6 +57,16 @@ impl Kernels {
     #[inline]
     pub fn isa(&self) -> Isa {
         self.0.isa
+    }
+
+    /// How packed panels are laid out.
+    #[inline]
+    pub fn panel_layout(&self) -> PanelLayout {
+        match self.isa() {
+            Isa::Scalar => PanelLayout::Scalar,
+            Isa::Avx2 => PanelLayout::Avx2,
+            Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Zen4 => PanelLayout::Vnni,
+        }
     }
 
     /// Lines of one packed panel of `columns` columns.

@@ -68,7 +68,9 @@ impl ForwardPass for Forward {
     fn reserve(&mut self, kernels: Kernels, batch: &Batch) -> Result<(), TryReserveError> {
         let model = Arc::clone(&self.model);
         let (config, weights) = (model.config(), model.weights());
-        weights.product_matrices().try_for_each(Matrix::prepare)?;
+        weights
+            .product_matrices()
+            .try_for_each(|matrix| matrix.prepare(kernels))?;
         let shape = batch.shape();
         let (tokens, texts) = (batch.tokens(), batch.texts().len());
         let inner = weights
@@ -130,8 +132,8 @@ impl ForwardPass for Forward {
         {
             let mut inner = std::mem::take(&mut self.inner);
             let rows = sized(&mut inner, batch.texts().len() * dense_2.rows());
-            self.dense(executor, dense_2, out, rows);
-            self.dense(executor, dense_3, rows, out);
+            self.dense(executor, dense_2, &[dense_3], out, rows);
+            self.dense(executor, dense_3, &[], rows, out);
             self.inner = inner;
         }
         out.chunks_exact_mut(batch.shape().hidden)
@@ -370,7 +372,14 @@ impl Forward {
     }
 
     /// `out = matrix x` for one row a text, the input in two terms; no activation follows.
-    fn dense(&mut self, executor: &mut Executor, matrix: &Matrix, x: &[f32], out: &mut [f32]) {
+    fn dense(
+        &mut self,
+        executor: &mut Executor,
+        matrix: &Matrix,
+        next: &[&Matrix],
+        x: &[f32],
+        out: &mut [f32],
+    ) {
         let texts = x.len() / matrix.columns();
         self.input.reshape(dense_input(texts, matrix.columns()));
         let blocks = self.input.blocks_mut();
@@ -384,7 +393,7 @@ impl Forward {
         let product = Product {
             phase: Phase::Dense,
             matrices: &[matrix],
-            next: &[],
+            next,
         };
         executor.multiply(product, &self.input, &mut self.output);
         for (text, row) in out.chunks_exact_mut(matrix.rows()).enumerate() {

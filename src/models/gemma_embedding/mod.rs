@@ -99,10 +99,13 @@ impl Model for GemmaEmbedding {
 
     fn matrices(&self) -> Matrices<'_> {
         let layers = self.weights.layers.iter();
+        let heads = || self.weights.dense.iter().flatten();
+        let streams = layers.clone().flat_map(Layer::streams);
         Matrices {
             embedding: vec![&self.weights.token_embd],
             layers: layers.map(|layer| layer.matrices().into()).collect(),
-            heads: self.weights.dense.iter().flatten().collect(),
+            heads: heads().collect(),
+            streams: streams.chain(heads().map(|head| vec![head])).collect(),
         }
     }
 

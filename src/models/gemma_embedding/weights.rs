@@ -84,6 +84,18 @@ impl Layer {
             &self.ffn_down,
         ]
     }
+
+    /// The matrices as a pass multiplies with them: panels of the gate and of what it gates in turn.
+    pub fn streams(&self) -> [Vec<&Matrix>; 6] {
+        [
+            vec![&self.attn_q],
+            vec![&self.attn_k],
+            vec![&self.attn_v],
+            vec![&self.attn_output],
+            vec![&self.ffn_gate, &self.ffn_up],
+            vec![&self.ffn_down],
+        ]
+    }
 }
 
 /// All weights of a model.
