@@ -138,7 +138,8 @@ impl EmbedderBuilder {
                     let known = value.parse().map_err(|_| Error::Argument {
                         name: "LANEWISE_ISA".into(),
                         problem: format!("no instruction set is called '{value}'"),
-                        remedy: "use scalar, avx2, avx-vnni or avx512, or unset it".into(),
+                        remedy: "use scalar, avx2, avx-vnni, avx512 or avx512-zen4, or unset it"
+                            .into(),
                     })?;
                     checked_isa("LANEWISE_ISA", known)
                 })

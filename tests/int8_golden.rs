@@ -14,7 +14,9 @@ use lanewise_testkit::assets::{Variant, real_model};
 use lanewise_testkit::gguf_writer::Encoding;
 use lanewise_testkit::scratch;
 use lanewise_testkit::tiny_model::{self, Options};
-use support::{cosine, golden_embeddings, mean_and_minimum, supported_isas};
+use support::{
+    Golden, cosine, golden_embeddings, mean_and_minimum, supported_isas, wide_embeddings,
+};
 
 fn settings(isa: Option<Isa>, threads: Option<usize>) -> RuntimeOptions {
     RuntimeOptions {
@@ -57,59 +59,135 @@ fn some_texts(model: &dyn Model) -> Vec<Vec<u32>> {
         .collect()
 }
 
-/// Tokens of the longest golden text that scalar code embeds unless asked for all of them.
-const SCALAR_TOKENS: usize = 256;
+/// Which texts the instruction sets embed whose bits are compared with the fastest one's.
+struct Compared {
+    /// The step between texts of the wide set; the golden set is compared whole.
+    wide_step: usize,
+    /// Tokens of the longest text, and of the longest for scalar code.
+    tokens: usize,
+    scalar_tokens: usize,
+}
 
 #[test]
 fn golden_vectors_have_the_same_bits_on_every_instruction_set() {
-    reaches_the_float32_vectors(SCALAR_TOKENS);
+    reaches_the_float32_vectors(Compared {
+        wide_step: 32,
+        tokens: 300,
+        scalar_tokens: 48,
+    });
 }
 
 /// Scalar code takes minutes for the long texts: `cargo test --release --test int8_golden --
 /// --ignored`.
 #[test]
-#[ignore = "takes minutes"]
-fn scalar_code_matches_the_golden_vectors_of_long_texts() {
-    reaches_the_float32_vectors(usize::MAX);
+#[ignore = "takes half an hour"]
+fn all_texts_have_the_same_bits_on_every_instruction_set() {
+    reaches_the_float32_vectors(Compared {
+        wide_step: 1,
+        tokens: usize::MAX,
+        scalar_tokens: usize::MAX,
+    });
 }
 
-/// Each instruction set, the fastest first, has the same bits; the fastest, on all golden texts,
-/// the accuracy asked for.
-fn reaches_the_float32_vectors(scalar_tokens: usize) {
-    let (Some(path), Some(texts)) = (real_model(Variant::Q8_0), golden_embeddings()) else {
+/// The classes of lengths, each up to and without this number of tokens.
+const CLASSES: [(&str, usize); 5] = [
+    ("below 32", 32),
+    ("32 to 127", 128),
+    ("128 to 256", 257),
+    ("257 to 699", 700),
+    ("700 and more", usize::MAX),
+];
+
+/// Each instruction set, the fastest first, has the same bits; the fastest, on all texts, the
+/// accuracy asked for.
+fn reaches_the_float32_vectors(compared: Compared) {
+    let (Some(path), Some(golden), Some(wide)) = (
+        real_model(Variant::Q8_0),
+        golden_embeddings(),
+        wide_embeddings(),
+    ) else {
         return;
     };
     let model = models::open(path).unwrap();
     let tokenizer = SentencePiece::from_gguf(model.gguf().clone()).unwrap();
+    let golden_texts = golden.len();
+    let texts: Vec<Golden> = golden.into_iter().chain(wide).collect();
     let ids: Vec<Vec<u32>> = texts.iter().map(|text| text.ids(&tokenizer)).collect();
     let mut first: Vec<Vec<f32>> = Vec::new();
-    for isa in supported_isas().into_iter().rev() {
+    let fastest = Isa::detect();
+    let others = supported_isas().into_iter().filter(|isa| *isa != fastest);
+    for isa in std::iter::once(fastest).chain(others) {
         let mut runtime = Runtime::new(model.clone(), &settings(Some(isa), None)).unwrap();
         if first.is_empty() {
             let vectors = ids.iter().map(|ids| embed(&mut runtime, &[ids], 768));
             first = vectors.collect();
-            for dims in [768, 512, 256, 128] {
-                let pairs = first.iter().zip(&texts);
-                let cosines: Vec<f64> = pairs
-                    .map(|(vector, text)| cosine(&vector[..dims], &text.vector[..dims]))
-                    .collect();
-                let (mean, minimum) = mean_and_minimum(&cosines);
-                println!("{isa} {dims}: mean {mean:.6}, minimum {minimum:.6}");
-                assert!(mean >= 0.9995, "{isa} {dims}: mean {mean}");
-                assert!(
-                    minimum >= 0.998 || dims < 768,
-                    "{isa} {dims}: minimum {minimum}"
-                );
-            }
+            check_accuracy(&first, &texts);
             continue;
         }
-        for (ids, expected) in ids.iter().zip(&first) {
-            if isa != Isa::Scalar || ids.len() <= scalar_tokens {
+        let longest = match isa {
+            Isa::Scalar => compared.scalar_tokens,
+            _ => compared.tokens,
+        };
+        let mut count = 0;
+        for (index, (ids, expected)) in ids.iter().zip(&first).enumerate() {
+            let among = index < golden_texts || index % compared.wide_step == 0;
+            if among && ids.len() <= longest {
                 let vector = embed(&mut runtime, &[ids], 768);
                 assert_eq!(bits(&vector), bits(expected), "{isa} has other bits");
+                count += 1;
             }
         }
+        println!("{isa}: the same bits for {count} of {} texts", ids.len());
     }
+}
+
+/// Holds the cosines of all texts to what PROMISES.md says, and prints them by length.
+fn check_accuracy(vectors: &[Vec<f32>], texts: &[Golden]) {
+    for dims in [768, 512, 256, 128] {
+        let pairs = vectors.iter().zip(texts);
+        let cosine = |(vector, text): (&Vec<f32>, &Golden)| {
+            (text.tokens, cosine(&vector[..dims], &text.vector[..dims]))
+        };
+        let cosines: Vec<(usize, f64)> = pairs.map(cosine).collect();
+        let all: Vec<f64> = cosines.iter().map(|(_, cosine)| *cosine).collect();
+        let [mean, minimum, one, five, median] = statistics(all);
+        println!(
+            "{dims}: mean {mean:.6}; 0 % {minimum:.5}, 1 % {one:.5}, 5 % {five:.5}, 50 % {median:.5}"
+        );
+        if dims < 768 {
+            continue;
+        }
+        // Single texts tip over: a token's channel becomes massive or not. On one of them the file
+        // alone, with f32 activations, gives 0.9935 (docs/LOG.md), so the minimum is the coarsest of
+        // these bounds.
+        assert!(mean >= 0.99952, "mean {mean}");
+        assert!(minimum >= 0.994, "minimum {minimum}");
+        assert!(one >= 0.9985, "1 % {one}");
+        assert!(five >= 0.9992, "5 % {five}");
+        assert!(median >= 0.9996, "50 % {median}");
+        let mut least = 0;
+        for (class, end) in CLASSES {
+            let inside = cosines
+                .iter()
+                .filter(|(tokens, _)| (least..end).contains(tokens));
+            let class_cosines: Vec<f64> = inside.map(|(_, cosine)| *cosine).collect();
+            let count = class_cosines.len();
+            let [mean, minimum, one, five, median] = statistics(class_cosines);
+            println!(
+                "  {class:>12} tokens, {count:3} texts: mean {mean:.6}; 0 % {minimum:.5}, 1 % {one:.5}, 5 % {five:.5}, 50 % {median:.5}"
+            );
+            assert!(mean >= 0.9993, "{class}: mean {mean}");
+            least = end;
+        }
+    }
+}
+
+/// The mean of cosines, the least of them, and those at 1, 5 and 50 %.
+fn statistics(mut cosines: Vec<f64>) -> [f64; 5] {
+    cosines.sort_by(f64::total_cmp);
+    let (mean, minimum) = mean_and_minimum(&cosines);
+    let at = |percent: usize| cosines[percent * cosines.len() / 100];
+    [mean, minimum, at(1), at(5), at(50)]
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Memory layouts: Q8_0 rows of a file, quantized activations, packed panels.
 
+use crate::scale::ActivationScale;
+
 /// Values that share one scale, in weights (Q8_0) and in activations.
 pub const BLOCK: usize = 32;
 
@@ -44,134 +46,6 @@ pub struct ActivationBlock {
     pub correction: i32,
     /// The integers, −127 to 127 (−128 only in a second term).
     pub values: [i8; BLOCK],
-}
-
-/// The scale of an [`ActivationBlock`], as a float and as two shifts, additions and a power of two:
-/// `q * factor` is `(q + (q << shifts[0]) + (q << shifts[1])) * 2^exponent`.
-///
-/// The integer in parentheses is exact, so both give the same bits: that of the exact product,
-/// rounded once.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[repr(C)]
-pub struct ActivationScale {
-    factor: f32,
-    shifts: [u32; 2],
-    exponent: f32,
-}
-
-/// The most that an [`ActivationScale`] shifts: an integer of 20 bits, as the sum of a block is,
-/// still fits 32.
-const MAX_SHIFT: u32 = 10;
-
-/// A shift by as many bits as a lane has gives 0.
-const NO_SHIFT: u32 = 32;
-
-const _: () =
-    assert!((BLOCK as i64 * 128 * 128) * (1 + (1 << MAX_SHIFT) + (1 << (MAX_SHIFT - 1))) < 1 << 31);
-
-/// Bits of the mantissa of an `f32` after its leading 1.
-const MANTISSA_BITS: u32 = f32::MANTISSA_DIGITS - 1;
-
-/// Those bits, all set.
-const MANTISSA: u32 = (1 << MANTISSA_BITS) - 1;
-
-impl ActivationScale {
-    /// The smallest scale that is at least `least`, which is not negative: 0 below 1e-32, which no
-    /// later sum can tell from 0, and infinite from 1e38 on. A NaN stays one.
-    ///
-    /// In between it is at most 8/7 of `least`. The steps raise the energy of rounding errors by
-    /// 8 % on average (docs/LOG.md).
-    #[inline(always)]
-    pub fn at_least(least: f32) -> Self {
-        // NaN is in neither range.
-        if !(1e-32..1e38).contains(&least) {
-            let factor = if least < 1e-32 {
-                0.0
-            } else {
-                least + f32::INFINITY
-            };
-            return Self {
-                factor,
-                shifts: [NO_SHIFT; 2],
-                exponent: factor,
-            };
-        }
-        // Of the mantissa the highest bit stays, and the rest is rounded up to a single bit, which
-        // may carry into the highest one and from there into the exponent.
-        let bits = least.to_bits();
-        let mantissa = bits & MANTISSA;
-        let highest = if mantissa == 0 {
-            0
-        } else {
-            1 << mantissa.ilog2()
-        };
-        let rest = mantissa - highest;
-        let smallest = 1 << (MANTISSA_BITS - MAX_SHIFT);
-        let rest = if rest == 0 {
-            0
-        } else {
-            rest.next_power_of_two()
-        };
-        let bits = (bits - mantissa + highest + rest).next_multiple_of(smallest);
-        let mantissa = bits & MANTISSA;
-        // The lowest bit of the scale is that of the unshifted integer.
-        let lowest = mantissa.trailing_zeros().min(MANTISSA_BITS);
-        let top = MANTISSA_BITS - lowest;
-        let middle = match mantissa {
-            0 => 0,
-            mantissa => mantissa.ilog2() - lowest,
-        };
-        let or_none = |shift| if shift == 0 { NO_SHIFT } else { shift };
-        let exponent = (bits >> MANTISSA_BITS) as i32 - 127 - top as i32;
-        Self {
-            factor: f32::from_bits(bits),
-            shifts: [or_none(top), or_none(middle)],
-            exponent: exponent as f32,
-        }
-    }
-
-    /// What values are multiplied by to become integers: 1 / scale, 0 of a scale of 0.
-    #[inline(always)]
-    pub(crate) fn inverse(self) -> f32 {
-        if self.factor > 0.0 {
-            1.0 / self.factor
-        } else {
-            0.0
-        }
-    }
-
-    /// The scale as a float.
-    #[inline(always)]
-    pub fn factor(self) -> f32 {
-        self.factor
-    }
-
-    /// Bits by which a sum is shifted before it is added to itself; as many as it has if nothing is
-    /// to be added.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    pub(crate) fn shifts(self) -> [u32; 2] {
-        self.shifts
-    }
-
-    /// The power of two that is left, as an integer; or the scale where that is infinite or NaN.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    pub(crate) fn exponent(self) -> f32 {
-        self.exponent
-    }
-
-    /// The scale times 256.
-    #[must_use]
-    pub fn times_256(self) -> Self {
-        Self::at_least(self.factor * 256.0)
-    }
-
-    /// The scale / 256, or 0 where that is below 1e-32.
-    #[inline(always)]
-    pub(crate) fn divided_by_256(self) -> Self {
-        Self::at_least(self.factor * (1.0 / 256.0))
-    }
 }
 
 /// The softmax weights of [`BLOCK`] keys as unsigned INT8: weight `i` is `scale * values[i]`.
@@ -273,36 +147,6 @@ pub struct Q8Rows<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn both_forms_of_an_activation_scale_are_the_same_number() {
-        let mut least = 1e-32f32;
-        while least < 7e37 {
-            let scale = ActivationScale::at_least(least);
-            assert!(scale.factor >= least && f64::from(scale.factor) < f64::from(least) * 1.143);
-            let shifted = |shift: u32| match shift {
-                NO_SHIFT => 0.0,
-                shift => {
-                    assert!(shift <= MAX_SHIFT);
-                    f64::from(shift).exp2()
-                }
-            };
-            let [first, second] = scale.shifts.map(shifted);
-            let shifted = (1.0 + first + second) * f64::from(scale.exponent).exp2();
-            assert_eq!(shifted, f64::from(scale.factor));
-            assert_eq!(ActivationScale::at_least(scale.factor), scale);
-            least *= 1.000_731;
-        }
-    }
-
-    #[test]
-    fn extreme_activation_scales_are_zero_infinite_or_nan() {
-        for (least, factor) in [(0.0, 0.0), (9e-33, 0.0), (1e38, f32::INFINITY)] {
-            assert_eq!(ActivationScale::at_least(least).factor, factor);
-        }
-        assert!(ActivationScale::at_least(f32::NAN).factor.is_nan());
-        assert!(ActivationScale::at_least(f32::NAN).exponent.is_nan());
-    }
 
     #[test]
     fn only_whole_aligned_lines_are_lines() {

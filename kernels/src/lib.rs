@@ -15,6 +15,7 @@ mod pack_keys;
 pub mod peak;
 mod pieces;
 mod prefetch;
+mod scale;
 mod simd;
 mod table;
 
@@ -22,12 +23,13 @@ pub use dispatch::Kernels;
 pub use f16::f16_to_f32;
 pub use isa::{Isa, UnknownIsa};
 pub use layout::{
-    ActivationBlock, ActivationChunk, ActivationScale, BLOCK, HEAD_MAX, Line, MAX_HEAD_DIM, PANEL,
-    PanelLayout, Q8_0_BYTES, Q8Rows, SoftmaxBlock,
+    ActivationBlock, ActivationChunk, BLOCK, HEAD_MAX, Line, MAX_HEAD_DIM, PANEL, PanelLayout,
+    Q8_0_BYTES, Q8Rows, SoftmaxBlock,
 };
 pub use pack_keys::pack_keys;
 pub use pieces::Pieces;
 pub use prefetch::{Prefetcher, stream};
+pub use scale::ActivationScale;
 
 /// The compiler that compiled these kernels, as in `rustc 1.95.0 (…)`.
 pub const RUSTC: &str = env!("LANEWISE_KERNELS_RUSTC");

@@ -21,7 +21,7 @@ const SHORT: usize = 16;
 /// Blocks of a row that are packed at a time for a short product: 9 KB on AVX-512, 17 on AVX2.
 const SHORT_BLOCKS: usize = 8;
 
-/// Blocks of a row of a packed panel that are multiplied at a time, and so many are prefetched ahead:
+/// Blocks of a row of a packed panel that are multiplied at a time, and the number prefetched ahead:
 /// 9 KB each, which stay in an L1 cache of 32 KB beside the activations. Six, eight and twelve are
 /// about as fast from 8 to 128 tokens, whole rows slower (docs/LOG.md).
 const PACKED_BLOCKS: usize = 8;

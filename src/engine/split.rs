@@ -20,7 +20,7 @@ const FEWEST: usize = 16;
 /// instruction set.
 const TILES: usize = 6;
 
-/// A gain too small to pack panels once more for it, as a part of the whole: one in so many.
+/// A gain too small to pack panels once more for it, as its reciprocal: one part in this number.
 const NEGLIGIBLE: usize = 50;
 
 /// The tasks of a product: panel after panel, each for one part of the tokens after the other.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lanewise::Isa;
 use lanewise::internals::tokenizer::Tokenizer;
-use lanewise_testkit::assets::golden;
+use lanewise_testkit::assets::{golden, shared};
 use serde::Deserialize;
 
 /// The instruction sets of this CPU. Prints the others as skipped.
@@ -20,9 +20,13 @@ pub fn supported_isas() -> Vec<Isa> {
 
 /// The lines of a golden file in JSON Lines.
 pub fn golden_lines<T: for<'a> Deserialize<'a>>(name: &str) -> Option<Vec<T>> {
-    let text = std::fs::read_to_string(golden(name)?).expect("the golden file is readable");
+    Some(json_lines(&golden(name)?))
+}
+
+fn json_lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Vec<T> {
+    let text = std::fs::read_to_string(path).expect("the golden file is readable");
     let parse = |line| serde_json::from_str(line).expect("a golden line has its fields");
-    Some(text.lines().map(parse).collect())
+    text.lines().map(parse).collect()
 }
 
 /// A text and the embedding that the float32 checkpoint gives it.
@@ -63,10 +67,19 @@ impl Golden {
     }
 }
 
-/// The whole golden set of embeddings, if it is there.
+/// The golden set of embeddings, to which parameters were tuned, if it is there.
 pub fn golden_embeddings() -> Option<Vec<Golden>> {
-    let mut texts: Vec<Golden> = golden_lines("embeddings.jsonl")?;
-    let (shape, values) = read_npy(&golden("embeddings.npy")?);
+    embeddings("golden")
+}
+
+/// Texts of many languages, up to 2,000 tokens, if they are there.
+pub fn wide_embeddings() -> Option<Vec<Golden>> {
+    embeddings("golden-wide")
+}
+
+fn embeddings(set: &str) -> Option<Vec<Golden>> {
+    let mut texts: Vec<Golden> = json_lines(&shared(&format!("{set}/embeddings.jsonl"))?);
+    let (shape, values) = read_npy(&shared(&format!("{set}/embeddings.npy"))?);
     assert_eq!(shape, [texts.len(), 768]);
     for (text, vector) in texts.iter_mut().zip(values.chunks_exact(768)) {
         text.vector = vector.to_vec();

@@ -38,7 +38,7 @@ fn every_task_runs_once_in_thousands_of_small_jobs() {
 /// Twelve groups of threads on whatever CPUs there are; fewer tasks than threads, as many, and
 /// more, some of which take much longer than others.
 #[test]
-#[cfg_attr(miri, ignore = "Miri takes minutes to start so many threads")]
+#[cfg_attr(miri, ignore = "Miri takes minutes to start that many threads")]
 fn every_task_runs_once_on_96_threads() {
     let mut pool = pool(96);
     assert_eq!(pool.threads(), 96);

@@ -38,13 +38,21 @@ pub fn real_model(variant: Variant) -> Option<PathBuf> {
     found(path, variant == Variant::Q8_0)
 }
 
-/// The path of a golden file, or `None` if it is missing.
+/// The path of a file of the golden set of EmbeddingGemma, or `None` if it is missing.
 ///
 /// # Panics
 /// If the file is missing although it is required.
 pub fn golden(name: &str) -> Option<PathBuf> {
+    shared(&format!("golden/{name}"))
+}
+
+/// The path of a file beside the checkout that tests share, or `None` if it is missing.
+///
+/// # Panics
+/// If the file is missing although it is required.
+pub fn shared(name: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    found(root.join("../shared/golden").join(name), true)
+    found(root.join("../shared").join(name), true)
 }
 
 /// Prints why a test or a benchmark that needs the real model is skipped.

@@ -10,7 +10,7 @@ pub(crate) mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// Whether values packed into so many lines are two words a lane instead of four bytes.
+/// Whether values packed into this number of lines are two words a lane instead of four bytes.
 const fn has_values_in_words(value_lines: usize) -> bool {
     value_lines > scalar::VALUE_LINES
 }

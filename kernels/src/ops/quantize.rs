@@ -2,7 +2,8 @@
 
 use super::load_piece;
 use crate::f16::f16_to_f32;
-use crate::layout::{ActivationBlock, ActivationScale, BLOCK, Q8_0_BYTES, Q8_0_SCALE_BYTES};
+use crate::layout::{ActivationBlock, BLOCK, Q8_0_BYTES, Q8_0_SCALE_BYTES};
+use crate::scale::ActivationScale;
 use crate::simd::{LANES, Simd};
 
 /// The factor that turns values up to `largest` into integers up to `most`; 0 where that would

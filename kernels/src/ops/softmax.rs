@@ -27,7 +27,8 @@ pub unsafe fn softmax<S: Simd>(
     terms: usize,
     out: *mut SoftmaxBlock,
 ) -> f32 {
-    let steps = if terms == 2 { 65535.0 } else { 255.0 };
+    // With two terms the largest weight is 255 in the first and 0 in the second.
+    let steps = if terms == 2 { 65280.0 } else { 255.0 };
     // SAFETY: `block < blocks`, so each access is one that the caller guarantees.
     unsafe {
         let mut largest = S::splat(f32::NEG_INFINITY);

@@ -8,19 +8,23 @@ use std::arch::x86_64::*;
 
 use crate::arch::x86::copy_scales_of_8_rows;
 use crate::layout::{
-    ActivationBlock, ActivationScale, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES,
-    packed_block_lines,
+    ActivationBlock, BLOCK, Line, PANEL, Q8_0_BYTES, Q8_0_SCALE_BYTES, packed_block_lines,
 };
 use crate::prefetch::Prefetcher;
+use crate::scale::ActivationScale;
 
 /// Lines of a packed block: `BLOCK / 4` steps of four bytes a row, then the f16 scales.
 pub const PANEL_LINES: usize = packed_block_lines(1);
 
-/// Tokens of a tile: 6 × 2 integer and 6 × 2 float accumulators, two weight registers, one
+/// Tokens of a tile. 6 × 2 integer and 6 × 2 float accumulators, two weight registers, one
 /// broadcast and two scales make 29 of the 32 registers. Two weight loads and six broadcasts feed
-/// twelve `vpdpbusd`, so the two load ports keep up with the two multipliers of Zen 5 (one
-/// multiplier on Zen 4).
-const TILE: usize = 6;
+/// twelve `vpdpbusd`, so the two load ports keep up with the two multipliers of Zen 5.
+///
+/// With `SHIFTED`, two shifts and a power of two are needed as well, for which tiles of 5 and 6 keep
+/// up to 30 vectors a block on the stack. Zen 4 has one multiplier, which four tokens keep busy.
+const fn tile_tokens(shifted: bool) -> usize {
+    if shifted { 4 } else { 6 }
+}
 
 /// Packs a panel by transposing it into the order of `vpdpbusd`; see
 /// [`crate::Kernels::pack_panel`].
@@ -121,7 +125,7 @@ pub unsafe fn gemm<const TERMS: usize, const SHIFTED: bool>(
     let mut token = 0;
     // Tiles are as even as possible: 8 tokens become 4 + 4, since a tile of 2 waits for the latency
     // of its sums.
-    let tiles = tokens.div_ceil(TILE);
+    let tiles = tokens.div_ceil(tile_tokens(SHIFTED));
     for index in 0..tiles {
         let size = (tokens - token).div_ceil(tiles - index);
         // SAFETY: the tile's tokens are among the `tokens` that the caller guarantees.

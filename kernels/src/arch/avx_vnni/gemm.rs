@@ -119,7 +119,7 @@ pub unsafe fn gemm<const TERMS: usize>(
     prefetcher: &mut Prefetcher<'_>,
 ) {
     if !add {
-        // SAFETY: the caller guarantees that so many values can be written. Zeros are the sums
+        // SAFETY: the caller guarantees that these values can be written. Zeros are the sums
         // before the first block.
         unsafe { out.write_bytes(0, tokens * PANEL) };
     }
