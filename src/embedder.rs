@@ -221,7 +221,7 @@ impl Embedder {
     /// Returns the path of the file, `None` if none is written.
     ///
     /// # Errors
-    /// If the file cannot be written or the model changed meanwhile. The embedder is none the worse.
+    /// If the file cannot be written or the model changed meanwhile. The embedder stays usable.
     pub fn write_packed_weights(&self) -> Result<Option<PathBuf>> {
         self.write_packed_weights_with(|_| ())
     }

@@ -80,7 +80,7 @@ fn golden_vectors_have_the_same_bits_on_every_instruction_set() {
 /// Scalar code takes minutes for the long texts: `cargo test --release --test int8_golden --
 /// --ignored`.
 #[test]
-#[ignore = "takes half an hour"]
+#[ignore = "takes very long"]
 fn all_texts_have_the_same_bits_on_every_instruction_set() {
     reaches_the_float32_vectors(Compared {
         wide_step: 1,

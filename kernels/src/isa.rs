@@ -13,7 +13,8 @@ macro_rules! instruction_sets {
         }
 
         impl Isa {
-            /// All instruction sets. Of those that a CPU supports, a later one is faster.
+            /// All instruction sets. Of those that a CPU supports, a later one is faster, but for
+            /// [`Isa::Avx512Zen4`] on other CPUs than Zen 4.
             pub const ALL: [Isa; [$($name),*].len()] = [$(Isa::$variant),*];
 
             /// The name, as the environment variable `LANEWISE_ISA` takes it.

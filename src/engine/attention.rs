@@ -234,7 +234,8 @@ impl Attention {
         out.reshape(Self::output_shape(batch));
         executor.for_each_part(out.chunks_mut(), |index, out, worker| {
             let (first, count) = (index * batch.attended_chunk, out.len() / blocks);
-            // A chunk is a multiple of `MEAN_TERMS` rows, so none begins between those of one text.
+            // No chunk begins between the rows of one text's mean: either all means are in the first
+            // chunk, or a chunk is a multiple of `MEAN_TERMS` rows (see `Batch::set`).
             let mut row = 0;
             while row < count {
                 match (first + row).checked_sub(means) {
@@ -338,7 +339,7 @@ impl Tiles<'_> {
 
         let head_panels = dim / PANEL;
         let value_panels = shape.kv_heads * head_panels;
-        let block_lines = kernels.value_lines(PANEL);
+        let block_lines = kernels.value_lines(BLOCK);
         let lines = panels.start * block_lines..panels.end * block_lines;
         for panel in 0..head_panels {
             let at = tile.text * value_panels + kv_head * head_panels + panel;

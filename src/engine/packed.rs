@@ -11,8 +11,8 @@ use crate::gguf::Map;
 
 /// A mapped file with the panels of a model's products.
 ///
-/// Any bytes are panels: damaged ones give other products, and never an access beyond them. That
-/// they are those of the model is for whoever attaches them to see to.
+/// Any bytes are panels: damaged ones give other products, and never an access beyond them. Whoever
+/// attaches the file to a matrix has checked that the panels are those of the model.
 #[derive(Debug)]
 pub struct PackedFile {
     map: Map,

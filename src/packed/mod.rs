@@ -34,7 +34,8 @@ const DIRECTORY: &str = "packed";
 ///
 /// Such a file is as large as the layers in the model's file. It makes short texts faster, changes
 /// no vector, and is never needed: it is ignored if anything is wrong with it, and can be removed at
-/// any time. Only processors with `vpdpbusd` (AVX-512 VNNI) have one.
+/// any time. Only processors with `vpdpbusd` (AVX-512 VNNI or AVX-VNNI)
+/// have one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PackedWeights {
     /// Weights are packed in each pass.

@@ -107,6 +107,7 @@ impl Kernels {
     ) -> f32 {
         assert!((1..=2).contains(&terms), "one or two terms");
         let blocks = out.len() / terms;
+        assert_eq!(out.len(), blocks * terms, "all terms of each block");
         assert!(stride >= BLOCK && fit(blocks, stride, BLOCK, scores.len()));
         assert!(range.start < range.end && range.end <= blocks * BLOCK);
         for block in 0..blocks {
@@ -180,9 +181,10 @@ impl Kernels {
         assert!(packed.len() == blocks * self.0.value_lines && scales.len() == PANEL);
         let stride = weights.len().checked_div(count).unwrap_or(0);
         assert_eq!(weights.len(), count * stride);
-        if blocks == 0 || count == 0 {
+        if count == 0 {
             return;
         }
+        assert!(blocks > 0, "no values to sum");
         let terms = stride / blocks;
         assert!((1..=2).contains(&terms) && stride == blocks * terms);
         assert!(out_stride >= PANEL && fit(count, out_stride, PANEL, out.len()));

@@ -72,7 +72,7 @@ pub unsafe fn softmax<S: Simd>(
 #[inline(always)]
 unsafe fn store<S: Simd>(low: S::Int, high: S::Int, scale: f32, out: *mut SoftmaxBlock) {
     // SAFETY: all writes go to fields of the block that the caller guarantees; its values are
-    // `BLOCK` bytes, two times `LANES`.
+    // `BLOCK` bytes, two times `LANES`. `low` exists, so its instruction set is available.
     unsafe {
         (*out).scale = scale;
         let values = (&raw mut (*out).values).cast::<u8>();

@@ -37,7 +37,8 @@ const HELLO_WORLD: [u32; 4] = [2, 9259, 1902, 1];
 ///
 /// Measures the ids 2 9259 1902 1, "Hello world" as the model reads it, and prints beside each
 /// figure that of the Go engine which Lanewise replaces. Run it on a machine that does nothing
-/// else.
+/// else. Weights are packed in each pass, also where `lanewise embed` would read them packed from
+/// the cache directory.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Print one JSON object

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use lanewise::Embedder;
 use lanewise::internals::Runtime;
-use lanewise::internals::models;
 
 use super::engine::{Answer, Job};
 use super::text_of;
@@ -17,11 +16,10 @@ use super::text_of;
 /// If the job cannot be read, or Lanewise cannot do it.
 pub fn serve() -> Result<(), String> {
     let job: Job = serde_json::from_reader(io::stdin().lock()).map_err(text_of)?;
-    let settings = Embedder::builder()
-        .threads(job.threads)
-        .runtime_options()
-        .map_err(text_of)?;
-    let model = models::open(&job.model).map_err(text_of)?;
+    let builder = Embedder::builder().threads(job.threads);
+    let settings = builder.runtime_options().map_err(text_of)?;
+    // With packed weights where there are some, as a user has them.
+    let (model, _) = builder.open_model(&job.model, &settings).map_err(text_of)?;
     let hidden = model.shape().hidden;
     let mut runtime = Runtime::new(model, &settings).map_err(text_of)?;
     let mut vectors = Vec::new();
