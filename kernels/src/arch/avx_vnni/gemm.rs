@@ -252,7 +252,7 @@ unsafe fn add_scaled(
 /// The CPU supports AVX2.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn in_registers(sums: [__m256i; QUARTERS]) -> [__m256i; QUARTERS] {
+pub(super) unsafe fn in_registers(sums: [__m256i; QUARTERS]) -> [__m256i; QUARTERS] {
     let [mut a, mut b, mut c, mut d] = sums;
     // SAFETY: a comment is no instruction.
     unsafe {

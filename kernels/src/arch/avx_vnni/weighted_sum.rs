@@ -5,14 +5,15 @@
 
 use std::arch::x86_64::*;
 
+use super::gemm::in_registers;
 use crate::layout::{BLOCK, Line, PANEL, SoftmaxBlock};
 
 /// Lines of the packed values of [`BLOCK`] tokens: steps of four bytes a channel.
 pub const VALUE_LINES: usize = PANEL * BLOCK / size_of::<Line>();
 
-/// Rows of a tile: 2 × 4 integer sums, two broadcasts and a register of values leave some of the 16
-/// registers for the float sums, of which the compiler keeps the others in memory, accessed once a
-/// block.
+/// Rows of a tile: 2 × 4 integer sums, a broadcast and a register of values leave most of the other
+/// registers to the float sums. Without `in_registers` after each step the compiler keeps up to 104
+/// vectors a block on the stack.
 const TILE: usize = 2;
 
 /// Computes what `weighted_sum` in `arch::scalar::weighted_sum` does.
@@ -96,6 +97,7 @@ unsafe fn tile<const ROWS: usize, const TERMS: usize>(
                             let values = _mm256_load_si256(values.add(4 * step + quarter));
                             *product = _mm256_dpbusd_avx_epi32(*product, four, values);
                         }
+                        *product = in_registers(*product);
                     }
                 }
             }
