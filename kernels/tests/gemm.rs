@@ -88,7 +88,7 @@ fn random_activations(random: &mut Random, count: usize) -> Vec<ActivationBlock>
     (0..count)
         .map(|_| {
             // Every twentieth is zero, with integers that are not.
-            let scale = random.float(0.01).abs() * f32::from(random.bits() % 20 != 0);
+            let scale = random.float(0.01).abs() * f32::from(!random.bits().is_multiple_of(20));
             activation(scale, || random.bits() as i8)
         })
         .collect()
@@ -203,7 +203,13 @@ fn gemm_agrees_on_every_kind_of_weight_scale() {
     let (mut random, mut kinds) = (Random(4), Random(5));
     for kind in SCALES {
         for terms in 1..=2 {
-            let scale = || if kinds.bits() % 4 == 0 { kind } else { 0x2c00 };
+            let scale = || {
+                if kinds.bits().is_multiple_of(4) {
+                    kind
+                } else {
+                    0x2c00
+                }
+            };
             let rows = q8_rows(5, scale, || random.bits() as i8);
             let values = random_activations(&mut random, 5 * 8 * terms);
             let activations = ActivationChunk {
