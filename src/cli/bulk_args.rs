@@ -34,11 +34,11 @@ impl From<OutputFormat> for lanewise_bulk::OutputFormat {
 pub enum InputFormat {
     /// A text a line
     Lines,
-    /// A JSON object a line
+    /// JSON objects: one a line, or over several, or in arrays
     Jsonl,
-    /// Comma-separated values under a header line
+    /// Comma-separated values under a header line, as in RFC 4180
     Csv,
-    /// Tab-separated values under a header line
+    /// Tab-separated values under a header line, without quoting
     Tsv,
     /// Parquet
     Parquet,

@@ -10,6 +10,7 @@ use lanewise_bulk::{Job, Shard, Space, sha256};
 use super::Outcome;
 use super::bulk::{self, Model};
 use super::bulk_args::{InputFormat, OutputFormat, Precision, parse_bytes};
+use super::dialect_args::DialectArgs;
 use super::failure::{Failure, report};
 use super::interrupt::{self, resume_command};
 use super::options::{ModelOptions, OverflowPolicy, RunOptions, VectorOptions};
@@ -20,7 +21,7 @@ use super::progress::{ProgressDisplay, ProgressKind, summary};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Whole files")]
 pub struct FileOptions {
-    /// Files of rows to embed, compressed with gzip or zstd or not; - is standard input
+    /// Files of rows to embed, compressed (gzip, zstd, bzip2, xz) or not; - is standard input
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["texts", "format", "timings"], requires = "output")]
     pub input: Vec<PathBuf>,
     /// File for the vectors, in the order of the rows. While the run lasts, its rows are in
@@ -30,6 +31,8 @@ pub struct FileOptions {
     /// Format of the input [default: what the file's name says]
     #[arg(long, value_enum, value_name = "FORMAT", requires = "input")]
     input_format: Option<InputFormat>,
+    #[command(flatten)]
+    dialect: DialectArgs,
     /// Format of the output [default: what the file's name says]
     #[arg(long, value_enum, value_name = "FORMAT", requires = "input")]
     output_format: Option<OutputFormat>,
@@ -73,6 +76,7 @@ impl FileOptions {
         Ok(Job {
             input: self.input.clone(),
             input_format: self.input_format.map(Into::into),
+            dialect: (&self.dialect).into(),
             output: output.clone(),
             output_format: self.output_format.map(Into::into),
             field: self.field.clone(),

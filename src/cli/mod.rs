@@ -4,6 +4,8 @@
 mod bulk;
 #[cfg(feature = "bulk")]
 mod bulk_args;
+#[cfg(feature = "bulk")]
+mod dialect_args;
 mod embed;
 #[cfg(feature = "bulk")]
 mod embed_files;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::format::InputFormat;
 use crate::formats::{RowReader, open_reader};
+use crate::presence::Presence;
 use crate::read_options::ReadOptions;
 use crate::row::{Cell, CellType, Row};
 use crate::source::Source;
@@ -20,6 +22,8 @@ pub struct Rows {
     file: usize,
     reader: Option<Box<dyn RowReader>>,
     kept_types: Vec<Option<CellType>>,
+    /// Which columns were in a row so far.
+    presence: Presence,
     total: Option<u64>,
     bytes_before: u64,
     next_index: u64,
@@ -42,6 +46,7 @@ impl Rows {
         let mut rows = Self {
             sources: sources.collect::<Result<_>>()?,
             kept_types: vec![None; options.keep.len()],
+            presence: Presence::new(&options),
             options: Arc::new(options),
             file: 0,
             reader: None,
@@ -49,7 +54,12 @@ impl Rows {
             bytes_before: 0,
             next_index: 0,
         };
+        for source in &rows.sources {
+            let (name, format) = (source.name(), source.format());
+            rows.options.dialect.check(name, format)?;
+        }
         rows.check_files()?;
+        rows.look_for_columns()?;
         Ok(rows)
     }
 
@@ -76,6 +86,52 @@ impl Rows {
         Ok(())
     }
 
+    /// Looks for the columns that the formats do not state in advance, from the beginning of each
+    /// file up to the first row that has them: mostly the first of all. What no row has is an error
+    /// here and not after hours; if not all files can be read again, it is one at the end.
+    fn look_for_columns(&mut self) -> Result<()> {
+        let states_columns = |source: &Source| source.format() != InputFormat::Jsonl;
+        if self.sources.iter().any(states_columns) {
+            self.presence.complete();
+        }
+        let mut found = self.presence.clone();
+        for source in self.sources.iter().filter(|source| source.can_reopen()) {
+            if found.is_complete() {
+                break;
+            }
+            let mut reader = open_reader(source, &self.options)?;
+            loop {
+                match reader.skip_rows(1) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    // It is reported after the rows before it.
+                    Err(_) => return Ok(()),
+                }
+                if reader.presence().is_none_or(|here| here.completes(&found)) {
+                    break;
+                }
+            }
+            if let Some(here) = reader.presence() {
+                found.merge(here);
+            }
+        }
+        if self.sources.iter().all(Source::can_reopen) {
+            found.check(&self.name(), &self.options)?;
+        }
+        if found.is_complete() {
+            self.presence = found;
+        }
+        Ok(())
+    }
+
+    /// The input's name in messages.
+    fn name(&self) -> String {
+        match self.sources.as_slice() {
+            [source] => source.name().into(),
+            sources => format!("the input of {} files", sources.len()),
+        }
+    }
+
     /// Skips up to `count` rows, faster than reading them; fewer only at the end of the input.
     ///
     /// # Errors
@@ -84,6 +140,7 @@ impl Rows {
         let mut skipped = 0;
         while skipped < count {
             let Some(reader) = self.reader()? else {
+                self.presence.check(&self.name(), &self.options)?;
                 break;
             };
             let left = count - skipped;
@@ -143,6 +200,9 @@ impl Rows {
     }
 
     fn finish_file(&mut self) {
+        if let Some(here) = self.reader.as_ref().and_then(|reader| reader.presence()) {
+            self.presence.merge(here);
+        }
         let read = self.reader.take().map_or(0, |reader| reader.bytes_read());
         self.bytes_before += self.sources[self.file].size().unwrap_or(read);
         self.file += 1;
@@ -161,6 +221,7 @@ impl Rows {
             }
             self.finish_file();
         }
+        self.presence.check(&self.name(), &self.options)?;
         Ok(None)
     }
 }

@@ -8,6 +8,7 @@ use lanewise_vectors::Precision;
 
 use crate::budget::Budget;
 use crate::cancel::CancelToken;
+use crate::dialect::Dialect;
 use crate::disk;
 use crate::embed::Embed;
 use crate::error::{Error, Result};
@@ -36,6 +37,8 @@ pub struct Job {
     pub input: Vec<PathBuf>,
     /// Their format; `None` takes it from each file's name.
     pub input_format: Option<InputFormat>,
+    /// How the fields of CSV and TSV files are told apart.
+    pub dialect: Dialect,
     /// The file for the vectors, in the order of the rows.
     pub output: PathBuf,
     /// Its format; `None` takes it from the file's name.
@@ -101,6 +104,7 @@ impl CheckedJob {
         let budget = Budget::new(job.max_memory, embedder.memory(), embedder.context())?;
         let options = ReadOptions {
             format: job.input_format,
+            dialect: job.dialect,
             field: job.field.clone(),
             id_field: job.id_field.clone(),
             keep: job.keep.clone(),
@@ -333,6 +337,7 @@ fn settings(job: &Job, space: Space, rows: &Rows) -> Result<Settings> {
             .map(|(file, path)| InputFile::new(path, rows.file_name(file)))
             .collect(),
         input_format: job.input_format.map(|format| format!("{format:?}")),
+        dialect: job.dialect.to_string(),
         field: job.field.clone(),
         id_field: job.id_field.clone(),
         keep: kept

@@ -19,6 +19,9 @@ pub struct Settings {
     pub inputs: Vec<InputFile>,
     /// The format given for them, if one was.
     pub input_format: Option<String>,
+    /// How the fields of CSV and TSV files are told apart, where it is not as usual.
+    #[serde(default)]
+    pub dialect: String,
     /// The column with the text.
     pub field: String,
     /// The column with the id.
@@ -50,6 +53,7 @@ impl Settings {
                 Setting::InputFormat.into(),
                 format!("{:?}", self.input_format),
             ),
+            ("the dialect of CSV".into(), format!("\"{}\"", self.dialect)),
             (Setting::Keep.into(), format!("{:?}", self.keep)),
         ];
         let space = self.space.metadata().into_iter();

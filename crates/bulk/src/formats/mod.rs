@@ -8,6 +8,7 @@ mod csv;
 mod guard;
 mod jsonl;
 mod lines;
+mod lookahead;
 mod npy;
 mod parquet;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::format::{InputFormat, OutputFormat};
 use crate::output::{Layout, ids_path};
+use crate::presence::Presence;
 use crate::read_options::ReadOptions;
 use crate::row::{CellType, Embedded, Row};
 use crate::source::Source;
@@ -43,6 +45,12 @@ pub trait RowReader: Send {
     /// The type of each kept column, if the format has types.
     fn kept_types(&self) -> Vec<Option<CellType>>;
 
+    /// Which of the columns asked for the rows so far had, if the format does not state its columns
+    /// in advance.
+    fn presence(&self) -> Option<&Presence> {
+        None
+    }
+
     /// The number of rows, if the file states it.
     fn total_rows(&self) -> Option<u64> {
         None
@@ -58,8 +66,7 @@ pub fn open_reader(source: &Source, options: &Arc<ReadOptions>) -> Result<Box<dy
     Ok(match source.format() {
         InputFormat::Lines => Box::new(lines::LinesReader::open(source, &options)?),
         InputFormat::Jsonl => Box::new(jsonl::JsonlReader::open(source, options)?),
-        InputFormat::Csv => Box::new(csv::CsvReader::open(source, options, b',')?),
-        InputFormat::Tsv => Box::new(csv::CsvReader::open(source, options, b'\t')?),
+        InputFormat::Csv | InputFormat::Tsv => Box::new(csv::CsvReader::open(source, options)?),
         InputFormat::Parquet => Box::new(parquet::ParquetReader::open(source, options)?),
         InputFormat::Arrow => Box::new(arrow::ArrowReader::open(source, options)?),
     })
