@@ -93,7 +93,7 @@ impl Compression {
         let remedy = if error.kind() == io::ErrorKind::OutOfMemory
             || text.contains("requires too much memory")
         {
-            format!("its dictionary is larger than the limit; decompress it first ({name} -d)")
+            format!("it needs more memory than files may; decompress it first ({name} -d)")
         } else if error.kind() == io::ErrorKind::Unsupported {
             format!("decompress it first ({name} -d)")
         } else {
@@ -182,6 +182,19 @@ mod tests {
         assert_eq!(
             Compression::of(b"BZh9\x17\x72\x45\x38\x50\x90\0\0"),
             Compression::Bzip2
+        );
+    }
+
+    #[test]
+    fn a_zstd_window_beyond_the_limit_is_no_damage() {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(29).unwrap();
+        encoder.write_all(&[b'x'; 1 << 20]).unwrap();
+        let error = decode(Compression::Zstd, encoder.finish().unwrap()).unwrap_err();
+        let (problem, remedy) = Compression::Zstd.explain(&error);
+        assert!(
+            remedy.contains("decompress it first (zstd -d)"),
+            "{problem}; {remedy}"
         );
     }
 

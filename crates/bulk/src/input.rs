@@ -90,7 +90,8 @@ impl Rows {
     /// file up to the first row that has them: mostly the first of all. What no row has is an error
     /// here and not after hours; if not all files can be read again, it is one at the end.
     fn look_for_columns(&mut self) -> Result<()> {
-        let states_columns = |source: &Source| source.format() != InputFormat::Jsonl;
+        let states_columns =
+            |source: &Source| !matches!(source.format(), InputFormat::Jsonl | InputFormat::Lines);
         if self.sources.iter().any(states_columns) {
             self.presence.complete();
         }

@@ -15,6 +15,7 @@ pub struct Lookahead {
     stream: Stream,
     buffer: Vec<u8>,
     start: usize,
+    position: u64,
     ended: bool,
 }
 
@@ -25,6 +26,7 @@ impl Lookahead {
             stream,
             buffer: Vec::new(),
             start: 0,
+            position: 0,
             ended: false,
         }
     }
@@ -62,6 +64,11 @@ impl Lookahead {
         Ok(!self.ended)
     }
 
+    /// How many bytes have been consumed.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Whether nothing comes after the bytes that have been read.
     pub fn has_ended(&self) -> bool {
         self.ended
@@ -86,6 +93,7 @@ impl Lookahead {
     /// Consumes bytes that have been read.
     pub fn consume(&mut self, count: usize) {
         self.start += count;
+        self.position += count as u64;
         debug_assert!(self.start <= self.buffer.len(), "only what has been read");
     }
 

@@ -2,7 +2,7 @@
 //! line ends and doubled quotes, and a quote anywhere else is an error.
 //!
 //! A record with an error is given up alone. If a quote is not closed, or closed where it cannot
-//! be, the lines after the one at which the record began are read again, as records of their own:
+//! be, the lines after the one at which it began are read again, as records of their own:
 //! whatever the quote was meant to enclose, no row disappears into another.
 //!
 //! Neither `csv-core` nor Arrow's CSV reader can do this. They take every file for valid: they
@@ -154,18 +154,20 @@ impl Records {
             }
             End::Wrong(wrong, at) => {
                 record.problem = Some(self.recover(wrong, at, &lines)?);
-                self.line += 1;
             }
         }
         Ok(Some(record))
     }
 
-    /// Goes to the line after the one at which the record began; returns what is wrong.
+    /// Goes to the line after the one at which its first quoted field over several lines began, or
+    /// else behind this line; returns what is wrong.
     fn recover(&mut self, wrong: Wrong, at: usize, lines: &Lines) -> io::Result<String> {
         let mut bytes = at as u64;
-        if let Some(end) = lines.first_end {
+        if let Some((end, count)) = lines.quoted {
             self.input.consume(end);
+            self.line += count;
         } else {
+            self.line += lines.count + 1;
             self.input.consume(at);
             let carriage_returns = self.carriage_returns == Some(true);
             let is_end = |byte| byte == b'\n' || carriage_returns && byte == b'\r';
@@ -178,9 +180,7 @@ impl Records {
              (`{quote}` is the quote)"
         );
         Ok(match wrong {
-            Wrong::TooLong if lines.first_end.is_none() => {
-                lanewise_lines::too_long(bytes, self.limit)
-            }
+            Wrong::TooLong if lines.quoted.is_none() => lanewise_lines::too_long(bytes, self.limit),
             Wrong::Unclosed | Wrong::TooLong => {
                 let within = match wrong {
                     Wrong::Unclosed => "before the end of the file".into(),
@@ -231,7 +231,7 @@ impl Records {
                     };
                     at += escaped;
                     if matches!(bytes[at - 1], b'\n') {
-                        lines.add(at);
+                        lines.add(at, state);
                     }
                     field.marked = true;
                     if state == State::FieldStart {
@@ -248,7 +248,7 @@ impl Records {
                             && next != Some(b'\n')
                     {
                         at += 1;
-                        lines.add(at);
+                        lines.add(at, state);
                     } else {
                         at += 1 + ordinary(&bytes[at + 1..], &self.special[1]);
                     }
@@ -385,14 +385,17 @@ fn ordinary(bytes: &[u8], special: &[bool; 256]) -> usize {
 #[derive(Default)]
 struct Lines {
     count: u64,
-    /// Where the line ends at which the record began.
-    first_end: Option<usize>,
+    /// Where the first line ends that does so inside of quotes, and its number in the record, from
+    /// 1. To go back behind escaped line ends too would take time with the square of their number.
+    quoted: Option<(usize, u64)>,
 }
 
 impl Lines {
-    fn add(&mut self, end: usize) {
+    fn add(&mut self, end: usize, state: State) {
         self.count += 1;
-        self.first_end.get_or_insert(end);
+        if state == State::Quoted {
+            self.quoted.get_or_insert((end, self.count));
+        }
     }
 }
 

@@ -17,6 +17,10 @@ use crate::source::{BYTE_ORDER_MARK, Stream};
 
 /// Brackets that may be open in a malformed object for its end to be looked for.
 const MOST_NESTED: usize = 128;
+/// The ends of malformed elements are looked for in vain in at most so many times the bytes read so
+/// far, and this many more: a hostile file may have millions of them in a line.
+const VAIN_FACTOR: u64 = 8;
+const VAIN_BYTES: u64 = 1 << 20;
 
 /// The values of a stream.
 pub struct Values {
@@ -34,6 +38,8 @@ pub struct Values {
     array: Option<Array>,
     /// The bytes of the object that was read last.
     length: usize,
+    /// Bytes in which the ends of malformed elements were looked for in vain.
+    vain: u64,
 }
 
 struct Array {
@@ -75,6 +81,7 @@ impl Values {
             indentation: 0,
             array: None,
             length: 0,
+            vain: 0,
         }
     }
 
@@ -214,7 +221,7 @@ impl Values {
                 } else if let Some(kind) = kind {
                     let what = match self.array {
                         Some(_) => "the element of the array is",
-                        None => "the line is not a JSON object:",
+                        None => "the value is",
                     };
                     found.problem = Some(format!("{what} {kind}, not an object"));
                     self.length = end;
@@ -324,21 +331,25 @@ impl Values {
 
     /// The end of the value at hand by its brackets alone, if it is in this line.
     fn closing_bracket(&mut self) -> io::Result<Option<usize>> {
+        if self.vain > VAIN_BYTES + VAIN_FACTOR * self.input.position() {
+            return Ok(None);
+        }
         let mut brackets = Brackets::default();
         let mut at = 0;
         loop {
             let bytes = self.input.bytes();
             let line_end = bytes[at..].iter().position(|&byte| byte == b'\n');
             let line = &bytes[..line_end.map_or(bytes.len(), |end| at + end)];
-            match brackets.end(line, at) {
-                Ok(Some(end)) => return Ok(Some(end)),
-                Err(()) => return Ok(None),
-                Ok(None) => {}
+            let (end, length) = (brackets.end(line, at), line.len());
+            if let Ok(Some(end)) = end {
+                return Ok(Some(end));
             }
-            at = line.len();
-            if line_end.is_some() || at > self.limit || !self.input.more()? {
+            let more = end.is_ok() && line_end.is_none() && length <= self.limit;
+            if !more || !self.input.more()? {
+                self.vain += length as u64;
                 return Ok(None);
             }
+            at = length;
         }
     }
 

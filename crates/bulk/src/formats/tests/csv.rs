@@ -351,3 +351,28 @@ fn a_header_of_another_dialect_gets_a_hint() {
         "{error}"
     );
 }
+
+/// Each takes time with the square of its length, if lines are read again from every fault on.
+#[test]
+fn many_faults_of_quotes_take_no_time() {
+    let mut options = dialect(|dialect| dialect.escape = Some(b'\\'));
+    options.field = "a".into();
+    for pattern in [
+        "\"\n",
+        "a\\\n",
+        "\"a\\\n",
+        "\"\"\"a\n",
+        "a,\"\n",
+        "\"\"\n",
+        "a\"\n",
+        "\"a\n\"\n",
+    ] {
+        for (start, end) in [("", ""), ("\"", ""), ("", "\""), ("\"", "a\"")] {
+            let file = format!(
+                "a\n{start}{}{end}",
+                pattern.repeat((1 << 19) / pattern.len())
+            );
+            assert!(read_bytes("a.csv", file, options.clone()).is_ok());
+        }
+    }
+}

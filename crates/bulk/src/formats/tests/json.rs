@@ -69,8 +69,8 @@ fn a_json_line_without_a_text_is_rejected_with_the_reason() {
         ),
         (br#"{'text':'x'}"#, "expected a name in double quotes"),
         (br#"{"text":'x'}"#, "strings have double quotes"),
-        (br#"["text", 1]"#, "is not a JSON object: an array"),
-        (br#""text""#, "is not a JSON object: a string"),
+        (br#"["text", 1]"#, "the value is an array, not an object"),
+        (br#""text""#, "the value is a string, not an object"),
         (
             b"garbage",
             "is not a JSON object (column 1: expected a value)",
@@ -387,4 +387,29 @@ fn a_field_that_no_row_has_is_an_error_at_the_start() {
     // Rows that are no objects are rejected, and say nothing about fields.
     let broken = directory.file("d.jsonl", "{\"text\":\"a\n");
     assert!(open(&[broken], keep("ulr")).is_ok());
+}
+
+/// Each takes time with the square of its length, if ends are looked for from every fault on.
+#[test]
+fn many_faults_in_a_line_take_no_time() {
+    let length = 1 << 19;
+    for pattern in [
+        "{\"a\":",
+        "{x,",
+        "{\"a\":1,",
+        "{x \\\"",
+        "{x \"",
+        "[{",
+        "{\"a\":\n",
+        "[\n{\"a\":[\n",
+    ] {
+        for start in ["", "[", "[{x \""] {
+            let file = start.to_owned() + &pattern.repeat(length / pattern.len());
+            let options = ReadOptions {
+                max_row_bytes: 1 << 19,
+                ..options()
+            };
+            assert!(read_bytes("a.json", file, options).is_ok());
+        }
+    }
 }
