@@ -71,6 +71,7 @@ impl CsvReader {
         };
         if let Some(problem) = problem {
             let remedy = match rules.header {
+                true if first.is_none() => "the first line has to name the columns".into(),
                 true => message![
                     "the first line has to name the columns; if something else than usual is between them, give ",
                     Setting::Delimiter,

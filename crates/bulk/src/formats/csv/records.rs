@@ -176,8 +176,7 @@ impl Records {
         let shown = |byte: Option<u8>| byte.map_or(' ', char::from);
         let (quote, escape) = (shown(self.rules.quote), shown(self.rules.escape));
         let remedy = format!(
-            "quotes that are part of a text are doubled, or, with the setting `quote` none, as they are \
-             (`{quote}` is the quote)"
+            "inside of quoted fields {quote} is doubled, and the setting `quote` none takes it for text"
         );
         Ok(match wrong {
             Wrong::TooLong if lines.quoted.is_none() => lanewise_lines::too_long(bytes, self.limit),

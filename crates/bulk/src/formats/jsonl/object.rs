@@ -167,13 +167,18 @@ impl<'de> Visitor<'de> for FieldNames<'_> {
                 continue;
             }
             let value = map.next_value::<&RawValue>()?.get();
-            let inner = match value.starts_with('{') {
-                true => field_names(value, false),
+            // No path leads into an array, but the names say where the texts are.
+            let (path, object) = match value.strip_prefix('[').map(str::trim_start) {
+                Some(elements) => (format!("{name}[]"), elements),
+                None => (name.clone(), value),
+            };
+            let inner = match object.starts_with('{') {
+                true => field_names(object, false),
                 false => Vec::new(),
             };
-            self.names.push(name.clone());
-            self.names
-                .extend(inner.iter().map(|inner| format!("{name}.{inner}")));
+            self.names.push(name);
+            let inner = inner.iter().map(|inner| format!("{path}.{inner}"));
+            self.names.extend(inner);
         }
         Ok(())
     }

@@ -376,6 +376,12 @@ fn a_field_that_no_row_has_is_an_error_at_the_start() {
     )
     .unwrap_err();
     assert!(error.contains("\"key\" (--id-field)"), "{error}");
+    let wrapped = directory.file("w.json", "{\"data\": [ {\"text\":\"a\"}]}");
+    let error = open(&[wrapped], super::options()).unwrap_err();
+    assert!(
+        error.contains("the fields are: data, data[].text"),
+        "{error}"
+    );
     // One row that has it is enough, in whichever file.
     let last = directory.file(
         "b.jsonl",
