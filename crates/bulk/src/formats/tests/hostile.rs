@@ -145,6 +145,52 @@ fn damaged_text_files_are_read_or_refused() {
     );
 }
 
+/// Faults must not depend on what was done with the rows before them, or a run that is resumed
+/// would go on with other rows.
+#[test]
+fn damaged_text_has_the_same_rows_after_skipping() {
+    let csv = "id,text\n1,\"a, \"\"b\"\"\nc\"\n2,d\n\n3,\"e\\\"\"\r\n4,\\\nf\n";
+    let json = "[{\"text\":\"a\",\"x\":[{}]},{\"text\":\"b\"}]\n{\n  \"text\": \"c\",\n  \"x\": {\n    \"y\": 1\n  }\n}\n{\"text\":\"d\"} {\"text\":\"e\"}\n";
+    let plain = options();
+    let mut escaped = options();
+    escaped.dialect.escape = Some(b'\\');
+    let mut numbered = escaped.clone();
+    (numbered.field, numbered.dialect.no_header) = ("1".into(), true);
+    let directory = Directory::new();
+    for (name, text, options) in [
+        ("a.json", json, &plain),
+        ("a.csv", csv, &plain),
+        ("a.csv", csv, &escaped),
+        ("a.tsv", csv, &numbered),
+        ("a.txt", csv, &plain),
+    ] {
+        for seed in 0..500 {
+            let mut damaged = text.repeat(2).into_bytes();
+            Random(seed).damage(&mut damaged);
+            let path = directory.file(name, &damaged);
+            let read = |skipped: u64| -> Option<Vec<(u64, Result<String, String>)>> {
+                let rows = Rows::open(std::slice::from_ref(&path), options.clone());
+                let mut rows = rows.ok()?;
+                rows.skip_rows(skipped).unwrap();
+                let rows = rows.map(Result::unwrap);
+                Some(rows.map(|row| (row.line, row.outcome)).collect())
+            };
+            let Some(all) = read(0) else { continue };
+            assert!(
+                all.is_sorted_by_key(|(line, _)| *line),
+                "{name} {seed}: {all:?}"
+            );
+            for skipped in 1..all.len().min(8) {
+                assert_eq!(
+                    read(skipped as u64).as_deref(),
+                    Some(&all[skipped..]),
+                    "{name} {seed}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn damaged_compression_is_read_or_refused() {
     let text = "one\ntwo\nthree\n".repeat(20);
