@@ -161,7 +161,7 @@ fn ids_and_kept_columns_are_carried_along_with_their_types() {
     assert_eq!(objects[5]["id"], "d5");
     assert_eq!(objects[5]["number"], 5);
     assert_eq!(objects[3]["meta.language"], serde_json::Value::Null);
-    assert_eq!(objects[4]["meta"], r#"{"language":"xx"}"#);
+    assert_eq!(objects[4]["meta"], serde_json::json!({"language": "xx"}));
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn rows_that_cannot_be_embedded_are_listed_and_skipped() {
         "{}",
         rejects[2]
     );
-    assert_eq!(rejects[2]["id"], "4");
+    assert_eq!(rejects[2]["id"], 4);
 
     // A second run without rejects leaves none of the first one.
     directory.write("corpus.jsonl", b"{\"text\":\"a\"}\n");
@@ -367,7 +367,7 @@ fn unusable_outputs_and_lossy_settings_are_refused_at_the_start() {
         ("v.xyz", "does not tell the format", 2),
         ("- --output-format jsonl", "needs a file", 1),
         ("/dev/null --output-format jsonl --force", "needs a file", 1),
-        ("v.jsonl --keep tokens", "rename it", 2),
+        ("v.jsonl --keep tokens,input_tokens", "would both be", 2),
         ("v.jsonl --keep a,a", "twice", 2),
         ("v.jsonl --max-memory 1M", "too little", 2),
         ("v.jsonl --shard 3/2", "i/n", 2),

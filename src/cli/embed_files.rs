@@ -39,7 +39,8 @@ pub struct FileOptions {
     /// Column with the id, which the output has as `id`
     #[arg(long, value_name = "NAME", requires = "input")]
     id_field: Option<String>,
-    /// Columns to carry along, separated by commas
+    /// Columns to carry along, separated by commas, with the types that the input gives them. One
+    /// named like a column that the output has by itself, such as `index`, becomes `input_index`
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "input")]
     keep: Vec<String>,
     /// How the values of vectors are stored

@@ -58,7 +58,7 @@ impl<E: Embed> Batch<E> {
 
     /// Adds a row after all its windows.
     pub fn push_row(&mut self, row: Row<Reading>) {
-        let id = row.id.as_ref().map_or(0, String::len);
+        let id = row.id.as_ref().map_or(0, Cell::bytes);
         let kept: usize = row.kept.iter().map(Cell::bytes).sum();
         let reason = row.outcome.as_ref().err().map_or(0, String::len);
         self.bytes += size_of::<Row<Reading>>() + id + kept + reason;

@@ -83,6 +83,18 @@ impl Error {
         }
     }
 
+    /// A column that the file does not have.
+    pub(crate) fn no_column(name: &str, wanted: &str, present: &[String]) -> Self {
+        let plain = |name: &str| {
+            name.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+                .to_lowercase()
+        };
+        let similar = present.iter().find(|name| plain(name) == plain(wanted));
+        let hint = similar.map(|name| format!(" (did you mean \"{name}\"?)"));
+        let problem = format!("no column \"{wanted}\"{}", hint.unwrap_or_default());
+        Self::bad_column(name, &problem, present)
+    }
+
     /// A column that the file does not have, or not in a usable type.
     pub(crate) fn bad_column(name: &str, problem: &str, present: &[String]) -> Self {
         let columns = list(present);

@@ -7,9 +7,10 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cancel::CancelToken;
+use crate::columns;
 use crate::error::{Error, Result};
 use crate::format::OutputFormat;
-use crate::formats::create_writer;
+use crate::formats::{JsonCell, create_writer};
 use crate::output::{Layout, rejects_path, write_metadata};
 use crate::row::{Embedded, Row};
 use crate::settings::Settings;
@@ -22,7 +23,7 @@ struct Rejected<'a> {
     index: u64,
     file: &'a str,
     line: u64,
-    id: Option<&'a str>,
+    id: Option<JsonCell<'a>>,
     reason: &'a str,
 }
 
@@ -39,14 +40,13 @@ pub fn write(
     cancel: &CancelToken,
 ) -> Result<()> {
     let failed = |error: io::Error| cannot_write(output, &error);
-    let columns = settings.keep.iter().zip(&summary.seen);
+    columns::check_types(settings, format)?;
+    let (id, kept) = columns::output_columns(settings, summary, format);
     let layout = Layout {
         space: settings.space.clone(),
         rows: summary.tally.rows.saturating_sub(summary.tally.rejected),
-        has_ids: settings.id_field.is_some(),
-        kept: columns
-            .map(|(column, seen)| (column.name.clone(), column.cells.unwrap_or(seen.common())))
-            .collect(),
+        id: id.clone(),
+        kept,
     };
     let mut files = Vec::new();
     files.extend(write_metadata(format, output, &layout.space).map_err(failed)?);
@@ -66,7 +66,11 @@ pub fn write(
                     index: row.index,
                     file: &settings.inputs[row.file as usize].path,
                     line: row.line,
-                    id: row.id.as_deref(),
+                    id: row
+                        .id
+                        .as_ref()
+                        .zip(id.as_ref())
+                        .map(|(cell, id)| JsonCell(cell, id)),
                     reason,
                 };
                 serde_json::to_writer(&mut *file, &rejected)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::formats::{RowReader, open_reader};
 use crate::read_options::ReadOptions;
-use crate::row::{Cell, CellType, Row};
+use crate::row::{CellType, ColumnTypes, Row};
 use crate::source::Source;
 
 /// The rows of all files, in order.
@@ -19,7 +19,7 @@ pub struct Rows {
     /// The file being read; `sources.len()` after the last.
     file: usize,
     reader: Option<Box<dyn RowReader>>,
-    kept_types: Vec<Option<CellType>>,
+    types: ColumnTypes,
     total: Option<u64>,
     bytes_before: u64,
     next_index: u64,
@@ -41,7 +41,7 @@ impl Rows {
         let sources = files.iter().map(|file| Source::find(file, options.format));
         let mut rows = Self {
             sources: sources.collect::<Result<_>>()?,
-            kept_types: vec![None; options.keep.len()],
+            types: ColumnTypes::unknown(options.keep.len()),
             options: Arc::new(options),
             file: 0,
             reader: None,
@@ -56,22 +56,25 @@ impl Rows {
     /// Opens each file that can be opened again and collects its column types and number of rows;
     /// the first one stays open.
     fn check_files(&mut self) -> Result<()> {
-        let mut kept_types = Vec::new();
+        let mut types = Vec::new();
         for (index, source) in self.sources.iter().enumerate() {
             if index > 0 && !source.can_reopen() {
                 self.total = None;
-                kept_types.push(vec![None; self.options.keep.len()]);
+                types.push(ColumnTypes::unknown(self.options.keep.len()));
                 continue;
             }
             let reader = open_reader(source, &self.options)?;
             self.total = self.total.zip(reader.total_rows()).map(|(a, b)| a + b);
-            kept_types.push(reader.kept_types());
+            types.push(reader.types());
             if index == 0 {
                 self.reader = Some(reader);
             }
         }
-        for (column, merged) in self.kept_types.iter_mut().enumerate() {
-            *merged = merge_types(kept_types.iter().map(|types| types[column]));
+        if let Some(common) = types.into_iter().reduce(ColumnTypes::common) {
+            self.types = common;
+        }
+        if let Some(reader) = &mut self.reader {
+            reader.use_types(&self.types);
         }
         Ok(())
     }
@@ -109,7 +112,12 @@ impl Rows {
 
     /// The type of each kept column over all files; `None` where it is known only after reading.
     pub fn kept_types(&self) -> &[Option<CellType>] {
-        &self.kept_types
+        &self.types.kept
+    }
+
+    /// The ids' type over all files; `None` where it is known only after reading.
+    pub fn id_type(&self) -> Option<&CellType> {
+        self.types.id.as_ref()
     }
 
     /// How many bytes of the files, before decompression, have been read.
@@ -137,7 +145,9 @@ impl Rows {
             let Some(source) = self.sources.get(self.file) else {
                 return Ok(None);
             };
-            self.reader = Some(open_reader(source, &self.options)?);
+            let mut reader = open_reader(source, &self.options)?;
+            reader.use_types(&self.types);
+            self.reader = Some(reader);
         }
         Ok(self.reader.as_mut())
     }
@@ -154,9 +164,6 @@ impl Rows {
                 row.file = self.file as u32;
                 row.index = self.next_index;
                 self.next_index += 1;
-                for (cell, kept) in row.kept.iter_mut().zip(&self.kept_types) {
-                    conform(cell, *kept);
-                }
                 return Ok(Some(row));
             }
             self.finish_file();
@@ -176,28 +183,4 @@ impl Iterator for Rows {
         }
         result.transpose()
     }
-}
-
-/// One type for a column of several files.
-fn merge_types(types: impl Iterator<Item = Option<CellType>>) -> Option<CellType> {
-    types
-        .reduce(|a, b| match (a?, b?) {
-            (a, b) if a == b => Some(a),
-            (CellType::Integer, CellType::Float) | (CellType::Float, CellType::Integer) => {
-                Some(CellType::Float)
-            }
-            _ => Some(CellType::Text),
-        })
-        .flatten()
-}
-
-/// Converts the cell to its column's type, which another file may have made wider.
-fn conform(cell: &mut Cell, kept: Option<CellType>) {
-    *cell = match (std::mem::replace(cell, Cell::Null), kept) {
-        (Cell::Integer(value), Some(CellType::Float)) => Cell::Float(value as f64),
-        (Cell::Bool(value), Some(CellType::Text)) => Cell::Text(value.to_string()),
-        (Cell::Integer(value), Some(CellType::Text)) => Cell::Text(value.to_string()),
-        (Cell::Float(value), Some(CellType::Text)) => Cell::Text(value.to_string()),
-        (other, _) => other,
-    };
 }

@@ -13,6 +13,7 @@
 mod batch;
 mod budget;
 mod cancel;
+mod columns;
 mod disk;
 mod embed;
 mod error;
@@ -50,7 +51,7 @@ pub use message::{Message, Setting};
 pub use progress::{Progress, Step};
 pub use read_budget::ReadBudget;
 pub use read_options::ReadOptions;
-pub use row::{Cell, CellType, Embedded, Reading, Row};
+pub use row::{Cell, CellType, ColumnTypes, Embedded, Reading, Row};
 pub use run::{CheckedJob, CompleteOutput, Job, Report, Run};
 pub use shard::Shard;
 pub use space::{Space, sha256};

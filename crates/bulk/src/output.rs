@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::columns::OutputColumn;
 use crate::error::{Error, Result};
 use crate::format::OutputFormat;
 use crate::message::{Setting, message};
-use crate::row::CellType;
 use crate::space::Space;
 use crate::staged::{Staged, with_suffix};
 
@@ -28,10 +28,10 @@ pub struct Layout {
     pub space: Space,
     /// How many vectors there are.
     pub rows: u64,
-    /// Whether there are ids.
-    pub has_ids: bool,
+    /// The ids' column, if there are ids.
+    pub id: Option<OutputColumn>,
     /// The columns carried along.
-    pub kept: Vec<(String, CellType)>,
+    pub kept: Vec<OutputColumn>,
 }
 
 /// The format of an output.

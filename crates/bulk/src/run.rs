@@ -8,6 +8,7 @@ use lanewise_vectors::Precision;
 
 use crate::budget::Budget;
 use crate::cancel::CancelToken;
+use crate::columns;
 use crate::disk;
 use crate::embed::Embed;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::finish;
 use crate::format::{InputFormat, OutputFormat};
 use crate::input::Rows;
 use crate::message::{Message, Setting, message};
-use crate::output::{OWN_COLUMNS, output_format, rejects_path};
+use crate::output::{output_format, rejects_path};
 use crate::pipeline::{self, Work};
 use crate::progress::Progress;
 use crate::read_options::ReadOptions;
@@ -44,7 +45,7 @@ pub struct Job {
     pub field: String,
     /// The column with the id.
     pub id_field: Option<String>,
-    /// Columns to carry along.
+    /// Columns to carry along. One that the output has by itself is `input_` and its name there.
     pub keep: Vec<String>,
     /// Bytes of memory that the run may use, the pages of the model file counted.
     pub max_memory: u64,
@@ -62,9 +63,9 @@ impl Job {
     ///
     /// # Errors
     /// If settings do not go together, or the output cannot be written or is there already.
-    pub fn check(self) -> Result<CheckedJob> {
+    pub fn check(mut self) -> Result<CheckedJob> {
         let format = output_format(self.output_format, &self.output)?;
-        check_columns(&self.keep)?;
+        columns::check_names(&mut self.keep, self.id_field.as_deref(), format)?;
         let target = Target::new(&self.output, format, self.shard);
         target.check_name(&self.input)?;
         if !self.force && !self.resume {
@@ -201,6 +202,7 @@ impl<E: Embed> Run<E> {
         } = self;
         assert_eq!(space.dims, embedder.dims(), "the space is the embedder's");
         let settings = settings(&job, space, &rows)?;
+        columns::check_types(&settings, target.format)?;
         let done = prepare(&settings, &rows, &mut spool, found, &target)?;
         if done.total.is_none() {
             let total = rows.total_hint().map(|rows| settings.shard.rows(rows));
@@ -335,30 +337,13 @@ fn settings(job: &Job, space: Space, rows: &Rows) -> Result<Settings> {
         input_format: job.input_format.map(|format| format!("{format:?}")),
         field: job.field.clone(),
         id_field: job.id_field.clone(),
+        id_type: rows.id_type().cloned(),
         keep: kept
             .map(|(name, cells)| KeptColumn {
                 name: name.clone(),
-                cells: *cells,
+                cells: cells.clone(),
             })
             .collect(),
         shard: job.shard,
     })
-}
-
-/// Refuses columns that would have the same name as others in the output.
-fn check_columns(keep: &[String]) -> Result<()> {
-    for (position, name) in keep.iter().enumerate() {
-        let problem = if OWN_COLUMNS.contains(&name.as_str()) {
-            "is the name of a column that the output has by itself; rename it in the input"
-        } else if keep[..position].contains(name) {
-            "is given twice"
-        } else {
-            continue;
-        };
-        return Err(Error::argument(message![
-            Setting::Keep,
-            format!(": '{name}' {problem}")
-        ]));
-    }
-    Ok(())
 }

@@ -23,6 +23,8 @@ pub struct Settings {
     pub field: String,
     /// The column with the id.
     pub id_field: Option<String>,
+    /// The ids' type, where the input says so.
+    pub id_type: Option<CellType>,
     /// The columns carried along.
     pub keep: Vec<KeptColumn>,
     /// Which part of the rows.
@@ -51,6 +53,7 @@ impl Settings {
                 format!("{:?}", self.input_format),
             ),
             (Setting::Keep.into(), format!("{:?}", self.keep)),
+            ("the type of the ids".into(), format!("{:?}", self.id_type)),
         ];
         let space = self.space.metadata().into_iter();
         values.extend(space.map(|(name, value)| {

@@ -129,6 +129,12 @@ impl Source {
         Ok(stream)
     }
 
+    /// The file itself, if it is a regular one and not compressed.
+    pub fn plain_file(&self) -> Result<Option<File>> {
+        let plain = self.size.is_some() && !self.compressed;
+        plain.then(|| self.file()).transpose()
+    }
+
     /// Its bytes as a seekable file: itself, or an unnamed temporary file if it is compressed or
     /// not a regular file.
     pub fn seekable(&self) -> Result<File> {
@@ -174,7 +180,8 @@ impl Source {
     }
 }
 
-fn temporary_file_error(error: io::Error) -> Error {
+/// The error of a copy of the input.
+pub fn temporary_file_error(error: io::Error) -> Error {
     let directory = std::env::temp_dir().display().to_string();
     let problem = format!("cannot write a temporary file: {error}");
     let remedy = "set TMPDIR to a directory with room for the decompressed input, or give an uncompressed file";

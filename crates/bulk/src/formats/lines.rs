@@ -4,7 +4,7 @@ use super::RowReader;
 use crate::error::{Error, Result};
 use crate::message::{Setting, message};
 use crate::read_options::ReadOptions;
-use crate::row::{CellType, Row};
+use crate::row::{ColumnTypes, Row};
 use crate::source::{Source, Stream};
 
 /// A file of lines.
@@ -47,8 +47,8 @@ impl RowReader for LinesReader {
         }))
     }
 
-    fn kept_types(&self) -> Vec<Option<CellType>> {
-        Vec::new()
+    fn types(&self) -> ColumnTypes {
+        ColumnTypes::unknown(0)
     }
 
     fn bytes_read(&self) -> u64 {

@@ -4,6 +4,7 @@
 //! output in one pass over the rows, in their order.
 
 mod arrow;
+mod cells;
 mod csv;
 mod guard;
 mod jsonl;
@@ -15,14 +16,17 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_schema::DataType;
+
 use crate::error::Result;
 use crate::format::{InputFormat, OutputFormat};
 use crate::output::{Layout, ids_path};
 use crate::read_options::ReadOptions;
-use crate::row::{CellType, Embedded, Row};
+use crate::row::{ColumnTypes, Embedded, Row};
 use crate::source::Source;
 use crate::staged::Staged;
 
+pub use cells::JsonCell;
 pub use guard::panics_are_caught;
 
 /// One input file being read.
@@ -40,8 +44,12 @@ pub trait RowReader: Send {
         Ok(count)
     }
 
-    /// The type of each kept column, if the format has types.
-    fn kept_types(&self) -> Vec<Option<CellType>>;
+    /// The types of the ids and of each kept column, if the format has types.
+    fn types(&self) -> ColumnTypes;
+
+    /// Takes the types over all files. Where one is not the same as here, cells must be of no
+    /// [`CellType::Arrow`](crate::CellType::Arrow).
+    fn use_types(&mut self, _types: &ColumnTypes) {}
 
     /// The number of rows, if the file states it.
     fn total_rows(&self) -> Option<u64> {
@@ -63,6 +71,15 @@ pub fn open_reader(source: &Source, options: &Arc<ReadOptions>) -> Result<Box<dy
         InputFormat::Parquet => Box::new(parquet::ParquetReader::open(source, options)?),
         InputFormat::Arrow => Box::new(arrow::ArrowReader::open(source, options)?),
     })
+}
+
+/// Checks that a format can hold a column of this type.
+pub fn check_column(format: OutputFormat, data_type: &DataType) -> Result<(), String> {
+    let nulls = arrow::nulls(data_type)?;
+    match format {
+        OutputFormat::Parquet => parquet::check_column(nulls),
+        _ => Ok(()),
+    }
 }
 
 /// An output being made.

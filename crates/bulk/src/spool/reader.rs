@@ -22,7 +22,8 @@ pub struct Summary {
     pub tally: Tally,
     /// The index of the row to go on with, in the whole input; 0 without rows.
     pub next_index: u64,
-    /// The types of the cells of each column carried along.
+    /// The types of the cells of each column carried along, and at last of the ids; empty without
+    /// settings.
     pub seen: Vec<SeenTypes>,
     /// The rows of the whole input, if the run came to its end.
     pub total: Option<u64>,
@@ -108,7 +109,7 @@ impl SpoolReader {
     pub fn scan(&mut self) -> Result<Summary> {
         let first = self.position;
         let mut summary = Summary {
-            seen: vec![SeenTypes::default(); self.settings.keep.len()],
+            seen: vec![SeenTypes::default(); self.settings.keep.len() + 1],
             end: first,
             ..Summary::default()
         };

@@ -15,7 +15,7 @@ impl Row<Embedded> {
         out.u64(self.line);
         out.u8(self.id.is_some().into());
         if let Some(id) = &self.id {
-            out.bytes(id.as_bytes());
+            encode_cell(id, &mut out);
         }
         match &self.outcome {
             Ok(embedded) => {
@@ -46,7 +46,9 @@ impl Row<Embedded> {
             index: payload.u64()?,
             file: payload.u32()?,
             line: payload.u64()?,
-            id: decode_flag(payload)?.then(|| payload.text()).transpose()?,
+            id: decode_flag(payload)?
+                .then(|| decode_cell(payload))
+                .transpose()?,
             kept: Vec::new(),
             outcome: match payload.u8()? {
                 EMBEDDED => Ok(Embedded {
@@ -97,6 +99,22 @@ fn encode_cell(cell: &Cell, out: &mut Encoder<'_>) {
             out.u8(4);
             out.bytes(value.as_bytes());
         }
+        Cell::Unsigned(value) => {
+            out.u8(5);
+            out.u64(*value);
+        }
+        Cell::Json(value) => {
+            out.u8(6);
+            out.bytes(value.as_bytes());
+        }
+        Cell::Bytes(value) => {
+            out.u8(7);
+            out.bytes(value);
+        }
+        Cell::Arrow(value) => {
+            out.u8(8);
+            out.bytes(value);
+        }
     }
 }
 
@@ -107,6 +125,10 @@ fn decode_cell(payload: &mut Decoder<'_>) -> Result<Cell, Malformed> {
         2 => Cell::Integer(payload.u64()? as i64),
         3 => Cell::Float(f64::from_bits(payload.u64()?)),
         4 => Cell::Text(payload.text()?),
+        5 => Cell::Unsigned(payload.u64()?),
+        6 => Cell::Json(payload.text()?),
+        7 => Cell::Bytes(payload.bytes()?.into()),
+        8 => Cell::Arrow(payload.bytes()?.into()),
         _ => return Err(Malformed),
     })
 }
@@ -120,13 +142,17 @@ mod tests {
             index,
             file: 1,
             line: index + 1,
-            id: Some(format!("id {index}")),
+            id: Some(Cell::Text(format!("id {index}"))),
             kept: vec![
                 Cell::Null,
                 Cell::Bool(true),
                 Cell::Integer(-5),
                 Cell::Float(0.1),
                 Cell::Text("ä".into()),
+                Cell::Unsigned(u64::MAX),
+                Cell::Json("[1]".into()),
+                Cell::Bytes(vec![0xff]),
+                Cell::Arrow(vec![1, 2]),
             ],
             outcome: Ok(Embedded {
                 reading: Reading {
@@ -155,11 +181,11 @@ mod tests {
             let mut payload = Vec::new();
             row.encode(&mut payload);
             let mut decoder = Decoder(&payload);
-            assert_eq!(Row::decode(&mut decoder, 3, 5).as_ref(), Ok(&row));
+            assert_eq!(Row::decode(&mut decoder, 3, 9).as_ref(), Ok(&row));
             assert!(decoder.0.is_empty());
             for end in 0..payload.len() {
                 assert_eq!(
-                    Row::decode(&mut Decoder(&payload[..end]), 3, 5),
+                    Row::decode(&mut Decoder(&payload[..end]), 3, 9),
                     Err(Malformed),
                     "{end}"
                 );

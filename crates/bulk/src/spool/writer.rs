@@ -27,7 +27,7 @@ impl Block {
     /// A block of rows with `kept` columns carried along.
     pub fn new(kept: usize) -> Self {
         let mut block = Self::default();
-        block.head.seen.resize(kept, Default::default());
+        block.head.seen.resize(kept + 1, Default::default());
         block
     }
 
@@ -37,6 +37,9 @@ impl Block {
         self.head.tally.count(row);
         let columns = self.head.seen.iter_mut().zip(&row.kept);
         columns.for_each(|(seen, cell)| seen.see(cell));
+        if let (Ok(_), Some(id), Some(seen)) = (&row.outcome, &row.id, self.head.seen.last_mut()) {
+            seen.see(id);
+        }
         row.encode(&mut self.rows);
     }
 

@@ -14,7 +14,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use crate::error::{Error, Result};
 use crate::formats::RowReader;
 use crate::read_options::ReadOptions;
-use crate::row::{Cell, CellType, Row};
+use crate::row::{Cell, CellType, ColumnTypes, Row};
 use crate::source::{Source, Stream};
 
 /// A header with more columns is a damaged file, not a table.
@@ -84,7 +84,7 @@ impl CsvReader {
             row.kept.push(Cell::Text(text(index, name)?));
         }
         if let (Some(index), Some(name)) = (self.id, &self.options.id_field) {
-            row.id = Some(text(index, name)?);
+            row.id = Some(Cell::Text(text(index, name)?));
         }
         text(self.text, &self.options.field)
     }
@@ -117,8 +117,11 @@ impl RowReader for CsvReader {
         Ok(count)
     }
 
-    fn kept_types(&self) -> Vec<Option<CellType>> {
-        vec![Some(CellType::Text); self.kept.len()]
+    fn types(&self) -> ColumnTypes {
+        ColumnTypes {
+            id: Some(CellType::Text),
+            kept: vec![Some(CellType::Text); self.kept.len()],
+        }
     }
 
     fn bytes_read(&self) -> u64 {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::error::{Result, list};
 use crate::formats::RowReader;
 use crate::read_options::ReadOptions;
-use crate::row::{Cell, CellType, Row};
+use crate::row::{Cell, ColumnTypes, Row};
 use crate::source::{Source, Stream};
 
 /// A file of JSON objects.
@@ -69,8 +69,8 @@ impl RowReader for JsonlReader {
         Ok(count)
     }
 
-    fn kept_types(&self) -> Vec<Option<CellType>> {
-        vec![None; self.options.keep.len()]
+    fn types(&self) -> ColumnTypes {
+        ColumnTypes::unknown(self.options.keep.len())
     }
 
     fn bytes_read(&self) -> u64 {
@@ -87,8 +87,7 @@ fn read_object(line: &str, options: &ReadOptions, row: &mut Row) -> Result<Strin
     if let Some(path) = &options.id_field {
         let value = find(line, path)?.ok_or_else(|| missing(line, path))?;
         row.id = Some(match kind(value) {
-            Kind::String => string(value, path)?,
-            Kind::Number | Kind::Bool => value.to_owned(),
+            Kind::String | Kind::Number | Kind::Bool => cell(value, path)?,
             other => return Err(format!("the field \"{path}\" is {other}, no id")),
         });
     }
@@ -252,11 +251,19 @@ fn cell(json: &str, path: &str) -> Result<Cell, String> {
         Kind::Null => Cell::Null,
         Kind::Bool => Cell::Bool(json == "true"),
         Kind::String => Cell::Text(string(json, path)?),
-        Kind::Number => match (json.parse(), json.parse::<f64>()) {
-            (Ok(whole), _) => Cell::Integer(whole),
-            (_, Ok(number)) if number.is_finite() => Cell::Float(number),
-            _ => Cell::Text(json.to_owned()),
-        },
-        Kind::Array | Kind::Object => Cell::Text(json.to_owned()),
+        Kind::Number => number(json),
+        Kind::Array | Kind::Object => Cell::Json(json.to_owned()),
     })
+}
+
+/// A number; as text if it is not finite, or is whole and too large for any integer.
+fn number(json: &str) -> Cell {
+    let integer = json.parse().map(Cell::Integer);
+    if let Ok(cell) = integer.or_else(|_| json.parse().map(Cell::Unsigned)) {
+        return cell;
+    }
+    match json.parse::<f64>() {
+        Ok(number) if number.is_finite() && json.contains(['.', 'e', 'E']) => Cell::Float(number),
+        _ => Cell::Text(json.to_owned()),
+    }
 }

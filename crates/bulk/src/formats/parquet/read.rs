@@ -14,25 +14,50 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
-use parquet::basic::{ConvertedType, Type as PhysicalType};
+use parquet::basic::{Compression, ConvertedType, Type as PhysicalType};
 use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
-use super::pages::PagedFile;
-use crate::error::Result;
+use super::pages::{PagedFile, Unread};
+use crate::error::{Error, Result};
 use crate::formats::RowReader;
 use crate::formats::arrow::{ReadColumns, RowsOfBatch, map_types};
-use crate::formats::guard::{damaged, guarded};
+use crate::formats::guard::{damaged, guarded, unsupported};
 use crate::read_budget::ReadBudget;
 use crate::read_options::ReadOptions;
-use crate::row::{CellType, Row};
+use crate::row::{ColumnTypes, Row};
 use crate::source::Source;
 
 const KIND: &str = "Parquet";
 /// The memory that the columns of a batch should take.
 const BATCH_BYTES: u64 = 1 << 22;
 const MOST_BATCH_ROWS: u64 = 1 << 10;
+
+const WRITE_ANOTHER: &str = "write it again with zstd, snappy or no compression";
+
+/// The error of a file that has something that is not read.
+fn not_read(name: &str, unread: Unread) -> Error {
+    match unread {
+        Unread::Encrypted => unsupported(
+            name,
+            "is an encrypted Parquet file, or some of its columns are",
+            "read it with its keys, as pyarrow does, and write it without encryption",
+        ),
+        Unread::Codec(codec) => {
+            let problem = format!("has a compression that is not known (codec {codec})");
+            unsupported(name, &problem, WRITE_ANOTHER)
+        }
+        Unread::Encoding(encoding) => {
+            let problem = format!("has an encoding that is not known (number {encoding})");
+            unsupported(
+                name,
+                &problem,
+                "write it again with plain or dictionary encoding",
+            )
+        }
+    }
+}
 
 /// A Parquet file.
 pub struct ParquetReader {
@@ -58,17 +83,30 @@ impl ParquetReader {
     pub fn open(source: &Source, options: Arc<ReadOptions>) -> Result<Self> {
         let name = source.name().to_owned();
         let file = source.seekable()?;
-        // The schema that Arrow writers add to Parquet's own is not needed, so it is not trusted
-        // either.
+        // The schema that Arrow writers add to Parquet's own is not trusted with decoding. It says
+        // which types kept columns had before.
         let reading = ArrowReaderOptions::new()
             .with_skip_arrow_metadata(true)
             .with_page_index_policy(PageIndexPolicy::Skip);
+        let unread = guarded(&name, KIND, || {
+            PagedFile::new(file.try_clone()?)?.check_footer()
+        })?;
+        if let Some(unread) = unread {
+            return Err(not_read(&name, unread));
+        }
         let written = guarded(&name, KIND, || {
-            PagedFile::new(file.try_clone()?)?.check_footer()?;
             ArrowReaderMetadata::load(&file, reading.clone())
         })?;
         let budget = options.budget;
-        let columns = ReadColumns::find(&name, written.schema(), options)?;
+        let before = guarded(&name, KIND, || {
+            let reading = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
+            ArrowReaderMetadata::try_new(Arc::clone(written.metadata()), reading)
+        });
+        let before = before
+            .as_ref()
+            .ok()
+            .map(|metadata| metadata.schema().as_ref());
+        let columns = ReadColumns::find(&name, written.schema(), before, options)?;
         let metadata = guarded(&name, KIND, || {
             let schema = without_text_types(written.parquet_schema())?;
             let reading = reading.with_parquet_schema(Arc::new(schema));
@@ -87,6 +125,12 @@ impl ParquetReader {
             paths.any(|path| leaf.path().parts().starts_with(path))
         });
         let wanted: Vec<usize> = wanted.map(|(index, _)| index).collect();
+        let groups = written.metadata().row_groups().iter();
+        let mut chunks = groups.flat_map(|group| wanted.iter().map(|&leaf| group.column(leaf)));
+        if chunks.any(|chunk| chunk.compression() == Compression::LZO) {
+            let problem = "is compressed with LZO, which is not read";
+            return Err(unsupported(&name, problem, WRITE_ANOTHER));
+        }
         let needed = memory_needed(&file, &metadata, &wanted, budget);
         let needed = needed.map_err(|error| damaged(&name, KIND, &error.to_string()))?;
         budget.check(&name, "a row group with the largest pages", needed)?;
@@ -247,8 +291,12 @@ impl RowReader for ParquetReader {
         Ok(count - left)
     }
 
-    fn kept_types(&self) -> Vec<Option<CellType>> {
-        self.columns.kept_types()
+    fn types(&self) -> ColumnTypes {
+        self.columns.types()
+    }
+
+    fn use_types(&mut self, types: &ColumnTypes) {
+        self.columns.use_types(types);
     }
 
     fn total_rows(&self) -> Option<u64> {

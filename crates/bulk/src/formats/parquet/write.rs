@@ -2,7 +2,7 @@
 
 use std::io;
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::Field;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -88,6 +88,17 @@ impl RowWriter for ParquetWriter {
         self.write(batch).map_err(parquet_error)?;
         Ok(vec![self.out.into_inner().map_err(parquet_error)?])
     }
+}
+
+/// Checks that Parquet can hold a column like this array.
+pub fn check_column(nulls: ArrayRef) -> Result<(), String> {
+    let write = || -> Result<(), ParquetError> {
+        let batch = RecordBatch::try_from_iter_with_nullable([("column", nulls, true)])?;
+        let mut out = ArrowWriter::try_new(io::sink(), batch.schema(), None)?;
+        out.write(&batch)?;
+        out.close().map(drop)
+    };
+    write().map_err(|error| error.to_string())
 }
 
 /// The I/O error inside, if there is one.

@@ -3,6 +3,7 @@
 mod columnar;
 mod files;
 mod hostile;
+mod kept;
 mod text;
 
 use std::path::{Path, PathBuf};

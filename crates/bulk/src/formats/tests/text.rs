@@ -38,7 +38,7 @@ fn json_fields_are_found_by_path_and_kept_with_their_types() {
     let line = r#"{"doc":{"body":"a \"b\" é\n"},"meta":{"id":17},"n":-3,"x":1.5e3,"b":true,"s":"t","list":[1, {"k":2}]}"#;
     let rows = read_bytes("a.jsonl", line, options).unwrap();
     assert_eq!(texts(&rows), [(1, Ok("a \"b\" é\n"))]);
-    assert_eq!(rows[0].id.as_deref(), Some("17"));
+    assert_eq!(rows[0].id, Some(Cell::Integer(17)));
     assert_eq!(
         rows[0].kept,
         [
@@ -46,7 +46,7 @@ fn json_fields_are_found_by_path_and_kept_with_their_types() {
             Cell::Float(1500.0),
             Cell::Bool(true),
             Cell::Text("t".into()),
-            Cell::Text(r#"[1, {"k":2}]"#.into()),
+            Cell::Json(r#"[1, {"k":2}]"#.into()),
             Cell::Null,
         ]
     );
@@ -126,7 +126,24 @@ fn a_json_row_without_its_id_is_rejected() {
             .unwrap_err()
             .contains("\"id\" is null, no id")
     );
-    assert_eq!(rows[2].id.as_deref(), Some("7"));
+    assert_eq!(rows[2].id, Some(Cell::Text("7".into())));
+}
+
+#[test]
+fn json_numbers_are_kept_exactly_or_as_text() {
+    let of = |number: &str| {
+        let line = format!("{{\"text\":\"a\",\"n\":{number}}}");
+        let keep = vec!["n".into()];
+        let options = ReadOptions { keep, ..options() };
+        read_bytes("a.jsonl", line, options).unwrap()[0].kept[0].clone()
+    };
+    let text = |text: &str| Cell::Text(text.into());
+    assert_eq!(of("-9223372036854775808"), Cell::Integer(i64::MIN));
+    assert_eq!(of("18446744073709551615"), Cell::Unsigned(u64::MAX));
+    assert_eq!(of("18446744073709551617"), text("18446744073709551617"));
+    assert_eq!(of("-9223372036854775809"), text("-9223372036854775809"));
+    assert_eq!(of("1e3"), Cell::Float(1000.0));
+    assert_eq!(of("1e999"), text("1e999"));
 }
 
 #[test]
@@ -153,8 +170,8 @@ fn csv_fields_may_hold_delimiters_quotes_and_line_ends() {
             (6, Ok(""))
         ]
     );
-    let ids: Vec<_> = rows.iter().map(|row| row.id.as_deref().unwrap()).collect();
-    assert_eq!(ids, ["1", "2", "3"]);
+    let ids: Vec<_> = rows.iter().map(|row| row.id.clone().unwrap()).collect();
+    assert_eq!(ids, ["1", "2", "3"].map(|id| Cell::Text(id.into())));
     let kept: Vec<_> = rows.iter().map(|row| row.kept[0].clone()).collect();
     assert_eq!(kept, ["x", "", "z"].map(|text| Cell::Text(text.into())));
 }
@@ -176,7 +193,7 @@ fn ragged_and_invalid_csv_rows_are_rejected_with_their_line() {
             (9, Ok("six")),
         ]
     );
-    assert_eq!(rows[3].id.as_deref(), Some("4"));
+    assert_eq!(rows[3].id, Some(Cell::Text("4".into())));
 }
 
 #[test]
