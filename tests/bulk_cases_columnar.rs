@@ -11,14 +11,16 @@ use std::sync::Arc;
 
 use bulk_support::Directory;
 use lanewise_bulk::internals::arrow_array::cast::AsArray;
-use lanewise_bulk::internals::arrow_array::types::{Float32Type, IntervalMonthDayNano};
+use lanewise_bulk::internals::arrow_array::types::{
+    Float32Type, IntervalMonthDayNano, TimestampMillisecondType,
+};
 use lanewise_bulk::internals::arrow_array::{
     Array, ArrayRef, Float32Array, Float64Array, IntervalMonthDayNanoArray, ListArray, RecordBatch,
-    StringArray,
+    StringArray, TimestampSecondArray,
 };
 use lanewise_bulk::internals::arrow_ipc::reader::FileReader;
 use lanewise_bulk::internals::arrow_ipc::writer::FileWriter;
-use lanewise_bulk::internals::arrow_schema::DataType;
+use lanewise_bulk::internals::arrow_schema::{DataType, TimeUnit};
 use lanewise_bulk::internals::flate2;
 use lanewise_bulk::internals::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use lanewise_testkit::assets;
@@ -355,18 +357,43 @@ fn a_type_that_the_output_cannot_hold_is_refused_at_the_start() {
     assert_eq!(objects[0]["months"], "1 mons 2 days");
 }
 
-/// An Arrow file of three rows with texts, two kinds of floats, lists and intervals.
+/// Parquet knows no seconds: other readers would find bare numbers.
+#[test]
+fn seconds_become_milliseconds_in_parquet() {
+    let directory = Directory::new();
+    directory.write("in.arrow", &special_numbers());
+    let embed = "embed --quiet --input in.arrow --keep seconds --output";
+    for (name, unit) in [
+        ("p.parquet", TimeUnit::Millisecond),
+        ("a.arrow", TimeUnit::Second),
+    ] {
+        let run = directory.run(&format!("{embed} {name}"));
+        assert_eq!(run.code, 0, "{}", run.err);
+        let batch = batch(&directory, name);
+        let column = batch.column_by_name("seconds").unwrap();
+        let expected = DataType::Timestamp(unit, Some("Asia/Tokyo".into()));
+        assert_eq!(column.data_type(), &expected);
+        if unit == TimeUnit::Millisecond {
+            let times = column.as_primitive::<TimestampMillisecondType>();
+            assert_eq!(times.values(), &[0, 1_000, 1_700_000_000_000]);
+        }
+    }
+}
+
+/// An Arrow file of three rows with texts, two kinds of floats, lists, times and intervals.
 fn special_numbers() -> Vec<u8> {
     let floats = vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
     let short = vec![0.1_f32, 16_777_216.0, -0.0];
     let lists = [Some(vec![Some(f32::NAN), Some(0.1)]), None, None];
     let lists = ListArray::from_iter_primitive::<Float32Type, _, _>(lists);
     let months = vec![IntervalMonthDayNano::new(1, 2, 0); 3];
-    let columns: [(&str, ArrayRef); 5] = [
+    let seconds = TimestampSecondArray::from(vec![0, 1, 1_700_000_000]).with_timezone("Asia/Tokyo");
+    let columns: [(&str, ArrayRef); 6] = [
         ("text", Arc::new(StringArray::from(vec!["a", "b", "c"]))),
         ("float", Arc::new(Float64Array::from(floats))),
         ("short", Arc::new(Float32Array::from(short))),
         ("list", Arc::new(lists)),
+        ("seconds", Arc::new(seconds)),
         ("months", Arc::new(IntervalMonthDayNanoArray::from(months))),
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();

@@ -53,6 +53,9 @@ def arrow(directory):
         "view": column(["a", None, "a text of more than twelve bytes", "b", "c"], pa.string_view()),
         "runs": pa.RunEndEncodedArray.from_arrays([2, 5], ["x", None]),
         "views": column([[1, 2], None, [], [3], [4]], pa.list_view(pa.int32())),
+        "seconds": column([1, None, -3, 4, 5], pa.timestamp("s", "Asia/Tokyo")),
+        "clock": column([1, None, 3, 4, 5], pa.time32("s")),
+        "date64": column([DAY, None, None, None, None], pa.date64()),
         "interval": column([(1, 2, 3), None, None, None, None], pa.month_day_nano_interval()),
     }
     table = pa.table(columns).replace_schema_metadata({"made by": "a test"})

@@ -248,10 +248,8 @@ fn with_hint(found: &DataType, hint: &DataType) -> DataType {
     match (found, hint) {
         (found, hint) if found.is_string() && hint.is_string() => hint.clone(),
         (found, hint) if is_binary(found) && is_binary(hint) => hint.clone(),
-        (DataType::Timestamp(unit, Some(_)), DataType::Timestamp(other, Some(_)))
-            if unit == other =>
-        {
-            hint.clone()
+        (DataType::Timestamp(unit, Some(_)), DataType::Timestamp(_, Some(zone))) => {
+            DataType::Timestamp(*unit, Some(Arc::clone(zone)))
         }
         (DataType::Int64, DataType::Duration(_)) => hint.clone(),
         (DataType::List(a), DataType::List(b)) => DataType::List(item(a, b)),
