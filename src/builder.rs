@@ -126,9 +126,9 @@ impl EmbedderBuilder {
     #[doc(hidden)]
     pub fn runtime_options(&self) -> Result<RuntimeOptions> {
         let threads = match self.threads {
-            Some(threads) => Some(checked_threads("threads", threads)?),
+            Some(threads) => Some(checked_threads("threads", &threads.to_string())?),
             None => variable("LANEWISE_THREADS")?
-                .map(|value| checked_threads("LANEWISE_THREADS", value.parse().unwrap_or(0)))
+                .map(|value| checked_threads("LANEWISE_THREADS", &value))
                 .transpose()?,
         };
         let isa = match self.isa {
@@ -224,13 +224,14 @@ fn variable(name: &str) -> Result<Option<String>> {
     }
 }
 
-fn checked_threads(name: &str, threads: usize) -> Result<usize> {
-    if (1..=MAX_THREADS).contains(&threads) {
-        return Ok(threads);
+fn checked_threads(name: &str, threads: &str) -> Result<usize> {
+    let number = threads.parse().ok();
+    if let Some(number) = number.filter(|number| (1..=MAX_THREADS).contains(number)) {
+        return Ok(number);
     }
     Err(Error::Argument {
         name: name.into(),
-        problem: "is not a usable number of threads".into(),
+        problem: format!("'{threads}' is not a usable number of threads"),
         remedy: format!("use 1 to {MAX_THREADS}, or leave it out to use what the machine has"),
     })
 }
@@ -375,8 +376,10 @@ mod tests {
 
     #[test]
     fn absurd_numbers_of_threads_are_refused() {
-        assert!(checked_threads("threads", 0).is_err());
-        assert!(checked_threads("threads", 1_000_000).is_err());
-        assert_eq!(checked_threads("threads", 2).unwrap(), 2);
+        for wrong in ["0", "1000000", "-1", "two", ""] {
+            let error = checked_threads("threads", wrong).unwrap_err();
+            assert!(error.to_string().contains(&format!("'{wrong}' is not")));
+        }
+        assert_eq!(checked_threads("threads", "2").unwrap(), 2);
     }
 }

@@ -35,7 +35,8 @@ cannot say it themselves). A run that was interrupted in any way goes on with th
 #[derive(Debug, Args)]
 #[command(after_help = after_help())]
 pub struct Arguments {
-    /// Texts to embed; without any, one a line is read from standard input
+    /// Texts to embed; without any, one a line is read from standard input. One that begins with a
+    /// hyphen comes after --
     texts: Vec<String>,
     #[command(flatten)]
     prompt: PromptOptions,

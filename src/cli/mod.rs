@@ -8,6 +8,7 @@ mod embed;
 #[cfg(feature = "bulk")]
 mod embed_files;
 mod failure;
+mod hyphens;
 mod info;
 #[cfg(feature = "bulk")]
 mod interrupt;
@@ -30,6 +31,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
+use lanewise::internals::gguf;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -100,11 +102,18 @@ impl Outcome {
     }
 }
 
+/// The command line, for tests of its messages.
+#[cfg(test)]
+fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Runs the command that the process's arguments name.
 pub fn main() -> ExitCode {
     let start = Instant::now();
     lanewise::exit_on_lost_page(failure::MODEL);
-    let result = match Arguments::parse().command {
+    gguf::report_file_size_limit();
+    let result = match hyphens::parse::<Arguments>().command {
         Command::Embed(arguments) => embed::run(&arguments, start),
         #[cfg(feature = "bulk")]
         Command::Merge(arguments) => merge::run(&arguments),

@@ -35,7 +35,7 @@ impl ModelOptions {
 pub struct RunOptions {
     /// Number of threads [default: $LANEWISE_THREADS, else what the machine has; `lanewise info`
     /// shows it]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     threads: Option<usize>,
     /// Pack weights anew in each pass: neither read them packed from the cache directory, nor write
     /// them there [default: $LANEWISE_PACKED_WEIGHTS; `lanewise info` shows the file]
@@ -73,11 +73,17 @@ impl RunOptions {
     }
 }
 
+/// A number of things. A negative one is a wrong value, and no option.
+fn parse_count(text: &str) -> Result<usize, String> {
+    let problem = |_| "give a whole number above 0".to_owned();
+    text.parse().map_err(problem)
+}
+
 /// What vectors are like.
 #[derive(Debug, Args)]
 pub struct VectorOptions {
     /// Length of the vectors: 768, 512, 256 or 128 [default: 768]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     dims: Option<usize>,
     /// Leave the two dense heads out, as a file without them needs: such vectors compare with each
     /// other only

@@ -19,9 +19,12 @@ use super::texts::Texts;
 /// The texts are the arguments or, without any, the lines of standard input. The model file needs
 /// to have a vocabulary only.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  lanewise tokenize \"Hello world\"")]
+#[command(
+    after_help = "Examples:\n  lanewise tokenize \"Hello world\"\n  lanewise tokenize -- \"-1 degrees\""
+)]
 pub struct Arguments {
-    /// Texts to cut into tokens; without any, one a line is read from standard input
+    /// Texts to cut into tokens; without any, one a line is read from standard input. One that begins
+    /// with a hyphen comes after --
     texts: Vec<String>,
     #[command(flatten)]
     prompt: PromptOptions,
