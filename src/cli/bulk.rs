@@ -87,7 +87,7 @@ impl Embed for Model {
 }
 
 /// The option of a setting.
-fn option(setting: Setting) -> String {
+pub fn option(setting: Setting) -> String {
     format!("--{}", setting.name().replace('_', "-"))
 }
 

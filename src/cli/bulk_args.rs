@@ -83,6 +83,24 @@ impl From<Precision> for lanewise::Precision {
     }
 }
 
+/// How a run that is resumed is compared with the interrupted one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Resume {
+    /// By size, time, beginning, end and samples of each input file
+    Compare,
+    /// By all of each input file
+    Verify,
+}
+
+impl From<Resume> for lanewise_bulk::Resume {
+    fn from(resume: Resume) -> Self {
+        match resume {
+            Resume::Compare => Self::Compare,
+            Resume::Verify => Self::Verify,
+        }
+    }
+}
+
 /// A number of bytes: `512M`, `2G`, in powers of 1024.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_alphabetic()).len());

@@ -9,12 +9,12 @@ use lanewise_bulk::{Job, Shard, Space, sha256};
 
 use super::Outcome;
 use super::bulk::{self, Model};
-use super::bulk_args::{InputFormat, OutputFormat, Precision, parse_bytes};
-use super::failure::{Failure, report};
+use super::bulk_args::{InputFormat, OutputFormat, Precision, Resume, parse_bytes};
+use super::failure::Failure;
 use super::interrupt::{self, resume_command};
 use super::options::{ModelOptions, OverflowPolicy, RunOptions, VectorOptions};
 use super::packed;
-use super::progress::{ProgressDisplay, ProgressKind, summary};
+use super::progress::{ProgressDisplay, ProgressKind, report_end};
 
 /// Files in, a file out.
 #[derive(Debug, Args)]
@@ -23,8 +23,9 @@ pub struct FileOptions {
     /// Files of rows to embed, compressed with gzip or zstd or not; - is standard input
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["texts", "format", "timings"], requires = "output")]
     pub input: Vec<PathBuf>,
-    /// File for the vectors, in the order of the rows. While the run lasts, its rows are in
-    /// FILE.partial, which takes about as much room again
+    /// File for the vectors, in the order of the rows; .jsonl and .csv also compressed, as .jsonl.gz
+    /// or .csv.zst. While the run lasts, its rows are in FILE.partial, which takes about as much
+    /// room again
     #[arg(long, value_name = "FILE", requires = "input")]
     output: Option<PathBuf>,
     /// Format of the input [default: what the file's name says]
@@ -46,12 +47,13 @@ pub struct FileOptions {
     #[arg(long, value_enum, default_value_t = Precision::F32, requires = "input")]
     precision: Precision,
     /// Memory that the run may use, the pages of the model file counted
-    #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = parse_bytes, requires = "input")]
+    #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = parse_bytes, allow_hyphen_values = true, requires = "input")]
     max_memory: u64,
-    /// Continue a run that was interrupted; the output is the same, byte for byte
-    #[arg(long, requires = "input", conflicts_with = "force")]
-    resume: bool,
-    /// Replace the output, and an unfinished run's rows
+    /// Continue a run that was interrupted, if settings, model and input are the same; the output is
+    /// the same, byte for byte. --resume=verify compares all of the input, and not samples of it
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "compare", requires = "input", conflicts_with = "force")]
+    resume: Option<Resume>,
+    /// Replace the output and the files beside it, and an unfinished run's rows
     #[arg(long, requires = "input")]
     force: bool,
     /// Embed part i of n only, into FILE.shard-i-of-n for `lanewise merge`
@@ -60,13 +62,13 @@ pub struct FileOptions {
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = ProgressKind::Auto, requires = "input")]
     progress: ProgressKind,
-    /// Show neither progress nor summary
+    /// Show neither progress nor summary; rejected rows are counted all the same
     #[arg(long, requires = "input")]
     quiet: bool,
 }
 
 impl FileOptions {
-    fn job(&self) -> Result<Job, Failure> {
+    fn job(&self, model: &ModelOptions) -> Result<Job, Failure> {
         let Some(output) = &self.output else {
             return Err(Failure::usage("--input goes with --output"));
         };
@@ -79,9 +81,11 @@ impl FileOptions {
             id_field: self.id_field.clone(),
             keep: self.keep.clone(),
             max_memory: self.max_memory,
-            resume: self.resume,
+            resume: self.resume.map(Into::into),
             force: self.force,
             shard: self.shard,
+            // Without a model, the error comes when it is opened.
+            model: model.path().ok(),
         })
     }
 }
@@ -108,11 +112,7 @@ pub struct Arguments<'a> {
 pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
     let failed = |error| bulk::failure(error, resume_command);
     let files = arguments.files;
-    let job = files.job()?.check().map_err(failed)?;
-    if let Some(complete) = job.complete_output() {
-        report(format_args!("{}: is complete", complete.path.display()));
-        return Ok(Outcome::of_rejects(complete.has_rejects));
-    }
+    let job = files.job(arguments.model)?.check().map_err(failed)?;
     bulk::silence_caught_panics();
     let model = Arc::new(open_model(arguments)?);
     let run = job.open(Arc::clone(&model)).map_err(failed)?;
@@ -120,16 +120,7 @@ pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
     let space = space(arguments, &model)?;
     let mut progress = ProgressDisplay::new(files.progress, files.quiet);
     let done = run.execute(space, &cancel, &mut progress).map_err(failed)?;
-    if !files.quiet {
-        let output = done.output.display();
-        report(format_args!("{output}: {}", summary(&done.tally)));
-    }
-    if let Some(rejects) = done.rejects {
-        report(format_args!(
-            "{} says why rows have no vector",
-            rejects.display()
-        ));
-    }
+    report_end(&done, files.quiet);
     Ok(Outcome::of_rejects(done.tally.rejected > 0))
 }
 

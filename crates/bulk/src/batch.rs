@@ -15,9 +15,8 @@ pub struct Batch<E: Embed> {
     /// The rows whose last window is in this batch, each with the number of windows in it that
     /// come before the row's end.
     pub rows: Vec<(Row<Reading>, usize)>,
-    /// How much of the input had been read when the batch was filled, from 0 to 1, if that is
-    /// known.
-    pub input_read: Option<f64>,
+    /// How many rows there seem to be in all, if that can be told.
+    pub expected_rows: Option<u64>,
     tokens: usize,
     bytes: usize,
 }
@@ -27,7 +26,7 @@ impl<E: Embed> Default for Batch<E> {
         Self {
             windows: Vec::new(),
             rows: Vec::new(),
-            input_read: None,
+            expected_rows: None,
             tokens: 0,
             bytes: 0,
         }
@@ -65,12 +64,18 @@ impl<E: Embed> Batch<E> {
         self.rows.push((row, self.windows.len()));
     }
 
+    /// Leaves the first `windows` windows, and the rows that end with them or before.
+    pub fn truncate(&mut self, windows: usize) {
+        self.windows.truncate(windows);
+        self.rows.retain(|(_, end)| *end <= windows);
+    }
+
     /// What the batch adds to the progress of the run.
     pub fn step(&self) -> Step {
         Step {
             rows: self.rows.len() as u64,
             tokens: self.tokens as u64,
-            input_read: self.input_read,
+            expected_rows: self.expected_rows,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::compression::Compression;
 use crate::error::{Error, Result};
 use crate::format::OutputFormat;
 use crate::message::{Setting, message};
@@ -11,12 +12,14 @@ use crate::space::Space;
 const ROW_BYTES: u64 = 64;
 /// A number in text, its separator counted.
 const TEXT_NUMBER_BYTES: u64 = 12;
+/// The same compressed.
+const COMPRESSED_NUMBER_BYTES: u64 = 5;
 
 /// Refuses a run whose spool and output do not fit on the disk of the file `spool`, which has
 /// `spooled` bytes already.
 pub fn check(
     spool: &Path,
-    format: OutputFormat,
+    (format, compression): (OutputFormat, Compression),
     space: &Space,
     rows: u64,
     spooled: u64,
@@ -27,7 +30,11 @@ pub fn check(
     let spooled_row = space.precision.bytes(space.dims) as u64 + ROW_BYTES;
     let output_row = match format {
         OutputFormat::Jsonl | OutputFormat::Csv => {
-            space.precision.numbers(space.dims) as u64 * TEXT_NUMBER_BYTES
+            let number = match compression {
+                Compression::Plain => TEXT_NUMBER_BYTES,
+                Compression::Gzip | Compression::Zstd => COMPRESSED_NUMBER_BYTES,
+            };
+            space.precision.numbers(space.dims) as u64 * number
         }
         OutputFormat::Npy | OutputFormat::Parquet | OutputFormat::Arrow => spooled_row,
     };

@@ -7,14 +7,17 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cancel::CancelToken;
+use crate::compression::Compression;
 use crate::error::{Error, Result};
-use crate::format::OutputFormat;
 use crate::formats::create_writer;
+use crate::message::{Setting, message};
 use crate::output::{Layout, rejects_path, write_metadata};
+use crate::record::RunRecord;
 use crate::row::{Embedded, Row};
 use crate::settings::Settings;
 use crate::spool::{Summary, cannot_write};
-use crate::staged::Staged;
+use crate::staged::{ForeignFile, Staged};
+use crate::target::Target;
 
 /// A row that has no vector, in the rejects file.
 #[derive(Serialize)]
@@ -31,14 +34,14 @@ struct Rejected<'a> {
 ///
 /// The files get their names at the end, the output last: if it exists, so do the others.
 pub fn write(
-    format: OutputFormat,
-    output: &Path,
+    target: &Target,
     settings: &Settings,
     summary: &Summary,
     rows: impl Iterator<Item = Result<Row<Embedded>>>,
     cancel: &CancelToken,
 ) -> Result<()> {
-    let failed = |error: io::Error| cannot_write(output, &error);
+    let (format, output) = (target.format, target.output.as_path());
+    let failed = |error: io::Error| failure(output, &error);
     let columns = settings.keep.iter().zip(&summary.seen);
     let layout = Layout {
         space: settings.space.clone(),
@@ -47,11 +50,12 @@ pub fn write(
         kept: columns
             .map(|(column, seen)| (column.name.clone(), column.cells.unwrap_or(seen.common())))
             .collect(),
+        record: RunRecord::new(settings, &summary.tally),
     };
-    let mut files = Vec::new();
-    files.extend(write_metadata(format, output, &layout.space).map_err(failed)?);
+    let metadata = layout.metadata();
+    let file = Staged::create(&target.destination, target.compression).map_err(failed)?;
+    let mut writer = create_writer(format, output, file, layout).map_err(failed)?;
     let mut rejects = None;
-    let mut writer = create_writer(format, output, layout).map_err(failed)?;
     for row in rows {
         cancel.check()?;
         let row = row?;
@@ -60,7 +64,7 @@ pub fn write(
             Err(reason) => {
                 let file = match &mut rejects {
                     Some(file) => file,
-                    None => rejects.insert(Staged::create(&rejects_path(output)).map_err(failed)?),
+                    None => rejects.insert(create(&rejects_path(output)).map_err(failed)?),
                 };
                 let rejected = Rejected {
                     index: row.index,
@@ -80,15 +84,60 @@ pub fn write(
         // One that an earlier output left would be taken for this output's.
         remove(&rejects_path(output))?;
     }
-    files.extend(rejects);
-    files.extend(writer.finish().map_err(failed)?);
+    let mut bytes = 0;
+    let mut written = writer.finish().map_err(failed)?;
+    for file in &mut written {
+        // The output itself is the last one.
+        bytes = file.complete().map_err(failed)?;
+    }
+    let metadata = write_metadata(format, output, metadata, bytes).map_err(failed)?;
+    let mut files: Vec<Staged> = metadata.into_iter().chain(rejects).collect();
     for file in &mut files {
         file.complete().map_err(failed)?;
     }
+    files.extend(written);
     for file in files {
         file.commit().map_err(failed)?;
     }
-    sync_directory(output).map_err(failed)
+    if target.destination != target.output {
+        sync_directory(output).map_err(failed)?;
+    }
+    sync_directory(&target.destination).map_err(failed)
+}
+
+fn create(path: &Path) -> io::Result<Staged> {
+    Staged::create(path, Compression::Plain)
+}
+
+/// The error of writing the output.
+fn failure(output: &Path, error: &io::Error) -> Error {
+    let foreign = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<ForeignFile>());
+    match foreign {
+        Some(ForeignFile(path)) => {
+            let problem = "is where the output is written, and is not of this run";
+            let remedy = message![
+                "move it away, then run the same command with ",
+                Setting::Resume
+            ];
+            Error::file(path, problem, remedy)
+        }
+        None => cannot_write(output, error),
+    }
+}
+
+/// Gives a complete file another name, replacing a file of that name; also on another disk.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let mut copy = create(to)?;
+            io::copy(&mut fs::File::open(from)?, &mut copy)?;
+            copy.commit()?;
+            fs::remove_file(from)
+        }
+        renamed => renamed,
+    }
 }
 
 /// Removes a file, if it exists.

@@ -13,13 +13,16 @@ use crate::embed::Embed;
 use crate::error::{Error, Result};
 use crate::finish;
 use crate::format::{InputFormat, OutputFormat};
+use crate::identity::InputWatch;
 use crate::input::Rows;
 use crate::message::{Message, Setting, message};
 use crate::output::{OWN_COLUMNS, output_format, rejects_path};
+use crate::ownership::{self, Existing, ReadFile};
 use crate::pipeline::{self, Work};
 use crate::progress::Progress;
 use crate::read_options::ReadOptions;
-use crate::settings::{InputFile, KeptColumn, Settings};
+use crate::record::{self, RunRecord};
+use crate::settings::{InputFile, KeptColumn, Settings, hash_inputs};
 use crate::shard::Shard;
 use crate::space::Space;
 use crate::spool::{SpoolReader, SpoolWriter, Summary, Tally, cannot_write};
@@ -28,6 +31,19 @@ use crate::target::Target;
 /// A longer row is rejected: its text is far beyond what a model reads, and it must fit into the
 /// memory.
 const MAX_ROW_BYTES: usize = 64 << 20;
+
+/// Inputs of more bytes than this take a while to read.
+const MANY_BYTES: u64 = 1 << 30;
+
+/// How a run that is resumed is compared with the one that was interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Settings, model, and of each input file the size, the beginning, the end, samples and the
+    /// time of the last change; all of a file whose time alone differs.
+    Compare,
+    /// Settings, model, and all of each input file.
+    Verify,
+}
 
 /// What a run reads and writes. What its vectors are is stated by the caller, in a [`Space`].
 #[derive(Debug, Clone)]
@@ -48,13 +64,15 @@ pub struct Job {
     pub keep: Vec<String>,
     /// Bytes of memory that the run may use, the pages of the model file counted.
     pub max_memory: u64,
-    /// Whether a run that was interrupted is continued.
-    pub resume: bool,
+    /// Whether a run that was interrupted is continued, if it is the same.
+    pub resume: Option<Resume>,
     /// Whether the output and an unfinished run's rows are replaced.
     pub force: bool,
     /// Which rows are embedded; a part of them goes into a file of its own, for a
     /// [`MergeJob`](crate::MergeJob).
     pub shard: Shard,
+    /// The model's file, which nothing may replace.
+    pub model: Option<PathBuf>,
 }
 
 impl Job {
@@ -65,13 +83,33 @@ impl Job {
     pub fn check(self) -> Result<CheckedJob> {
         let format = output_format(self.output_format, &self.output)?;
         check_columns(&self.keep)?;
-        let target = Target::new(&self.output, format, self.shard);
-        target.check_name(&self.input)?;
-        if !self.force && !self.resume {
-            target.check_free()?;
+        let target = Target::new(&self.output, format, self.shard)?;
+        let inputs = self.input.iter().map(|path| ReadFile {
+            path,
+            what: "an input",
+        });
+        let model = self.model.iter().map(|path| ReadFile {
+            path,
+            what: "the model",
+        });
+        ownership::check_reads(&target, inputs.chain(model))?;
+        if self.resume == Some(Resume::Verify) && self.input.iter().any(|input| !is_regular(input))
+        {
+            return Err(Error::argument(message![
+                Setting::Resume,
+                ": standard input and pipes cannot be read again to be verified; give files",
+            ]));
+        }
+        let continues = self.resume.is_some() && (target.spool.exists() || target.output.exists());
+        if !self.force && !continues {
+            ownership::check_free(&target, false)?;
         }
         Ok(CheckedJob { job: self, target })
     }
+}
+
+fn is_regular(input: &Path) -> bool {
+    input.as_os_str() != "-" && fs::metadata(input).is_ok_and(|found| found.is_file())
 }
 
 /// A [`Job`] whose settings go together.
@@ -82,16 +120,6 @@ pub struct CheckedJob {
 }
 
 impl CheckedJob {
-    /// The output, if a run is to be resumed that is complete already.
-    pub fn complete_output(&self) -> Option<CompleteOutput<'_>> {
-        let output = self.target.output.as_path();
-        let complete = self.job.resume && output.exists() && !self.target.spool.exists();
-        complete.then(|| CompleteOutput {
-            path: output,
-            has_rejects: rejects_path(output).exists(),
-        })
-    }
-
     /// Opens the input and the spool.
     ///
     /// # Errors
@@ -107,11 +135,25 @@ impl CheckedJob {
             max_row_bytes: MAX_ROW_BYTES,
             budget: budget.read,
         };
+        let watch = InputWatch::new(&job.input);
         let rows = Rows::open(&job.input, options)?;
-        let (spool, found) = match target.spool.exists() {
-            true if job.force => (SpoolWriter::restart(&target.spool)?, None),
-            true => SpoolWriter::resume(&target.spool)?,
-            false => (SpoolWriter::create(&target.spool)?, None),
+        let is_there = target.spool.exists();
+        let mut replaced = Vec::new();
+        let (spool, found) = if job.force {
+            replaced = Existing::of_target(&target);
+            let spool = match is_there {
+                true => SpoolWriter::restart(&target.spool)?,
+                false => SpoolWriter::create(&target.spool)?,
+            };
+            ownership::remove_staging(&target)?;
+            (Some(spool), None)
+        } else if job.resume.is_some() && is_there {
+            let (spool, found) = SpoolWriter::resume(&target.spool)?;
+            (Some(spool), found)
+        } else if job.resume.is_some() && target.output.exists() {
+            (None, None)
+        } else {
+            (Some(SpoolWriter::create(&target.spool)?), None)
         };
         Ok(Run {
             _cleanup: EmptySpool(target.spool.clone()),
@@ -120,19 +162,12 @@ impl CheckedJob {
             embedder,
             batch_tokens: budget.batch_tokens,
             rows,
+            watch,
             spool,
             found,
+            replaced,
         })
     }
-}
-
-/// An output that an earlier run has completed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CompleteOutput<'a> {
-    /// The file.
-    pub path: &'a Path,
-    /// Whether rows were rejected.
-    pub has_rejects: bool,
 }
 
 /// The result of a run or merge.
@@ -142,8 +177,11 @@ pub struct Report {
     pub output: PathBuf,
     /// The file that says why rows have no vector, if there is one.
     pub rejects: Option<PathBuf>,
-    /// Counts over its rows, including those of earlier runs.
+    /// Counts over its rows, including those of earlier runs; if it was complete before, those of
+    /// rows alone.
     pub tally: Tally,
+    /// Whether an earlier run had completed it, so that there was nothing to do.
+    pub was_complete: bool,
 }
 
 impl Report {
@@ -154,6 +192,7 @@ impl Report {
             rejects: has_rejects.then(|| rejects_path(&output)),
             output,
             tally,
+            was_complete: false,
         }
     }
 }
@@ -167,9 +206,13 @@ pub struct Run<E> {
     embedder: Arc<E>,
     batch_tokens: usize,
     rows: Rows,
-    spool: SpoolWriter,
+    watch: InputWatch,
+    /// `None` if there is an output, which may be complete.
+    spool: Option<SpoolWriter>,
     /// What an earlier run has left.
     found: Option<(Settings, Summary)>,
+    /// What is replaced.
+    replaced: Vec<Existing>,
     _cleanup: EmptySpool,
 }
 
@@ -195,12 +238,30 @@ impl<E: Embed> Run<E> {
             embedder,
             batch_tokens,
             rows,
-            mut spool,
+            watch,
+            spool,
             found,
+            replaced,
             _cleanup,
         } = self;
         assert_eq!(space.dims, embedder.dims(), "the space is the embedder's");
-        let settings = settings(&job, space, &rows)?;
+        let mut settings = settings(&job, space, &rows)?;
+        settings.replaced = replaced;
+        let Some(mut spool) = spool else {
+            let record = RunRecord::read(&target)?;
+            compare_inputs(
+                &job,
+                &mut settings,
+                Some(&record.settings),
+                cancel,
+                progress,
+            )?;
+            watch.check()?;
+            return finished(&target, &settings, &record);
+        };
+        let theirs = found.as_ref().map(|(settings, _)| settings);
+        compare_inputs(&job, &mut settings, theirs, cancel, progress)?;
+        watch.check()?;
         let done = prepare(&settings, &rows, &mut spool, found, &target)?;
         if done.total.is_none() {
             let total = rows.total_hint().map(|rows| settings.shard.rows(rows));
@@ -210,6 +271,7 @@ impl<E: Embed> Run<E> {
                 settings: &settings,
                 done: &done,
                 batch_tokens,
+                watch,
             };
             progress.begin(total, done.tally.rows);
             let end = pipeline::run(&work, rows, spool, cancel, progress);
@@ -223,6 +285,67 @@ impl<E: Embed> Run<E> {
         }
         complete(&target, job.shard, cancel)
     }
+}
+
+/// Reads the inputs as far as it takes to compare them with those of `theirs`, or, if the run is a
+/// new one, to know them later.
+fn compare_inputs(
+    job: &Job,
+    settings: &mut Settings,
+    theirs: Option<&Settings>,
+    cancel: &CancelToken,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let unknown = settings
+        .inputs
+        .iter()
+        .filter(|file| file.fingerprint.is_none());
+    if theirs.is_some() && unknown.count() > 0 {
+        progress.notice(&message![
+            "standard input and pipes cannot be compared with what was read before: the run is taken for the same"
+        ]);
+    }
+    let bytes = |file: &InputFile| file.fingerprint.as_ref().map_or(0, |known| known.bytes);
+    let bytes: u64 = settings.inputs.iter().map(bytes).sum();
+    if bytes >= MANY_BYTES && (theirs.is_none() || job.resume == Some(Resume::Verify)) {
+        let message = format!(
+            "reading {} MB of input once, to know them again",
+            bytes >> 20
+        );
+        progress.notice(&message.into());
+    }
+    hash_inputs(
+        &mut settings.inputs,
+        &job.input,
+        theirs.map(|theirs| theirs.inputs.as_slice()),
+        job.resume == Some(Resume::Verify),
+        cancel,
+    )
+}
+
+/// The report of an output that exists, if it is of the run with these settings.
+fn finished(target: &Target, settings: &Settings, record: &RunRecord) -> Result<Report> {
+    if let Some(difference) = record.settings.difference(settings) {
+        return Err(record::not_this_run(&target.output, difference));
+    }
+    for path in &target.companions {
+        // What this run has not written may be missing: rejects, if there are none.
+        let needed = record.rejected > 0 || *path != rejects_path(&target.output);
+        if needed && !path.exists() {
+            let problem = "belongs to an output that is complete, and is missing";
+            let remedy = message!["make both again with ", Setting::Force];
+            return Err(Error::file(path, problem, remedy));
+        }
+    }
+    let tally = Tally {
+        rows: record.rows,
+        rejected: record.rejected,
+        ..Tally::default()
+    };
+    Ok(Report {
+        was_complete: true,
+        ..Report::new(target.output.clone(), target.is_whole, tally)
+    })
 }
 
 /// Removes the spool of a run that ends before it has written its settings.
@@ -247,21 +370,16 @@ fn discard_spool_of(spool: &Path, bytes: u64) {
 fn complete(target: &Target, shard: Shard, cancel: &CancelToken) -> Result<Report> {
     let mut spool = SpoolReader::open(&target.spool)?;
     let done = spool.scan()?;
+    let settings = spool.settings().clone();
+    // What is there now need not be what was there when the run began.
+    ownership::check_own(target, &settings, &done)?;
     if shard.is_whole() {
-        let settings = spool.settings().clone();
         let rows = spool.rows();
-        finish::write(
-            target.format,
-            &target.output,
-            &settings,
-            &done,
-            rows,
-            cancel,
-        )?;
+        finish::write(target, &settings, &done, rows, cancel)?;
         finish::remove(&target.spool)?;
     } else {
-        fs::rename(&target.spool, &target.output)
-            .and_then(|()| finish::sync_directory(&target.output))
+        finish::rename(&target.spool, &target.destination)
+            .and_then(|()| finish::sync_directory(&target.destination))
             .map_err(|error| cannot_write(&target.output, &error))?;
     }
     Ok(Report::new(
@@ -282,7 +400,11 @@ fn prepare(
 ) -> Result<Summary> {
     let begun = found.is_some();
     let done = match found {
-        None => Summary::default(),
+        None => {
+            let none = Summary::default();
+            ownership::check_own(target, settings, &none)?;
+            none
+        }
         Some((theirs, done)) => {
             if let Some(difference) = difference(&theirs, settings) {
                 let problem =
@@ -290,13 +412,14 @@ fn prepare(
                 let remedy = message!["use the same ones, or start over with ", Setting::Force];
                 return Err(Error::file(&target.spool, problem, remedy));
             }
+            ownership::check_own(target, &theirs, &done)?;
             done
         }
     };
     if let Some(rows) = rows.total_hint() {
         disk::check(
             &target.spool,
-            target.format,
+            (target.format, target.compression),
             &settings.space,
             settings.shard.rows(rows),
             done.end,
@@ -326,12 +449,12 @@ fn settings(job: &Job, space: Space, rows: &Rows) -> Result<Settings> {
         ]));
     }
     let kept = job.keep.iter().zip(rows.kept_types());
+    let inputs = (0..)
+        .zip(&job.input)
+        .map(|(file, path)| InputFile::new(path, rows.file_name(file), job.input_format));
     Ok(Settings {
         space,
-        inputs: (0..)
-            .zip(&job.input)
-            .map(|(file, path)| InputFile::new(path, rows.file_name(file)))
-            .collect(),
+        inputs: inputs.collect::<Result<_>>()?,
         input_format: job.input_format.map(|format| format!("{format:?}")),
         field: job.field.clone(),
         id_field: job.id_field.clone(),
@@ -342,6 +465,7 @@ fn settings(job: &Job, space: Space, rows: &Rows) -> Result<Settings> {
             })
             .collect(),
         shard: job.shard,
+        replaced: Vec::new(),
     })
 }
 

@@ -196,9 +196,14 @@ impl Stream {
         &self.name
     }
 
-    /// How many bytes have been read from the file, before decompression.
+    /// How many bytes have been read from the file, before decompression; without those that wait
+    /// in the buffer, if the file is not compressed.
     pub fn bytes_read(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
+        let waiting = match self.encoding {
+            Encoding::Plain => self.reader.buffer().len() as u64,
+            Encoding::Gzip | Encoding::Zstd => 0,
+        };
+        self.count.load(Ordering::Relaxed).saturating_sub(waiting)
     }
 
     /// Whether the decompressed bytes began with `magic`.

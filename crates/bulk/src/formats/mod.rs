@@ -8,6 +8,7 @@ mod csv;
 mod guard;
 mod jsonl;
 mod lines;
+mod metadata;
 mod npy;
 mod parquet;
 
@@ -15,6 +16,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::compression::Compression;
 use crate::error::Result;
 use crate::format::{InputFormat, OutputFormat};
 use crate::output::{Layout, ids_path};
@@ -24,6 +26,7 @@ use crate::source::Source;
 use crate::staged::Staged;
 
 pub use guard::panics_are_caught;
+pub use metadata::read_metadata;
 
 /// One input file being read.
 pub trait RowReader: Send {
@@ -74,18 +77,18 @@ pub trait RowWriter {
     fn finish(self: Box<Self>) -> io::Result<Vec<Staged>>;
 }
 
-/// Begins an output; the files get their names once all is written.
+/// Begins an output in `file`; the files get their names once all is written.
 pub fn create_writer(
     format: OutputFormat,
     output: &Path,
+    file: Staged,
     layout: Layout,
 ) -> io::Result<Box<dyn RowWriter>> {
-    let file = Staged::create(output)?;
     Ok(match format {
         OutputFormat::Jsonl => Box::new(jsonl::JsonlWriter::new(file, layout, jsonl::Fields::All)),
         OutputFormat::Csv => Box::new(csv::CsvWriter::new(file, layout)?),
         OutputFormat::Npy => {
-            let ids = Staged::create(&ids_path(output))?;
+            let ids = Staged::create(&ids_path(output), Compression::Plain)?;
             Box::new(npy::NpyWriter::new(file, ids, layout)?)
         }
         OutputFormat::Parquet => Box::new(parquet::ParquetWriter::new(file, layout)?),

@@ -2,6 +2,7 @@
 //! own threads), and one writes the spool. Bounded channels between them bound the memory and keep
 //! the order of the rows.
 
+mod passes;
 mod read;
 mod write;
 
@@ -14,6 +15,7 @@ use crate::batch::Batch;
 use crate::cancel::CancelToken;
 use crate::embed::Embed;
 use crate::error::{Error, Result};
+use crate::identity::InputWatch;
 use crate::input::Rows;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -54,6 +56,8 @@ pub struct Work<'a, E> {
     pub done: &'a Summary,
     /// Tokens of a batch at most.
     pub batch_tokens: usize,
+    /// The input files, whose rows are taken only as long as they stay the same.
+    pub watch: InputWatch,
 }
 
 /// Embeds the rows that follow those in the spool.
@@ -79,26 +83,35 @@ pub fn run<E: Embed>(
         batch_tokens: work.batch_tokens,
     };
     let reader = read::Reader::new(Arc::clone(embedder), task, rows, to_engine);
+    let reader = reader.watching(work.watch.clone());
     let reader = spawn("lanewise-read", move || reader.run(first))?;
     let writer = write::Writer::new(settings, embedder.dims(), spool);
     let writer = spawn("lanewise-write", move || writer.run(from_engine))?;
 
     let mut computed = Ok(());
+    let mut passes = passes::Passes::new(&**embedder);
     let mut cancelled = false;
     loop {
         cancelled = cancelled || cancel.is_cancelled();
         if cancelled {
             break;
         }
-        let batch = match from_reader.recv_timeout(TICK) {
+        let mut batch = match from_reader.recv_timeout(TICK) {
             Ok(batch) => batch,
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => break,
         };
         let mut vectors = vec![0.0; batch.windows.len() * embedder.dims()];
-        computed = embedder.embed(&batch.windows, &mut vectors);
-        if computed.is_err() {
-            break;
+        match passes.embed(&**embedder, &batch.windows, &mut vectors, cancel) {
+            Ok(done) if done < batch.windows.len() => {
+                batch.truncate(done);
+                vectors.truncate(done * embedder.dims());
+            }
+            Ok(_) => {}
+            Err(error) => {
+                computed = Err(error);
+                break;
+            }
         }
         progress.advance(batch.step());
         if to_writer.send(Computed { batch, vectors }).is_err() {

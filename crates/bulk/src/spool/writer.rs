@@ -176,8 +176,9 @@ pub fn cannot_write(path: &Path, error: &io::Error) -> Error {
         ]
     };
     let remedy: Message = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            resume("make room")
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => resume("make room"),
+        io::ErrorKind::FileTooLarge => {
+            resume("raise the limit on the size of files (ulimit -f) or take another file system")
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "take a directory that can be written to".into()

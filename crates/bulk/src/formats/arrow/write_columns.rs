@@ -71,7 +71,7 @@ impl WriteColumns {
         fields.extend(has_scale.then(|| Field::new("scale", DataType::Float32, false)));
         let list = DataType::FixedSizeList(item(space.precision), list_size);
         fields.push(Field::new(EMBEDDING, list, false));
-        let metadata: HashMap<String, String> = space.metadata().into_iter().collect();
+        let metadata: HashMap<String, String> = layout.metadata().into_iter().collect();
         let schema = Schema::new(fields).with_metadata(metadata);
         Ok(Self {
             schema: Arc::new(schema),

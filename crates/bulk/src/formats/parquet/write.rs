@@ -39,7 +39,7 @@ impl ParquetWriter {
         // statistics are useless.
         let path = [EMBEDDING, "list", Field::LIST_FIELD_DEFAULT_NAME].map(String::from);
         let vectors = ColumnPath::new(path.into());
-        let metadata = layout.space.metadata().into_iter();
+        let metadata = layout.metadata().into_iter();
         let metadata = metadata
             .map(|(name, value)| KeyValue::new(name, value))
             .collect();
