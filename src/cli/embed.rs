@@ -26,7 +26,8 @@ const AFTER_HELP_BULK: &str = "
 Beside OUTPUT there may be OUTPUT.rejects.jsonl (rows without a vector, and why), OUTPUT.ids.jsonl \
 (what goes with the rows of .npy) and OUTPUT.meta.json (what the vectors are, for formats that \
 cannot say it themselves). A run that was interrupted in any way goes on with the same command and \
---resume.";
+--resume, if input, model and settings are the same; an output that is complete is recognized. No \
+input is written over, and no file that a run did not write without --force.";
 
 /// Print the vectors of texts, or embed whole files
 ///

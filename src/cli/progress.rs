@@ -224,6 +224,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn rows_count_and_not_the_bytes_read_ahead() {
+        let mut display = ProgressDisplay::new(ProgressKind::Auto, true);
+        display.rows = 261;
+        assert!(display.done(None).is_none());
+        assert!(display.message(None).starts_with("261 rows, "));
+        let done = display.done(Some(402)).unwrap();
+        assert!((done.overall - 0.65).abs() < 0.01 && done.overall == done.of_this_run);
+        assert!(
+            display
+                .message(Some(done))
+                .starts_with("261 rows of about 402, ")
+        );
+        // What earlier runs did takes no time in this one.
+        (display.before, display.total) = (1000, Some(1522));
+        let done = display.done(None).unwrap();
+        assert!(
+            (done.of_this_run - 0.5).abs() < 0.01,
+            "{}",
+            done.of_this_run
+        );
+        assert!(
+            display
+                .message(Some(done))
+                .starts_with("1261 rows of 1522, ")
+        );
+        // More rows than expected.
+        display.total = None;
+        assert_eq!(display.done(Some(7)).unwrap().overall, 1.0);
+    }
+
+    #[test]
     fn durations_are_short() {
         assert_eq!(duration(2.51), "2.5 s");
         assert_eq!(duration(61.0), "1 min 1 s");

@@ -64,5 +64,5 @@ pub use windows::OverflowPolicy;
 /// The crates that read and write the formats, for tests of programs that use this one.
 #[doc(hidden)]
 pub mod internals {
-    pub use {arrow_array, arrow_ipc, arrow_schema, flate2, parquet, tempfile};
+    pub use {arrow_array, arrow_ipc, arrow_schema, flate2, parquet, tempfile, zstd};
 }

@@ -12,11 +12,13 @@ use crate::error::{Error, Result};
 use crate::identity::{FileId, nanoseconds};
 use crate::message::{Message, Setting, message};
 use crate::output::{ids_path, metadata_path, rejects_path};
-use crate::record::{RUN_KEY, RunRecord};
+use crate::record::RunRecord;
 use crate::settings::Settings;
 use crate::spool::{SpoolReader, Summary};
 use crate::target::Target;
 
+/// The metadata of every version.
+const VERSION_KEY: &str = "lanewise.version";
 /// The longest line or file that is looked at to tell whose it is.
 const MOST_BYTES: u64 = 16 << 20;
 
@@ -181,7 +183,7 @@ fn is_own_companion(target: &Target, path: &Path) -> bool {
         first_bytes(path, MOST_BYTES)
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok())
-            .is_some_and(|metadata| metadata.get(RUN_KEY).is_some())
+            .is_some_and(|metadata| metadata.get(VERSION_KEY).is_some())
     } else if *path == rejects_path(output) {
         let fields = ["index", "file", "line", "id", "reason"];
         first_line_has(path, &fields)

@@ -425,6 +425,7 @@ fn prepare(
             done.end,
         )?;
     }
+    spool.cut(done.end)?;
     if !begun {
         spool.settings(settings)?;
     }

@@ -47,6 +47,8 @@ impl Settings {
         });
         Self {
             inputs: inputs.collect(),
+            // Each input has its own.
+            input_format: None,
             shard: Shard::WHOLE,
             replaced: Vec::new(),
             ..self.clone()
@@ -84,10 +86,6 @@ impl Settings {
         let mut values = vec![
             (Setting::Field.into(), self.field.clone()),
             (Setting::IdField.into(), format!("{:?}", self.id_field)),
-            (
-                Setting::InputFormat.into(),
-                format!("{:?}", self.input_format),
-            ),
             (Setting::Keep.into(), format!("{:?}", self.keep)),
         ];
         let space = self.space.metadata().into_iter();

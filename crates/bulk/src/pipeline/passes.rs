@@ -21,7 +21,9 @@ impl Passes {
     /// Passes of at most as many tokens as the model takes at a time.
     pub fn new<E: Embed>(embedder: &E) -> Self {
         let most = embedder.memory().tokens_per_pass as usize;
-        Self { tokens: most, most }
+        // The first pass tells how fast the model is.
+        let tokens = most.min(2 * LEAST_TOKENS);
+        Self { tokens, most }
     }
 
     /// Embeds texts into a buffer of vectors until the run is cancelled; returns how many it has

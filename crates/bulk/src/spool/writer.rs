@@ -68,12 +68,12 @@ impl SpoolWriter {
         Ok(writer)
     }
 
-    /// Opens a spool to append to, and returns how far it has come. An incomplete last frame is cut
-    /// off.
+    /// Opens a spool to append to, and returns how far it has come; nothing in it changes until
+    /// [`cut`](Self::cut).
     ///
     /// `None` if the earlier run ended before it had written its settings.
     pub fn resume(path: &Path) -> Result<(Self, Option<(Settings, Summary)>)> {
-        let mut writer = Self::lock(OpenOptions::new().write(true).open(path), path)?;
+        let writer = Self::lock(OpenOptions::new().write(true).open(path), path)?;
         let found = match SpoolReader::open_unfinished(path)? {
             Some(mut reader) => {
                 let summary = reader.scan()?;
@@ -81,11 +81,15 @@ impl SpoolWriter {
             }
             None => None,
         };
-        let end = found.as_ref().map_or(0, |(_, summary)| summary.end);
-        let cut = writer.file.set_len(end);
-        cut.and_then(|()| writer.file.seek(SeekFrom::Start(end)))
-            .map_err(|error| writer.error(&error))?;
         Ok((writer, found))
+    }
+
+    /// Cuts off what follows the first `end` bytes, an incomplete frame at most, and goes on there.
+    pub fn cut(&mut self, end: u64) -> Result<()> {
+        let cut = self.file.set_len(end);
+        cut.and_then(|()| self.file.seek(SeekFrom::Start(end)))
+            .map_err(|error| self.error(&error))?;
+        Ok(())
     }
 
     fn lock(file: io::Result<File>, path: &Path) -> Result<Self> {
