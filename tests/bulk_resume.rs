@@ -237,7 +237,7 @@ fn ctrl_c_ends_cleanly_with_the_command_that_resumes() {
 #[cfg(unix)]
 fn slow_model() -> std::path::PathBuf {
     let options = Options {
-        layers: 120,
+        layers: 10,
         hidden: 256,
         feed_forward: 1024,
         ..Options::default()

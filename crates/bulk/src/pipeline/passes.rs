@@ -22,7 +22,7 @@ impl Passes {
     pub fn new<E: Embed>(embedder: &E) -> Self {
         let most = embedder.memory().tokens_per_pass as usize;
         // The first pass tells how fast the model is.
-        let tokens = most.min(2 * LEAST_TOKENS);
+        let tokens = most.min(LEAST_TOKENS);
         Self { tokens, most }
     }
 
@@ -51,9 +51,10 @@ impl Passes {
 
     fn adapt(&mut self, tokens: usize, took: Duration) {
         // Short passes say little about long ones.
-        if tokens >= LEAST_TOKENS.min(self.most) {
+        let least = LEAST_TOKENS.min(self.most);
+        if tokens >= least / 2 {
             let in_time = tokens as f64 * PASS.as_secs_f64() / took.as_secs_f64().max(1e-9);
-            self.tokens = (in_time as usize).clamp(LEAST_TOKENS.min(self.most), self.most);
+            self.tokens = (in_time as usize).clamp(least, self.most);
         }
     }
 }
