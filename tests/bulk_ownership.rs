@@ -121,6 +121,27 @@ fn shards_are_inputs_of_a_merge() {
 }
 
 #[test]
+fn a_merge_goes_on_where_a_killed_one_stopped() {
+    let directory = Directory::with_corpus(ROWS);
+    directory.embed("--output whole.csv");
+    for shard in 1..=2 {
+        directory.embed(&format!("--output v.csv --shard {shard}/2"));
+    }
+    let merge = "merge v.csv.shard-1-of-2 v.csv.shard-2-of-2 --output v.csv";
+    directory.write("v.csv.writing", b"notes");
+    let run = directory.run(merge);
+    assert_refused(&run, "v.csv.writing: is where the output is written");
+    assert_eq!(directory.read("v.csv.writing"), b"notes");
+    let expected = directory.read("whole.csv");
+    directory.write("v.csv.writing", &expected[..300]);
+    let run = directory.run(merge);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(directory.read("v.csv") == expected);
+    directory.write("v.csv.writing", b"notes");
+    assert_eq!(directory.run(&format!("{merge} --force")).code, 0);
+}
+
+#[test]
 fn a_file_of_someone_else_is_replaced_with_force_only() {
     for name in WRITTEN {
         let directory = Directory::with_corpus(ROWS);

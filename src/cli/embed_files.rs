@@ -115,9 +115,10 @@ pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
     let job = files.job(arguments.model)?.check().map_err(failed)?;
     bulk::silence_caught_panics();
     let model = Arc::new(open_model(arguments)?);
+    // Before there is anything that a signal might leave behind: this takes a while.
+    let space = space(arguments, &model)?;
     let run = job.open(Arc::clone(&model)).map_err(failed)?;
     let cancel = interrupt::listen();
-    let space = space(arguments, &model)?;
     let mut progress = ProgressDisplay::new(files.progress, files.quiet);
     let done = run.execute(space, &cancel, &mut progress).map_err(failed)?;
     report_end(&done, files.quiet);

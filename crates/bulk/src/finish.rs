@@ -10,13 +10,12 @@ use crate::cancel::CancelToken;
 use crate::compression::Compression;
 use crate::error::{Error, Result};
 use crate::formats::create_writer;
-use crate::message::{Setting, message};
 use crate::output::{Layout, rejects_path, write_metadata};
 use crate::record::RunRecord;
 use crate::row::{Embedded, Row};
 use crate::settings::Settings;
 use crate::spool::{Summary, cannot_write};
-use crate::staged::{ForeignFile, Staged};
+use crate::staged::{ForeignFile, Staged, directory};
 use crate::target::Target;
 
 /// A row that has no vector, in the rejects file.
@@ -117,10 +116,7 @@ fn failure(output: &Path, error: &io::Error) -> Error {
     match foreign {
         Some(ForeignFile(path)) => {
             let problem = "is where the output is written, and is not of this run";
-            let remedy = message![
-                "move it away, then run the same command with ",
-                Setting::Resume
-            ];
+            let remedy = "move it away, then run the command again";
             Error::file(path, problem, remedy)
         }
         None => cannot_write(output, error),
@@ -154,12 +150,8 @@ pub fn remove(path: &Path) -> Result<()> {
 
 /// Ensures that a new name of a file survives a power cut.
 pub fn sync_directory(file: &Path) -> io::Result<()> {
-    let directory = match file.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    };
     if cfg!(unix) {
-        fs::File::open(directory)?.sync_all()?;
+        fs::File::open(directory(file))?.sync_all()?;
     }
     Ok(())
 }

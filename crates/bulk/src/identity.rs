@@ -279,7 +279,7 @@ mod tests {
     fn a_change_anywhere_is_seen_if_the_time_changed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
-        let mut bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+        let mut bytes: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
         fs::write(&path, &bytes).unwrap();
         let before = with_whole(&path);
         assert_eq!(before.difference(&fingerprint(&path)), None);

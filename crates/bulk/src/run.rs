@@ -13,7 +13,7 @@ use crate::embed::Embed;
 use crate::error::{Error, Result};
 use crate::finish;
 use crate::format::{InputFormat, OutputFormat};
-use crate::identity::InputWatch;
+use crate::identity::{InputWatch, whole_hash};
 use crate::input::Rows;
 use crate::message::{Message, Setting, message};
 use crate::output::{OWN_COLUMNS, output_format, rejects_path};
@@ -22,7 +22,7 @@ use crate::pipeline::{self, Work};
 use crate::progress::Progress;
 use crate::read_options::ReadOptions;
 use crate::record::{self, RunRecord};
-use crate::settings::{InputFile, KeptColumn, Settings, hash_inputs};
+use crate::settings::{InputFile, KeptColumn, Settings, inputs_to_hash};
 use crate::shard::Shard;
 use crate::space::Space;
 use crate::spool::{SpoolReader, SpoolWriter, Summary, Tally, cannot_write};
@@ -305,22 +305,24 @@ fn compare_inputs(
             "standard input and pipes cannot be compared with what was read before: the run is taken for the same"
         ]);
     }
-    let bytes = |file: &InputFile| file.fingerprint.as_ref().map_or(0, |known| known.bytes);
-    let bytes: u64 = settings.inputs.iter().map(bytes).sum();
-    if bytes >= MANY_BYTES && (theirs.is_none() || job.resume == Some(Resume::Verify)) {
+    let theirs = theirs.map(|theirs| theirs.inputs.as_slice());
+    let verify = job.resume == Some(Resume::Verify);
+    let whole = inputs_to_hash(&settings.inputs, theirs, verify);
+    let fingerprints = whole.iter().map(|&file| &settings.inputs[file].fingerprint);
+    let bytes: u64 = fingerprints.flatten().map(|known| known.bytes).sum();
+    if bytes >= MANY_BYTES {
         let message = format!(
             "reading {} MB of input once, to know them again",
             bytes >> 20
         );
         progress.notice(&message.into());
     }
-    hash_inputs(
-        &mut settings.inputs,
-        &job.input,
-        theirs.map(|theirs| theirs.inputs.as_slice()),
-        job.resume == Some(Resume::Verify),
-        cancel,
-    )
+    for file in whole {
+        if let Some(known) = &mut settings.inputs[file].fingerprint {
+            known.sha256 = Some(whole_hash(&job.input[file], cancel)?);
+        }
+    }
+    Ok(())
 }
 
 /// The report of an output that exists, if it is of the run with these settings.
@@ -417,13 +419,7 @@ fn prepare(
         }
     };
     if let Some(rows) = rows.total_hint() {
-        disk::check(
-            &target.spool,
-            (target.format, target.compression),
-            &settings.space,
-            settings.shard.rows(rows),
-            done.end,
-        )?;
+        disk::check(target, &settings.space, settings.shard.rows(rows), done.end)?;
     }
     spool.cut(done.end)?;
     if !begun {

@@ -1,14 +1,13 @@
 //! The settings of a run: the first frame of its spool, compared before it is resumed or its shards
 //! are merged.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::format::InputFormat;
-use crate::identity::{Fingerprint, whole_hash};
+use crate::identity::Fingerprint;
 use crate::message::{Message, Part, Setting, message};
 use crate::ownership::Existing;
 use crate::row::CellType;
@@ -145,33 +144,21 @@ impl InputFile {
     }
 }
 
-/// Reads all of the input files `ours`, at `paths`, whose hashes are needed to compare them with
-/// those of an earlier run; or of all, if there was none or `verify` is set.
-pub fn hash_inputs(
-    ours: &mut [InputFile],
-    paths: &[PathBuf],
+/// Which of the input files `ours` must be read as a whole to compare them with those of an earlier
+/// run: all of them, if there was none or `verify` is set.
+pub fn inputs_to_hash(
+    ours: &[InputFile],
     theirs: Option<&[InputFile]>,
     verify: bool,
-    cancel: &CancelToken,
-) -> Result<()> {
-    for (number, (file, path)) in ours.iter_mut().zip(paths).enumerate() {
-        let Some(fingerprint) = &mut file.fingerprint else {
-            continue;
+) -> Vec<usize> {
+    let is_needed = |&number: &usize| {
+        let Some(mine) = &ours[number].fingerprint else {
+            return false;
         };
-        let needed = match theirs {
-            None => true,
-            Some(theirs) => {
-                let there = theirs
-                    .get(number)
-                    .and_then(|file| file.fingerprint.as_ref());
-                verify || there.is_some_and(|there| there.needs_whole(fingerprint))
-            }
-        };
-        if needed {
-            fingerprint.sha256 = Some(whole_hash(path, cancel)?);
-        }
-    }
-    Ok(())
+        let there = theirs.map(|theirs| theirs.get(number)?.fingerprint.as_ref());
+        verify || there.is_none_or(|there| there.is_some_and(|there| there.needs_whole(mine)))
+    };
+    (0..ours.len()).filter(is_needed).collect()
 }
 
 /// A column carried along.

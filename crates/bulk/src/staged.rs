@@ -213,6 +213,14 @@ pub fn staging_path(path: &Path) -> PathBuf {
     with_suffix(path, ".writing")
 }
 
+/// The directory that a file is in.
+pub fn directory(file: &Path) -> &Path {
+    match file.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    }
+}
+
 /// The path with something after its name.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -235,7 +243,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         let staging = staging_path(&path);
-        let bytes: Vec<u8> = (0..600_000u32).map(|i| (i * 7 >> 2) as u8).collect();
+        let bytes: Vec<u8> = (0..600_000u32).map(|i| ((i * 7) >> 2) as u8).collect();
         let with_zeros = [&bytes[..999], &[0; 20]].concat();
         for own in [&bytes[..0], &bytes[..70], &bytes, &with_zeros] {
             fs::write(&staging, own).unwrap();
