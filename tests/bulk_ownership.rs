@@ -9,9 +9,12 @@ mod cli_support;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Instant;
 
 use bulk_support::Directory;
 use cli_support::{Run, TINY};
+use lanewise_testkit::random::Random;
 
 const ROWS: usize = 12;
 
@@ -275,6 +278,38 @@ fn a_half_written_output_is_replaced_if_this_run_wrote_it() {
             .iter()
             .any(|name| name.contains("writing"))
     );
+}
+
+#[test]
+fn a_run_killed_while_it_writes_its_output_goes_on() {
+    let (directory, expected) = complete_spool("");
+    let spool = directory.read("v.jsonl.partial");
+    let resume = "embed --input corpus.jsonl --output v.jsonl --resume";
+    let start = Instant::now();
+    assert_eq!(directory.run(resume).code, 0);
+    let whole_run = start.elapsed();
+    let mut random = Random(5);
+    let mut half_written = 0;
+    for _ in 0..40 {
+        if directory.path("v.jsonl").exists() && !directory.path("v.jsonl.partial").exists() {
+            assert!(directory.read("v.jsonl") == expected);
+            fs::remove_file(directory.path("v.jsonl")).unwrap();
+            directory.write("v.jsonl.partial", &spool);
+        }
+        let mut command = directory.command();
+        let mut child = command.args(resume.split(' ')).spawn().unwrap();
+        sleep(whole_run.mul_f64(random.below(1000) as f64 / 1000.0));
+        child.kill().unwrap();
+        let run = child.wait_with_output().unwrap();
+        assert!(run.stderr.is_empty() || run.status.success());
+        half_written += usize::from(directory.path("v.jsonl.writing").exists());
+    }
+    println!("{half_written} kills left a half-written output");
+    directory.run(resume);
+    assert!(directory.read("v.jsonl") == expected);
+    let names = directory.names();
+    let unfinished = |name: &String| name.contains("writing") || name.contains("partial");
+    assert!(!names.iter().any(unfinished), "{names:?}");
 }
 
 #[test]

@@ -150,6 +150,7 @@ impl InputWatch {
                     Setting::Resume,
                     ", or start over with ",
                     Setting::Force,
+                    " (with a copy of it, if it keeps changing)",
                 ];
                 return Err(Error::file(path, change, remedy));
             }
