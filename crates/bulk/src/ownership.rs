@@ -180,7 +180,7 @@ fn is_own_companion(target: &Target, path: &Path) -> bool {
     }
     let output = &target.output;
     if *path == metadata_path(output) {
-        first_bytes(path, MOST_BYTES)
+        first_bytes(path)
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok())
             .is_some_and(|metadata| metadata.get(VERSION_KEY).is_some())
@@ -210,8 +210,9 @@ fn first_line_has(path: &Path, fields: &[&str]) -> bool {
     line.is_empty() || object.is_some_and(has)
 }
 
-fn first_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// The bytes of a file that may be anything, as far as they are looked at.
+pub fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    File::open(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::format::OutputFormat;
 use crate::formats::read_metadata;
-use crate::message::{Message, message};
+use crate::message::{Message, Setting, message};
 use crate::output::metadata_path;
+use crate::ownership::first_bytes;
 use crate::settings::Settings;
 use crate::spool::{SpoolReader, Tally};
 use crate::target::Target;
@@ -86,7 +87,7 @@ impl RunRecord {
             return metadata.map_err(|error| format!("cannot be read: {error}"));
         }
         let beside = metadata_path(output);
-        let read = fs::read(&beside)
+        let read = first_bytes(&beside)
             .and_then(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::from));
         read.map_err(|error| format!("{} cannot be read: {error}", beside.display()))
     }
@@ -116,6 +117,5 @@ fn unknown(output: &Path, problem: String) -> Error {
 }
 
 fn remedy() -> Message {
-    use crate::message::Setting;
     message!["take another output, or replace it with ", Setting::Force]
 }
