@@ -67,18 +67,7 @@ impl Embed for Model {
     }
 
     fn bytes_read(&self, text: &str, encoded: &Encoded) -> usize {
-        let ids = encoded.ids();
-        let decoded = self.embedder.tokenizer().decode(&ids[1..ids.len() - 1]);
-        let complete = decoded.utf8_chunks().next();
-        let characters = complete.map_or(0, |chunk| chunk.valid().chars().count());
-        // Characters and not bytes are counted because U+2581 is decoded as a space.
-        let prefix = self
-            .embedder
-            .prompt_text(self.prompt, self.title.as_deref());
-        let prefix = prefix.chars().count();
-        let of_text = characters.saturating_sub(prefix).max(1);
-        let end = text.char_indices().nth(of_text);
-        end.map_or(text.len(), |(position, _)| position)
+        self.embedder.bytes_read(self.input(text), encoded)
     }
 
     fn embed(&self, texts: &[Encoded], vectors: &mut [f32]) -> lanewise::Result<()> {

@@ -42,7 +42,7 @@ pub struct Arguments {
     /// How vectors are written
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// What to do with texts of more tokens than the model reads (2048)
+    /// What to do with texts of more tokens than the model reads (`lanewise info` shows how many)
     #[arg(long, value_enum, default_value_t = OverflowPolicy::Truncate)]
     overflow: OverflowPolicy,
     #[command(flatten)]
@@ -104,6 +104,8 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<Outcome, Failure> {
         .overflow(arguments.overflow.try_into()?)
         .open(arguments.model.path()?)?;
     packed::report_ignored(embedder.packed_state());
+    // Once, and not for every text, if the model does not know the prompt.
+    embedder.prompt_text(arguments.prompt.prompt, title)?;
 
     let mut times = Times::default();
     let mut outcome = Outcome::Complete;

@@ -142,7 +142,7 @@ fn open_model(arguments: &Arguments<'_>) -> Result<Model, Failure> {
     packed::report_ignored(embedder.packed_state());
     packed::write(&embedder, run.packed_weights()?);
     if arguments.overflow == OverflowPolicy::Split {
-        let prefix = embedder.prompt_text(arguments.prompt, arguments.title);
+        let prefix = embedder.prompt_text(arguments.prompt, arguments.title)?;
         let most = embedder.context() / 2;
         let tokenizer = embedder.tokenizer();
         if !tokenizer.encode_limited(&prefix, most, &mut Vec::new()) {
@@ -169,7 +169,7 @@ fn space(arguments: &Arguments<'_>, model: &Model) -> Result<Space, Failure> {
         prompt: arguments.prompt.name().into(),
         prompt_text: model
             .embedder
-            .prompt_text(arguments.prompt, arguments.title)
+            .prompt_text(arguments.prompt, arguments.title)?
             .into_owned(),
         dense_heads: arguments.vector.dense_heads(),
         dims: model.embedder.dims(),

@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use clap::Args;
-use lanewise::Isa;
 use lanewise::internals::gguf::Gguf;
 use lanewise::internals::models::{self, Model};
 use lanewise::internals::packed::PackedState;
 use lanewise::internals::{Runtime, RuntimeOptions};
+use lanewise::{Isa, Prompt};
 use serde::Serialize;
 
 use super::Outcome;
@@ -42,7 +42,8 @@ struct Info {
     architecture: String,
     name: Option<String>,
     tensors: BTreeMap<String, TypeTotal>,
-    dense_heads: bool,
+    /// `None` if models of the family have none.
+    dense_heads: Option<bool>,
     context: usize,
     layers: usize,
     hidden: usize,
@@ -50,7 +51,10 @@ struct Info {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
-    sliding_window: usize,
+    sliding_window: Option<usize>,
+    pooling: &'static str,
+    /// What the model reads before a text, by the name of the prompt.
+    prompts: BTreeMap<&'static str, String>,
     vocabulary: usize,
     instruction_set: String,
     instruction_sets_supported: Vec<&'static str>,
@@ -128,7 +132,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     let options = RuntimeOptions {
         // That the heads are missing is shown here, not refused.
-        dense_heads: model.has_dense_heads(),
+        dense_heads: model.dense_heads() == Some(true),
         ..options
     };
     let runtime = Runtime::new(Arc::clone(&model), &options)?;
@@ -169,7 +173,7 @@ impl Info {
             architecture: text(gguf, "general.architecture").unwrap_or_default(),
             name: text(gguf, "general.name"),
             tensors: totals(gguf),
-            dense_heads: model.has_dense_heads(),
+            dense_heads: model.dense_heads(),
             context: shape.context,
             layers: summary.layers,
             hidden: shape.hidden,
@@ -178,6 +182,8 @@ impl Info {
             kv_heads: shape.kv_heads,
             head_dim: shape.head_dim,
             sliding_window: summary.sliding_window,
+            pooling: summary.pooling.name(),
+            prompts: prompts(model),
             vocabulary: shape.vocabulary,
             instruction_set: runtime.isa().to_string(),
             instruction_sets_supported: Isa::ALL
@@ -214,28 +220,33 @@ impl Info {
                 self.head_dim
             ),
         )?;
+        let context = format!("{} tokens with the special ones at both ends", self.context);
         line(
             "context",
-            format!(
-                "{} tokens with <bos> and <eos>, sliding window {}",
-                self.context, self.sliding_window
-            ),
+            match self.sliding_window {
+                Some(window) => format!("{context}, sliding window {window}"),
+                None => context,
+            },
         )?;
         line("vocabulary", format!("{} tokens", self.vocabulary))?;
         for (kind, total) in &self.tensors {
             let size = total.bytes as f64 / 1e6;
             line("tensors", format!("{} {kind}, {size:.1} MB", total.count))?;
         }
-        line(
-            "dense heads",
-            if self.dense_heads {
-                "present".into()
-            } else {
+        line("pooling", self.pooling.into())?;
+        for (name, text) in &self.prompts {
+            line("prompt", format!("{name}: {text:?}"))?;
+        }
+        match self.dense_heads {
+            Some(true) => line("dense heads", "present".into())?,
+            Some(false) => line(
+                "dense heads",
                 "ABSENT: vectors of this file are in a space of their own and compare with no \
                  others; embedding needs --no-dense-head"
-                    .into()
-            },
-        )?;
+                    .into(),
+            )?,
+            None => {}
+        }
         if self.verified {
             line("weights", "all finite".into())?;
         }
@@ -256,6 +267,16 @@ impl Info {
 
 fn text(gguf: &Gguf, key: &str) -> Option<String> {
     gguf.optional_str(key).ok().flatten()
+}
+
+/// What the model reads before texts, by the name of the prompt.
+fn prompts(model: &dyn Model) -> BTreeMap<&'static str, String> {
+    let prompts = (model.family().prompts)(model.gguf());
+    let text = |prompt| Some(prompts.text(prompt, None).ok()?.into_owned());
+    prompts
+        .known()
+        .filter_map(|prompt: Prompt| Some((prompt.name(), text(prompt)?)))
+        .collect()
 }
 
 /// Number and size of the tensors of each type.

@@ -1,10 +1,11 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use lanewise::internals::models::FAMILIES;
-use lanewise::{Embedder, EmbedderBuilder, Overflow, PackedWeights, Prompt};
+use lanewise::internals::models::{self, Model, OpenOptions, gemma_embedding};
+use lanewise::{Embedder, EmbedderBuilder, Overflow, PackedWeights, Pooling, Prompt};
 
 use super::failure::Failure;
 
@@ -37,6 +38,9 @@ pub struct RunOptions {
     /// shows it]
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
+    /// How the vectors of tokens become one, for a file that does not say it: mean or cls
+    #[arg(long, value_name = "NAME")]
+    pooling: Option<Pooling>,
     /// Pack weights anew in each pass: neither read them packed from the cache directory, nor write
     /// them there [default: $LANEWISE_PACKED_WEIGHTS; `lanewise info` shows the file]
     #[arg(long)]
@@ -50,10 +54,22 @@ impl RunOptions {
             Some(threads) => Embedder::builder().threads(threads),
             None => Embedder::builder(),
         };
+        let builder = match self.pooling {
+            Some(pooling) => builder.pooling(pooling),
+            None => builder,
+        };
         match self.no_packed_weights {
             true => builder.packed_weights(PackedWeights::Off),
             false => builder,
         }
+    }
+
+    /// Opens a model file without packed weights.
+    pub fn open(&self, path: &Path) -> Result<Arc<dyn Model>, Failure> {
+        let options = OpenOptions {
+            pooling: self.pooling,
+        };
+        Ok(models::open_with(path, &options)?)
     }
 
     /// Whether packed weights are read and written. A command that writes does so itself, when it
@@ -76,11 +92,11 @@ impl RunOptions {
 /// What vectors are like.
 #[derive(Debug, Args)]
 pub struct VectorOptions {
-    /// Length of the vectors: 768, 512, 256 or 128 [default: 768]
+    /// Length of the vectors; of EmbeddingGemma 768, 512, 256 or 128 [default: the model's]
     #[arg(long, value_name = "N")]
     dims: Option<usize>,
-    /// Leave the two dense heads out, as a file without them needs: such vectors compare with each
-    /// other only
+    /// Leave the two dense heads of EmbeddingGemma out, as a file without them needs: such vectors
+    /// compare with each other only
     #[arg(long)]
     no_dense_head: bool,
 }
@@ -165,14 +181,16 @@ impl PromptOptions {
 /// Every prompt with its names and its text.
 fn prompt_help() -> String {
     let mut help = String::from(
-        "What the texts are for: the model was trained to see this text in front of them.\n\
-         Names are read in any case, with spaces, hyphens or underscores.\n",
+        "What the texts are for: the model was trained to see a certain text in front of them.\n\
+         Names are read in any case, with spaces, hyphens or underscores. `lanewise info` shows\n\
+         which of them the model in use knows, and their texts; these are those of EmbeddingGemma.\n",
     );
+    let prompts = gemma_embedding::prompts();
     for prompt in Prompt::all() {
         let names = [&[prompt.name()], prompt.aliases()].concat().join(", ");
         help += &format!(
             "\n  {names}\n      \"{}\"",
-            (FAMILIES[0].prompt_text)(prompt, None)
+            prompts.text(prompt, None).unwrap_or_default()
         );
     }
     help

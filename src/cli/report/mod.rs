@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use lanewise::internals::models::{self, Model};
+use lanewise::internals::models::Model;
 use lanewise::internals::{Runtime, RuntimeOptions};
 use serde::Serialize;
 
@@ -85,13 +85,13 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         .transpose()?;
 
     let mut snapshots = vec![Snapshot::take()];
-    let model = models::open(&path)?;
+    let model = arguments.run.open(&path)?;
     snapshots.push(Snapshot::take());
     let tokenizer = (model.family().tokenizer)(Arc::clone(model.gguf()))?;
     snapshots.push(Snapshot::take());
     let options = RuntimeOptions {
         // Vectors without the heads are in another space, but both paths are in the same.
-        dense_heads: model.has_dense_heads(),
+        dense_heads: model.dense_heads() == Some(true),
         ..options
     };
     let mut runtime = Runtime::new(Arc::clone(&model), &options)?;
