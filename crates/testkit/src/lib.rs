@@ -11,6 +11,7 @@ pub mod guarded;
 pub mod hostile;
 pub mod random;
 pub mod texts;
+pub mod tiny_bert;
 pub mod tiny_model;
 
 /// A path for a file that a test writes: in the target directory, under a name that no other test

@@ -27,6 +27,14 @@ use crate::engine::{
 use crate::models::ForwardPass;
 use crate::vectors::normalize;
 
+/// INT8 terms of the input of `attn_q`, `attn_k` and `attn_v`. Of all inputs it is the one whose rounding
+/// costs most: a few channels are far larger than the others, and attention multiplies the errors of
+/// queries and keys (docs/LOG.md).
+const ATTN_INPUT_TERMS: usize = 2;
+
+/// INT8 terms of the input of `ffn_up`.
+const FFN_INPUT_TERMS: usize = 1;
+
 /// A forward pass and all that it writes between ids and vectors; memory grows as needed and is kept.
 pub(super) struct Forward {
     model: Arc<Bert>,
@@ -70,7 +78,7 @@ impl ForwardPass for Forward {
             .try_for_each(|matrix| matrix.prepare(kernels))?;
         let (tokens, hidden) = (batch.tokens(), config.hidden);
         let attended = Attention::output_shape(batch);
-        let input = layer_input(batch).blocks().max(attended.blocks());
+        let input = attn_input(batch).blocks().max(attended.blocks());
         let outputs = [(3 * hidden, tokens), (hidden, attended.tokens)];
         let values = outputs.map(|(width, tokens)| PanelBuffer::values(width, tokens));
         reserve(&mut self.x, tokens * hidden)?;
@@ -80,7 +88,7 @@ impl ForwardPass for Forward {
         reserve(&mut self.row, row_bytes.max().unwrap_or(0))?;
         self.input.reserve(input)?;
         self.activated
-            .reserve(feed_forward_input(config, tokens).blocks())?;
+            .reserve(ffn_down_input(config, tokens).blocks())?;
         self.output.reserve(values[0].max(values[1]))?;
         self.attention.reserve(kernels, batch)
     }
@@ -157,7 +165,8 @@ impl Forward {
             table.copy_row_scaled(kernels, *id as usize, 1.0, &mut self.row, x)?;
         }
         executor.lap(Phase::Embed);
-        self.add_and_normalize(executor, batch, Added::Positions, &weights.token_embd_norm);
+        let norm = &weights.token_embd_norm;
+        self.add_and_normalize(executor, batch, Added::Positions, norm, attn_input(batch));
         Ok(())
     }
 
@@ -200,14 +209,16 @@ impl Forward {
             bias: &layer.attn_output.bias,
             shared: MEAN_TERMS,
         };
-        self.add_and_normalize(executor, batch, attended, &layer.attn_output_norm);
+        let norm = &layer.attn_output_norm;
+        self.add_and_normalize(executor, batch, attended, norm, ffn_input(batch));
 
         self.feed_forward(executor, batch, layer, next);
         let fed_forward = Added::Output {
             bias: &layer.ffn_down.bias,
             shared: 0,
         };
-        self.add_and_normalize(executor, batch, fed_forward, &layer.layer_output_norm);
+        let norm = &layer.layer_output_norm;
+        self.add_and_normalize(executor, batch, fed_forward, norm, attn_input(batch));
     }
 
     /// `output = Wo attention(input)`, in [`MEAN_TERMS`] rows a text for the mean of its values and
@@ -245,7 +256,7 @@ impl Forward {
         next: Option<&Layer>,
     ) {
         self.activated
-            .reshape(feed_forward_input(self.model.config(), batch.tokens()));
+            .reshape(ffn_down_input(self.model.config(), batch.tokens()));
         executor.multiply_gelu(
             &layer.ffn_up.weight,
             &layer.ffn_up.bias,
@@ -262,7 +273,7 @@ impl Forward {
         executor.multiply(down, &self.activated, &mut self.output);
     }
 
-    /// `x = layer_norm(x + added)` and `input = quantize(x)`: one pass over each token's row while it is
+    /// `x = layer_norm(x + added)` and `input = quantize(x)` in the given shape: one pass over each token's row while it is
     /// in the cache.
     fn add_and_normalize(
         &mut self,
@@ -270,11 +281,13 @@ impl Forward {
         batch: &Batch,
         added: Added<'_>,
         norm: &Norm,
+        input: ActivationShape,
     ) {
         let (kernels, eps) = (executor.kernels(), self.model.config().layer_norm_eps);
         let hidden = batch.shape().hidden;
         let (output, positions) = (&self.output, &self.positions);
-        self.input.reshape(layer_input(batch));
+        let terms = input.terms;
+        self.input.reshape(input);
         let parts = (
             self.input.chunks_mut(),
             chunks(
@@ -309,7 +322,7 @@ impl Forward {
                         Added::Output { .. } => output.row(first + token),
                     };
                     kernels.add_layer_norm(x, y, base, norm.both(), eps);
-                    kernels.quantize(x, 1, &mut input[index..], count);
+                    kernels.quantize(x, terms, &mut input[index * terms..], count * terms);
                 }
             }
             worker.stopwatch.lap(Phase::Norm);
@@ -317,19 +330,28 @@ impl Forward {
     }
 }
 
-/// The shape of `x` as the input of a layer's products.
-pub(super) fn layer_input(batch: &Batch) -> ActivationShape {
+/// The shape of `x` as the input of queries, keys and values.
+pub(super) fn attn_input(batch: &Batch) -> ActivationShape {
+    input(batch, ATTN_INPUT_TERMS)
+}
+
+/// The shape of `x` as the input of `ffn_up`.
+pub(super) fn ffn_input(batch: &Batch) -> ActivationShape {
+    input(batch, FFN_INPUT_TERMS)
+}
+
+fn input(batch: &Batch, terms: usize) -> ActivationShape {
     ActivationShape {
         tokens: batch.tokens(),
         columns: batch.shape().hidden,
         chunk: batch.chunk(),
-        terms: 1,
+        terms,
     }
 }
 
 /// The shape of the input of `ffn_down`: one chunk, since each panel of the product before it is one
 /// block of all tokens.
-pub(super) fn feed_forward_input(config: &Config, tokens: usize) -> ActivationShape {
+pub(super) fn ffn_down_input(config: &Config, tokens: usize) -> ActivationShape {
     ActivationShape {
         tokens,
         columns: config.feed_forward,
