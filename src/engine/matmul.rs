@@ -197,7 +197,8 @@ impl Task<'_> {
         let (mut prefetcher, mut idle) =
             (Prefetcher::new(next, lines_a_step), Prefetcher::default());
         let (short, row_blocks) = (tokens <= SHORT, matrix.columns() / BLOCK);
-        let at_a_time = if short { SHORT_BLOCKS } else { row_blocks };
+        let most = if short { SHORT_BLOCKS } else { row_blocks };
+        let at_a_time = most.min(row_blocks);
         let lines = kernels.panel_lines(at_a_time * BLOCK);
         packed.resize(packed.len().max(lines), Line::ZERO);
         for first in (0..row_blocks).step_by(at_a_time) {
