@@ -62,7 +62,7 @@ impl Family {
         let names = list(|family| family.name.to_owned(), " or ");
         Err(gguf.file_error(
             KEY,
-            format!("is {architecture:?}, but only {architectures} is supported"),
+            format!("is {architecture:?}, but only {architectures} are supported"),
             format!("give a GGUF file of {names}"),
         ))
     }
