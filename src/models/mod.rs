@@ -28,6 +28,9 @@ use crate::{Error, Result};
 /// Every family, the default one first.
 pub static FAMILIES: &[&Family] = &[&gemma_embedding::FAMILY, &bert::FAMILY];
 
+/// Opens a file of a family.
+pub type Open = fn(Arc<Gguf>, &OpenOptions) -> Result<Arc<dyn Model>>;
+
 /// What is known of a family before a file of it is opened.
 pub struct Family {
     /// The name that people know it by.
@@ -35,7 +38,7 @@ pub struct Family {
     /// What `general.architecture` is in its files.
     pub architecture: &'static str,
     /// Reads and checks everything in a file but the values of its matrices.
-    pub open: fn(Arc<Gguf>, &OpenOptions) -> Result<Arc<dyn Model>>,
+    pub open: Open,
     /// What the model of a file reads before texts.
     pub prompts: fn(&Gguf) -> Prompts,
     /// The tokenizer of a file, which needs to have no more than a vocabulary.
