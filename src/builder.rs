@@ -222,7 +222,7 @@ impl EmbedderBuilder {
         let start = lap.next();
         Ok(Embedder {
             tokenizer,
-            prompts: (model.family().prompts)(model.gguf()),
+            prompts: (model.family().prompts)(model.gguf())?,
             runtime: SharedRuntime::new(runtime),
             dims,
             overflow: self.overflow,

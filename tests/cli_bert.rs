@@ -120,7 +120,7 @@ fn windows_of_a_long_text_end_where_words_do() {
     std::fs::write(&input, rows.join("\n")).unwrap();
     let output = scratch("long-out").with_extension("jsonl");
     let [input, output] = [&input, &output].map(|path| path.to_str().unwrap());
-    let arguments = ["embed", "--input", input, "--output", output];
+    let arguments = ["embed", "--input", input, "--output", output, "--force"];
     let run = run(&model, &[&arguments[..], &["--overflow", "split"]].concat());
     assert_eq!(run.code, 0, "{}", run.err);
     assert_eq!(std::fs::read_to_string(output).unwrap().lines().count(), 4);

@@ -358,6 +358,40 @@ fn prompts_that_the_model_does_not_know_are_refused() {
 }
 
 #[test]
+fn prompts_and_the_limit_that_the_file_states_count() {
+    let mut file = tiny_bert::build(&tiny_bert::Options::default());
+    let strings = |texts: &[&str]| {
+        Value::Strings(texts.iter().map(|text| text.as_bytes().to_vec()).collect())
+    };
+    file.set("general.name", Value::String("E5 Small v2".into()));
+    let names = strings(&["s2p_query", "Retrieval-query", "query", "passage"]);
+    file.set("lanewise.prompt.names", names);
+    file.set("lanewise.prompt.texts", strings(&["x", "y", "q: ", "p: "]));
+    file.set("lanewise.max_tokens", Value::U32(7));
+    let builder = Embedder::builder().packed_weights(PackedWeights::Off);
+    let open = |name, file: &File| builder.clone().open(tiny_path(name, file));
+    let embedder = open("stated-prompts", &file).unwrap();
+    assert_eq!(embedder.prompt_text(Prompt::Query, None).unwrap(), "q: ");
+    assert_eq!(embedder.prompt_text(Prompt::Document, None).unwrap(), "p: ");
+    assert_eq!(embedder.prompts().count(), 3);
+    let usage = embedder.embed("one two three four five six").unwrap().usage;
+    assert_eq!((usage.tokens, usage.truncated), (7, true));
+
+    let refused = |key: &str, value: Value| {
+        let mut file = file.clone();
+        file.set(key, value);
+        let message = open("stated-wrong", &file).unwrap_err().to_string();
+        assert!(message.contains(key), "{message}");
+    };
+    refused("lanewise.max_tokens", Value::U32(2));
+    refused("lanewise.max_tokens", Value::U32(257));
+    refused("lanewise.prompt.texts", strings(&["x"]));
+    refused("lanewise.prompt.texts", Value::U32(1));
+    let many = vec![b"query".to_vec(); 300];
+    refused("lanewise.prompt.names", Value::Strings(many));
+}
+
+#[test]
 fn dense_heads_cannot_be_left_out_where_there_are_none() {
     let path = tiny_path("heads", &tiny_bert::build(&tiny_bert::Options::default()));
     let message = Embedder::builder()

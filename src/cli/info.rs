@@ -142,7 +142,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         &packed,
         options.isa.is_some(),
         arguments.verify,
-    );
+    )?;
     let mut out = io::stdout().lock();
     let written = if arguments.json {
         serde_json::to_writer_pretty(&mut out, &info)
@@ -164,9 +164,9 @@ impl Info {
         packed: &PackedState,
         isa_forced: bool,
         verified: bool,
-    ) -> Self {
+    ) -> lanewise::Result<Self> {
         let (gguf, shape, summary) = (model.gguf(), model.shape(), model.summary());
-        Self {
+        Ok(Self {
             file: gguf.path().display().to_string(),
             bytes: gguf.file_len(),
             gguf_version: gguf.version(),
@@ -183,7 +183,7 @@ impl Info {
             head_dim: shape.head_dim,
             sliding_window: summary.sliding_window,
             pooling: summary.pooling.name(),
-            prompts: prompts(model),
+            prompts: prompts(model)?,
             vocabulary: shape.vocabulary,
             instruction_set: runtime.isa().to_string(),
             instruction_sets_supported: Isa::ALL
@@ -195,7 +195,7 @@ impl Info {
             threads: runtime.threads().to_string(),
             packed_weights: packed.into(),
             verified,
-        }
+        })
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
@@ -270,13 +270,13 @@ fn text(gguf: &Gguf, key: &str) -> Option<String> {
 }
 
 /// What the model reads before texts, by the name of the prompt.
-fn prompts(model: &dyn Model) -> BTreeMap<&'static str, String> {
-    let prompts = (model.family().prompts)(model.gguf());
+fn prompts(model: &dyn Model) -> lanewise::Result<BTreeMap<&'static str, String>> {
+    let prompts = (model.family().prompts)(model.gguf())?;
     let text = |prompt| Some(prompts.text(prompt, None).ok()?.into_owned());
-    prompts
+    Ok(prompts
         .known()
         .filter_map(|prompt: Prompt| Some((prompt.name(), text(prompt)?)))
-        .collect()
+        .collect())
 }
 
 /// Number and size of the tensors of each type.

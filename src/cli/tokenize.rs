@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     // A file with nothing but a vocabulary may name no architecture.
     let family = Family::of(&gguf).unwrap_or(FAMILIES[0]);
     let tokenizer = (family.tokenizer)(Arc::clone(&gguf))?;
-    let prompts = (family.prompts)(&gguf);
+    let prompts = (family.prompts)(&gguf)?;
     let prompt = arguments.prompt.prompt;
     prompts.text(prompt, title)?;
     let mut out = BufWriter::new(io::stdout().lock());

@@ -40,7 +40,7 @@ pub struct Family {
     /// Reads and checks everything in a file but the values of its matrices.
     pub open: Open,
     /// What the model of a file reads before texts.
-    pub prompts: fn(&Gguf) -> Prompts,
+    pub prompts: fn(&Gguf) -> Result<Prompts>,
     /// The tokenizer of a file, which needs to have no more than a vocabulary.
     pub tokenizer: fn(Arc<Gguf>) -> Result<Box<dyn Tokenizer>>,
 }

@@ -2,7 +2,16 @@
 
 use std::borrow::Cow;
 
+use crate::gguf::Gguf;
 use crate::{Error, Prompt, Result};
+
+/// The names of the prompts of a file, as the checkpoint has them, and their texts: keys of Lanewise's
+/// own, which its converter writes.
+const NAMES: &str = "lanewise.prompt.names";
+const TEXTS: &str = "lanewise.prompt.texts";
+
+/// More prompts than any model has.
+const MOST: usize = 256;
 
 /// What a model reads before a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +43,33 @@ impl Prompts {
     pub fn fixed(prompts: &[(Prompt, &'static str)]) -> Self {
         let texts = prompts.iter();
         Self::new(texts.map(|&(prompt, text)| (prompt, PromptText::Fixed(text.into()))))
+    }
+
+    /// The prompts that a file states, `None` if it states none that have a name here.
+    ///
+    /// # Errors
+    /// If there are too many of them, or not as many names as texts, or one is not UTF-8.
+    pub fn of_file(gguf: &Gguf) -> Result<Option<Self>> {
+        let (names, texts) = (strings(gguf, NAMES)?, strings(gguf, TEXTS)?);
+        if names.len() != texts.len() {
+            let problem = format!("holds {} texts for {} names", texts.len(), names.len());
+            return Err(gguf.file_error(TEXTS, problem, "convert the model again"));
+        }
+        let mut prompts: Vec<(Prompt, PromptText)> = Vec::new();
+        for (name, text) in names.into_iter().zip(texts) {
+            let Ok(prompt) = name.parse::<Prompt>() else {
+                continue;
+            };
+            let text = PromptText::Fixed(text.into());
+            // Its own name counts more than another one for the same.
+            match prompts.iter_mut().find(|(known, _)| *known == prompt) {
+                _ if prompt == Prompt::Raw => {}
+                None => prompts.push((prompt, text)),
+                Some((_, old)) if name == prompt.name() => *old = text,
+                Some(_) => {}
+            }
+        }
+        Ok((!prompts.is_empty()).then_some(Self(prompts)))
     }
 
     /// The prompts that the model knows, [`Prompt::Raw`] first.
@@ -98,6 +134,25 @@ impl Prompts {
             false => format!("{before}{text}").into(),
         })
     }
+}
+
+/// The strings of an array, none if it is not there.
+fn strings(gguf: &Gguf, key: &str) -> Result<Vec<String>> {
+    let wrong = |problem: String| gguf.file_error(key, problem, "convert the model again");
+    let Some(array) = gguf.optional_array(key)? else {
+        return Ok(Vec::new());
+    };
+    if array.len() > MOST {
+        let problem = format!("holds {} strings, more than {MOST}", array.len());
+        return Err(wrong(problem));
+    }
+    let strings = gguf.strings(array);
+    let strings = strings.ok_or_else(|| wrong("is no array of strings".into()))?;
+    let text = |bytes: &[u8]| {
+        let text = String::from_utf8(bytes.to_vec());
+        text.map_err(|_| wrong(format!("has \"{}\", not UTF-8", bytes.escape_ascii())))
+    };
+    strings.map(text).collect()
 }
 
 #[cfg(test)]

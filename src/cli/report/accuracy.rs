@@ -130,7 +130,7 @@ impl ToVectors {
         tokenizer: &dyn Tokenizer,
         given: &Given,
     ) -> Result<Self, Failure> {
-        let prompts = (model.family().prompts)(model.gguf());
+        let prompts = (model.family().prompts)(model.gguf())?;
         let mut vector = vec![0.0; model.shape().hidden];
         let mut differences = Vec::with_capacity(given.texts.len());
         for text in &given.texts {

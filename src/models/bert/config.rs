@@ -28,7 +28,10 @@ pub struct Config {
     pub feed_forward: usize,
     /// Heads of queries, and of keys and values.
     pub heads: usize,
-    /// The most positions of a text, counting `[CLS]` and `[SEP]`; at least 3.
+    /// Rows of the table of positions; at least 3.
+    pub positions: usize,
+    /// The most tokens of a text, counting `[CLS]` and `[SEP]`: the positions, or fewer where the file says
+    /// that the model was trained for fewer; at least 3.
     pub context: usize,
     /// What LayerNorm adds to the variance.
     pub layer_norm_eps: f32,
@@ -50,13 +53,15 @@ impl Config {
             gguf,
             architecture: FAMILY.architecture,
         };
+        // Two positions are `[CLS]` and `[SEP]`.
+        let positions = keys.size("context_length", 3..=MAX_CONTEXT)?;
         let config = Self {
             layers: keys.size("block_count", 1..=1 << 10)?,
             hidden: keys.size("embedding_length", 1..=1 << 16)?,
             feed_forward: keys.size("feed_forward_length", 1..=1 << 18)?,
             heads: keys.size("attention.head_count", 1..=1 << 10)?,
-            // Two positions are `[CLS]` and `[SEP]`.
-            context: keys.size("context_length", 3..=MAX_CONTEXT)?,
+            positions,
+            context: max_tokens(gguf, positions)?,
             layer_norm_eps: keys.positive("attention.layer_norm_epsilon")?,
             vocabulary: keys.vocabulary()?,
             token_types: token_types(gguf)?,
@@ -139,6 +144,19 @@ fn check_unsupported(keys: &Keys) -> Result<()> {
         }
     };
     Err(keys.error(CAUSAL, problem, RECONVERT))
+}
+
+/// The most tokens of a text: the positions, or what a key of Lanewise's own says.
+fn max_tokens(gguf: &Gguf, positions: usize) -> Result<usize> {
+    const KEY: &str = "lanewise.max_tokens";
+    match gguf.optional_u32(KEY)? {
+        None => Ok(positions),
+        Some(limit) if (3..=positions).contains(&(limit as usize)) => Ok(limit as usize),
+        Some(limit) => {
+            let problem = format!("is {limit}, not from 3 to context_length, {positions}");
+            Err(gguf.file_error(KEY, problem, RECONVERT))
+        }
+    }
 }
 
 /// Rows of the table of token types, where the file states them.

@@ -1,10 +1,10 @@
 //! The words that models of this kind were trained to see before a text.
 //!
-//! No file states them, and not every model has them: they are known by the name of the model.
+//! Few files state them, and not every model has them: else they are known by the name of the model.
 
-use crate::Prompt;
 use crate::gguf::Gguf;
 use crate::models::Prompts;
+use crate::{Prompt, Result};
 
 /// What BGE, Arctic Embed and mxbai read before queries.
 const REPRESENT: &str = "Represent this sentence for searching relevant passages: ";
@@ -49,12 +49,16 @@ const ARCTIC: [Entry; 4] = [
     entry(&["arctic", "embed", "l"], REPRESENT, ""),
 ];
 
-/// The prompts of the model of a file, by its name in the file or, without one, the file's own.
-pub(super) fn prompts(gguf: &Gguf) -> Prompts {
+/// The prompts of the model of a file: those it states, or by its name there or, without one, the file's
+/// own.
+pub(super) fn prompts(gguf: &Gguf) -> Result<Prompts> {
+    if let Some(prompts) = Prompts::of_file(gguf)? {
+        return Ok(prompts);
+    }
     let name = gguf.optional_str("general.name").ok().flatten();
     let stem = || gguf.path().file_stem()?.to_str().map(str::to_owned);
     let of = |name: Option<String>| of_name(&name?);
-    of(name).or_else(|| of(stem())).unwrap_or_default()
+    Ok(of(name).or_else(|| of(stem())).unwrap_or_default())
 }
 
 fn of_name(name: &str) -> Option<Prompts> {

@@ -99,7 +99,7 @@ impl Layer {
 pub struct Weights {
     /// A row a token: `vocabulary` × `hidden`.
     pub token_embd: Matrix,
-    /// A row a position: `context` × `hidden`.
+    /// A row a position: `positions` × `hidden`.
     pub position_embd: Matrix,
     /// A row a type of token, of which embeddings use the first; not in every file.
     pub token_types: Option<Matrix>,
@@ -123,7 +123,7 @@ impl Weights {
         let mut tensors = Tensors::new(gguf, &FAMILY);
         let weights = Self {
             token_embd: tensors.matrix("token_embd.weight", config.vocabulary, hidden)?,
-            position_embd: tensors.matrix("position_embd.weight", config.context, hidden)?,
+            position_embd: tensors.matrix("position_embd.weight", config.positions, hidden)?,
             token_types: token_types(&mut tensors, config)?,
             token_embd_norm: norm(&mut tensors, "token_embd_norm", hidden)?,
             layers: (0..config.layers)

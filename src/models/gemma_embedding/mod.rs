@@ -27,7 +27,7 @@ pub static FAMILY: Family = Family {
         pooling::check_asked(&gguf, FAMILY.architecture, Pooling::Mean, options)?;
         Ok(Arc::new(GemmaEmbedding::from_gguf(gguf)?))
     },
-    prompts: |_| prompts(),
+    prompts: |_| Ok(prompts()),
     tokenizer: |gguf| Ok(Box::new(SentencePiece::from_gguf(gguf)?)),
 };
 
