@@ -102,7 +102,7 @@ impl WordPiece {
             Ok(())
         })?;
         if !begins_words {
-            let problem = "have no piece that begins a word: none starts with U+2581";
+            let problem = "has no piece that begins a word: none starts with U+2581";
             return Err(gguf.file_error(TOKENS, problem, CONVERT_AGAIN));
         }
         for (name, key, id) in [
