@@ -126,6 +126,7 @@ impl AddedTokens {
         self.nodes.len() as u32 - 1 // `MAX_BYTES` bounds the nodes
     }
 
+    #[inline]
     fn child(&self, node: u32, byte: u8) -> Option<u32> {
         let mut child = self.nodes[node as usize].first_child;
         while child != NONE {
@@ -139,6 +140,7 @@ impl AddedTokens {
     }
 
     /// The leftmost token in `text`, of those that begin there the longest: start, end and id.
+    #[inline]
     pub(super) fn find(&self, text: &[u8]) -> Option<(usize, usize, u32)> {
         text.iter().enumerate().find_map(|(start, &byte)| {
             let mut node = Some(self.roots[byte as usize]).filter(|&root| root != NONE);
@@ -157,6 +159,7 @@ impl AddedTokens {
     }
 
     /// The longest token for the beginning of a run of U+2581: the length it covers, and its id.
+    #[inline]
     pub(super) fn longest_space_run(&self, length: usize) -> Option<(usize, u32)> {
         let longest = length.min(self.space_runs.len().saturating_sub(1));
         (2..=longest)
