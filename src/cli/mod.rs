@@ -4,6 +4,7 @@
 mod bulk;
 #[cfg(feature = "bulk")]
 mod bulk_args;
+mod convert;
 mod embed;
 #[cfg(feature = "bulk")]
 mod embed_files;
@@ -78,6 +79,7 @@ enum Command {
     Similarity(similarity::Arguments),
     Tokenize(tokenize::Arguments),
     Info(info::Arguments),
+    Convert(convert::Arguments),
     Report(report::Arguments),
 }
 
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Similarity(arguments) => similarity::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
     };
     match result {

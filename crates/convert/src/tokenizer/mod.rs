@@ -1,0 +1,117 @@
+//! Vocabularies, from the files that Hugging Face's tokenizers read.
+
+pub mod json;
+pub mod sentencepiece;
+pub mod wordpiece;
+
+use std::path::Path;
+
+use crate::error::{Result, input};
+use crate::gguf::Metadata;
+
+/// What a token is, by its number in GGUF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Kind {
+    Normal = 1,
+    Unknown = 2,
+    Control = 3,
+    UserDefined = 4,
+    Unused = 5,
+    Byte = 6,
+}
+
+/// A token of a vocabulary.
+#[derive(Clone, Debug)]
+pub struct Token {
+    pub text: Box<str>,
+    pub score: f32,
+    pub kind: Kind,
+}
+
+/// Tokens by id. Ids that the tokenizer does not use are `[PADn]`, as llama.cpp writes them.
+pub struct Vocabulary(Vec<Token>);
+
+impl Vocabulary {
+    /// As many unused tokens as the embedding table has rows.
+    pub fn unused(rows: u32) -> Self {
+        let token = |id| Token {
+            text: format!("[PAD{id}]").into(),
+            score: -10_000.0,
+            kind: Kind::Unused,
+        };
+        Self((0..rows).map(token).collect())
+    }
+
+    /// Sets a token of the tokenizer at `path`.
+    ///
+    /// # Errors
+    /// If the table has no row for it.
+    pub fn set(&mut self, path: &Path, id: u64, token: Token) -> Result<()> {
+        let rows = self.0.len();
+        match usize::try_from(id).ok().and_then(|id| self.0.get_mut(id)) {
+            Some(place) => *place = token,
+            None => {
+                let problem = format!("has the id {id}, but the model has {rows} tokens");
+                let field = format!("token {:.60?}", token.text);
+                let remedy = "give tokenizer and weights of one model";
+                return Err(input(path, field, problem, remedy));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn tokens(&self) -> &[Token] {
+        &self.0
+    }
+
+    pub fn tokens_mut(&mut self) -> &mut [Token] {
+        &mut self.0
+    }
+
+    pub fn write_tokens(&self, metadata: &mut Metadata) {
+        let texts = self.0.iter().map(|token| token.text.as_bytes());
+        metadata.strings("tokenizer.ggml.tokens", texts);
+    }
+
+    pub fn write_scores(&self, metadata: &mut Metadata) {
+        let scores = self.0.iter().map(|token| token.score);
+        metadata.f32s("tokenizer.ggml.scores", scores);
+    }
+
+    pub fn write_types(&self, metadata: &mut Metadata) {
+        let types = self.0.iter().map(|token| token.kind as i32);
+        metadata.i32s("tokenizer.ggml.token_type", types);
+    }
+}
+
+/// The ids of tokens that stand for themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Specials {
+    pub bos: Option<u32>,
+    pub eos: Option<u32>,
+    pub unknown: Option<u32>,
+    pub separator: Option<u32>,
+    pub padding: Option<u32>,
+    pub cls: Option<u32>,
+    pub mask: Option<u32>,
+}
+
+impl Specials {
+    pub fn write(&self, metadata: &mut Metadata) {
+        for (name, id) in [
+            ("bos", self.bos),
+            ("eos", self.eos),
+            ("unknown", self.unknown),
+            // So misspelled in the format.
+            ("seperator", self.separator),
+            ("padding", self.padding),
+            ("cls", self.cls),
+            ("mask", self.mask),
+        ] {
+            if let Some(id) = id {
+                metadata.u32(&format!("tokenizer.ggml.{name}_token_id"), id);
+            }
+        }
+    }
+}
