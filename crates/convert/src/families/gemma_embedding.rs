@@ -220,6 +220,10 @@ fn vocabulary(directory: &Path, rows: u32) -> Result<Vocabulary> {
     sentencepiece::read(&pieces, &mut vocabulary)?;
     let path = directory.join("tokenizer.json");
     for added in TokenizerFile::read_added(&path)? {
+        // The vocabulary has tokens of images, which this model has no rows for.
+        if added.id >= u64::from(rows) {
+            continue;
+        }
         let text = &*added.content;
         let is_control = added.special
             || matches!(text, "<pad>" | "<mask>")
