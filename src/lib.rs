@@ -24,7 +24,7 @@ pub use embedder::{Embedder, Embedding, Encoded, Input, OpeningTimes, Overflow, 
 pub use error::{Error, Result};
 pub use gguf::exit_on_lost_page;
 pub use lanewise_kernels::Isa;
-pub use model_path::find_model;
+pub use model_path::{find_model, resolve_model};
 pub use packed::PackedWeights;
 pub use prompt::Prompt;
 pub use vectors::{Precision, cosine};

@@ -41,9 +41,12 @@ Examples:
   lanewise tokenize \"Hello world\"
   lanewise info
   lanewise report --svg times.svg
+  lanewise convert all-MiniLM-L6-v2 minilm.gguf
 
 Model file: -m FILE, else the environment variable LANEWISE_MODEL, else the one that
-tools/get-model put into $XDG_CACHE_HOME/lanewise or ~/.cache/lanewise.
+tools/get-model put into $XDG_CACHE_HOME/lanewise or ~/.cache/lanewise. Instead of a path,
+both take the name of a model there: embeddinggemma, minilm, or a file's name without .gguf.
+A directory as Hugging Face has it becomes such a file with `lanewise convert`.
 
 Environment:
   LANEWISE_MODEL     the model file, where -m is not given

@@ -11,21 +11,24 @@ use super::failure::Failure;
 /// Which model file.
 #[derive(Debug, Args)]
 pub struct ModelOptions {
-    /// GGUF file of the model [default: $LANEWISE_MODEL, else what tools/get-model fetched]
-    #[arg(short, long, value_name = "FILE")]
+    /// GGUF file of the model, or the name of one that tools/get-model fetched, such as minilm
+    /// [default: $LANEWISE_MODEL, else what tools/get-model fetched]
+    #[arg(short, long, value_name = "FILE|NAME")]
     model: Option<PathBuf>,
 }
 
 impl ModelOptions {
     /// The model file's path.
     pub fn path(&self) -> Result<PathBuf, Failure> {
+        // However it is put, without a model the exit code is that of a model.
+        let stopped = |message| Failure::Stopped {
+            code: super::failure::MODEL,
+            message,
+        };
         match &self.model {
-            Some(path) => Ok(path.clone()),
-            // However it is put, without a model the exit code is that of a model.
-            None => lanewise::find_model().map_err(|error| Failure::Stopped {
-                code: super::failure::MODEL,
-                message: format!("{error}, or by -m FILE"),
-            }),
+            Some(model) => lanewise::resolve_model(model).map_err(|error| stopped(error.to_string())),
+            None => lanewise::find_model()
+                .map_err(|error| stopped(format!("{error}, or by -m FILE"))),
         }
     }
 }

@@ -6,7 +6,11 @@ use lanewise_convert::{ConvertJob, WeightType};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = env::args_os().skip(1);
-    let mut next = || arguments.next().ok_or("usage: convert DIRECTORY OUT.gguf [TYPE]");
+    let mut next = || {
+        arguments
+            .next()
+            .ok_or("usage: convert DIRECTORY OUT.gguf [TYPE]")
+    };
     let job = ConvertJob {
         directory: next()?.into(),
         output: next()?.into(),

@@ -87,7 +87,10 @@ impl Checkpoint {
             }
             self.add(file, Some(&weight_map))?;
         }
-        if let Some(name) = weight_map.keys().find(|name| !self.tensors.contains_key(*name)) {
+        if let Some(name) = weight_map
+            .keys()
+            .find(|name| !self.tensors.contains_key(*name))
+        {
             let problem = format!("is not in {}, where it should be", weight_map[name]);
             return Err(input(path, field(name), problem, FETCH_AGAIN));
         }
@@ -122,7 +125,8 @@ impl Checkpoint {
         let number = self.files.len();
         for (name, entry) in tensors {
             let file = number;
-            self.tensors.insert(format!("{prefix}{name}"), Stored { file, entry });
+            self.tensors
+                .insert(format!("{prefix}{name}"), Stored { file, entry });
         }
         self.files.push((path, file));
         Ok(())
@@ -141,7 +145,12 @@ impl Checkpoint {
     pub fn take(&mut self, name: &str) -> Result<Stored> {
         self.tensors.remove(name).ok_or_else(|| {
             let remedy = "give the complete checkpoint of the model";
-            input(&self.directory, field(name), "is in no safetensors file", remedy)
+            input(
+                &self.directory,
+                field(name),
+                "is in no safetensors file",
+                remedy,
+            )
         })
     }
 

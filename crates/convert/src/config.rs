@@ -112,7 +112,12 @@ impl Config {
     }
 
     pub fn error(&self, field: &str, problem: impl Into<String>, remedy: &str) -> Error {
-        input(&self.path, format!("{}{field}", self.prefix), problem, remedy)
+        input(
+            &self.path,
+            format!("{}{field}", self.prefix),
+            problem,
+            remedy,
+        )
     }
 
     /// A field that must be there.
@@ -147,7 +152,11 @@ pub fn short(value: &Value) -> String {
         Value::Object(fields) => format!("an object of {} fields", fields.len()),
         Value::String(text) => {
             let beginning: String = text.chars().take(60).collect();
-            let dots = if beginning.len() < text.len() { "…" } else { "" };
+            let dots = if beginning.len() < text.len() {
+                "…"
+            } else {
+                ""
+            };
             format!("{beginning:?}{dots}")
         }
         other => other.to_string(),

@@ -97,7 +97,11 @@ fn q8_0(values: &[f32; BLOCK]) -> Result<[u8; Q8_0_BYTES], String> {
 /// [`f32::round`] for magnitudes below 2^22, in operations that are vectorized.
 fn round_away(value: f32) -> f32 {
     let whole = value as i32 as f32;
-    let up = if (value - whole).abs() >= 0.5 { 1f32.copysign(value) } else { 0.0 };
+    let up = if (value - whole).abs() >= 0.5 {
+        1f32.copysign(value)
+    } else {
+        0.0
+    };
     whole + up
 }
 
@@ -153,7 +157,9 @@ mod tests {
     fn samples() -> impl Iterator<Item = f32> {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         (0..200_000).map(move |i| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             let value = (state >> 40) as f32 / (1 << 16) as f32 - 128.0;
             match i % 3 {
                 0 => value,

@@ -19,7 +19,12 @@ pub fn open(path: &Path) -> Result<(File, u64)> {
     let metadata = fs::metadata(path).map_err(error::read(path))?;
     if !metadata.is_file() {
         let problem = "is a directory, a device or a pipe, not a file";
-        return Err(input(path, "file", problem, "give the model's own directory"));
+        return Err(input(
+            path,
+            "file",
+            problem,
+            "give the model's own directory",
+        ));
     }
     let file = File::open(path).map_err(error::read(path))?;
     let length = file.metadata().map_err(error::read(path))?.len();

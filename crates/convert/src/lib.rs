@@ -103,7 +103,9 @@ pub struct Converted {
 /// The architectures that are converted, as `config.json` has them, with the names of their
 /// families.
 pub fn supported() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
-    families::FAMILIES.iter().map(|family| (family.name, family.architectures))
+    families::FAMILIES
+        .iter()
+        .map(|family| (family.name, family.architectures))
 }
 
 impl ConvertJob {
@@ -115,18 +117,30 @@ impl ConvertJob {
     /// written; then there is no output.
     pub fn run(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Converted> {
         if !self.force && self.output.exists() {
-            return Err(Error::OutputExists { path: self.output.clone() });
+            return Err(Error::OutputExists {
+                path: self.output.clone(),
+            });
         }
         let metadata = fs::metadata(&self.directory).map_err(error::read(&self.directory))?;
         if !metadata.is_dir() {
             let remedy = "give the directory that has the model's config.json and weights";
-            return Err(error::input(&self.directory, "directory", "is a file", remedy));
+            return Err(error::input(
+                &self.directory,
+                "directory",
+                "is a file",
+                remedy,
+            ));
         }
         let modules = Modules::read(&self.directory)?;
         let config = modules.transformer.join("config.json");
         if !config.exists() {
             let remedy = "give the directory of a model as Hugging Face has it";
-            return Err(error::input(&modules.transformer, "config.json", "is missing", remedy));
+            return Err(error::input(
+                &modules.transformer,
+                "config.json",
+                "is missing",
+                remedy,
+            ));
         }
         let source = Source {
             job: self,
@@ -141,9 +155,15 @@ impl ConvertJob {
 
         let header = gguf::header(&metadata, &tensors);
         drop(metadata);
-        let data: u64 = tensors.iter().map(|tensor| gguf::padded(tensor.bytes())).sum();
+        let data: u64 = tensors
+            .iter()
+            .map(|tensor| gguf::padded(tensor.bytes()))
+            .sum();
         let total = header.len() as u64 + data;
-        let failed = |source| Error::Write { path: self.output.clone(), source };
+        let failed = |source| Error::Write {
+            path: self.output.clone(),
+            source,
+        };
         let mut out = Staged::create(&self.output).map_err(failed)?;
         out.file.write_all(&header).map_err(failed)?;
         let mut done = header.len() as u64;
@@ -159,14 +179,19 @@ impl ConvertJob {
         }
         out.commit(&self.output).map_err(failed)?;
         progress(total, total);
-        Ok(Converted { tensors: tensors.len(), bytes: total })
+        Ok(Converted {
+            tensors: tensors.len(),
+            bytes: total,
+        })
     }
 
     /// The model's name in the file.
     fn name(&self) -> String {
         let directory = fs::canonicalize(&self.directory);
         let directory = directory.as_deref().unwrap_or(&self.directory);
-        let own = directory.file_name().map(|name| name.to_string_lossy().into_owned());
+        let own = directory
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         self.name.clone().or(own).unwrap_or_else(|| "model".into())
     }
 }
@@ -185,7 +210,11 @@ impl Staged {
         path.push(format!(".{}.writing", std::process::id()));
         let path = PathBuf::from(path);
         let file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
-        Ok(Self { path, file, is_complete: false })
+        Ok(Self {
+            path,
+            file,
+            is_complete: false,
+        })
     }
 
     fn commit(mut self, output: &Path) -> io::Result<()> {

@@ -86,7 +86,12 @@ pub fn read(path: &Path) -> Result<(File, Vec<(String, Entry)>)> {
     let header = u64::from_le_bytes(prefix);
     if let Some(kind) = other_kind(&prefix) {
         let remedy = "fetch the file named model.safetensors of the model";
-        return Err(input(path, "file", format!("is {kind}, not safetensors"), remedy));
+        return Err(input(
+            path,
+            "file",
+            format!("is {kind}, not safetensors"),
+            remedy,
+        ));
     }
     if header > length - 8 {
         let problem = format!("is {header}, but only {} bytes follow", length - 8);
@@ -107,7 +112,10 @@ pub fn read(path: &Path) -> Result<(File, Vec<(String, Entry)>)> {
     }
     check_layout(path, &tensors, length - data)?;
     let tensors = tensors.into_iter();
-    Ok((file, tensors.map(|(name, _, entry)| (name, entry)).collect()))
+    Ok((
+        file,
+        tensors.map(|(name, _, entry)| (name, entry)).collect(),
+    ))
 }
 
 /// What a file is that begins with these bytes, if it is a known other thing.
@@ -169,14 +177,20 @@ fn check_layout(path: &Path, tensors: &[(String, [u64; 2], Entry)], data: u64) -
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(input(path, field(pair[0]), "is there twice", FETCH_AGAIN));
     }
-    let mut order: Vec<_> = tensors.iter().map(|(name, range, _)| (range, name)).collect();
+    let mut order: Vec<_> = tensors
+        .iter()
+        .map(|(name, range, _)| (range, name))
+        .collect();
     order.sort_unstable();
     let mut end = 0;
     for (&[start, next], name) in order {
         if start != end {
             let problem = match start < end {
                 true => "overlaps the tensor before it".into(),
-                false => format!("begins at {start}, {} bytes after the one before", start - end),
+                false => format!(
+                    "begins at {start}, {} bytes after the one before",
+                    start - end
+                ),
             };
             return Err(input(path, field(name), problem, FETCH_AGAIN));
         }

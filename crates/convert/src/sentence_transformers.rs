@@ -55,8 +55,7 @@ impl Modules {
         }
         let limits = modules.transformer.join("sentence_bert_config.json");
         if limits.exists() {
-            modules.max_tokens =
-                Config::read(limits)?.optional_size("max_seq_length", ANY_SIZE)?;
+            modules.max_tokens = Config::read(limits)?.optional_size("max_seq_length", ANY_SIZE)?;
         }
         Ok(modules)
     }
@@ -67,7 +66,10 @@ impl Modules {
         for (index, module) in list.iter().enumerate() {
             let field = format!("module {index}");
             if !is_inside(&module.path) {
-                let problem = format!("has the path {:.60?}, outside of the directory", module.path);
+                let problem = format!(
+                    "has the path {:.60?}, outside of the directory",
+                    module.path
+                );
                 return Err(input(path, field, problem, FETCH_AGAIN));
             }
             let place = directory.join(&module.path);
@@ -119,7 +121,11 @@ fn read_pooling(path: PathBuf) -> Result<Pooling> {
         ("pooling_mode_mean_tokens", "mean", Some(Pooling::Mean)),
         ("pooling_mode_lasttoken", "lasttoken", Some(Pooling::Last)),
         ("pooling_mode_max_tokens", "max", None),
-        ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens", None),
+        (
+            "pooling_mode_mean_sqrt_len_tokens",
+            "mean_sqrt_len_tokens",
+            None,
+        ),
         ("pooling_mode_weightedmean_tokens", "weightedmean", None),
         ("pooling_mode_weightedmean", "weightedmean", None),
     ];

@@ -85,14 +85,35 @@ impl<'a> Weights<'a> {
     /// token.
     pub fn embeddings(&mut self, from: &str, to: &str, rows: u32, columns: u32) -> Result<()> {
         if self.kind == WeightType::Q4_0 {
-            return self.add(&self.full(from), to, &[rows, columns], Encoding::Q8_0, 0, false);
+            return self.add(
+                &self.full(from),
+                to,
+                &[rows, columns],
+                Encoding::Q8_0,
+                0,
+                false,
+            );
         }
         self.matrix(from, to, rows, columns)
     }
 
     /// A table that is never quantized, whose first `skip` rows in the checkpoint are left out.
-    pub fn table(&mut self, from: &str, to: &str, rows: u32, columns: u32, skip: u32) -> Result<()> {
-        self.add(&self.full(from), to, &[rows, columns], Encoding::F32, skip, false)
+    pub fn table(
+        &mut self,
+        from: &str,
+        to: &str,
+        rows: u32,
+        columns: u32,
+        skip: u32,
+    ) -> Result<()> {
+        self.add(
+            &self.full(from),
+            to,
+            &[rows, columns],
+            Encoding::F32,
+            skip,
+            false,
+        )
     }
 
     /// A bias, or the weight of a norm.

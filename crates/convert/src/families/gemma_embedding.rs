@@ -61,9 +61,9 @@ fn plan(source: &Source, checkpoint: &mut Checkpoint) -> Result<Plan> {
     metadata.u32(&own("attention.value_length"), head);
     let epsilon = config.positive("rms_norm_eps")?;
     metadata.f32(&own("attention.layer_norm_rms_epsilon"), epsilon);
-    let base = rope_base(config, "full_attention", "rope_theta")?;
+    let base = source.rope_base(Some("full_attention"), "rope_theta")?;
     metadata.f32(&own("rope.freq_base"), base);
-    let base = rope_base(config, "sliding_attention", "rope_local_base_freq")?;
+    let base = source.rope_base(Some("sliding_attention"), "rope_local_base_freq")?;
     metadata.f32(&own("rope.freq_base_swa"), base);
     let window = config.size("sliding_window", ANY_SIZE)?;
     metadata.u32(&own("attention.sliding_window"), window);
@@ -121,7 +121,11 @@ fn plan(source: &Source, checkpoint: &mut Checkpoint) -> Result<Plan> {
 fn check(config: &Config) -> Result<()> {
     config.expect("hidden_activation", &[json!("gelu_pytorch_tanh")])?;
     config.expect("attention_bias", &[json!(false)])?;
-    let absent = ["attn_logit_softcapping", "final_logit_softcapping", "rope_scaling"];
+    let absent = [
+        "attn_logit_softcapping",
+        "final_logit_softcapping",
+        "rope_scaling",
+    ];
     config.expect_absent(&absent)?;
     if config.flag("use_bidirectional_attention")? != Some(true) {
         let problem = "is not true: this is a model that writes text";
@@ -140,21 +144,6 @@ fn check(config: &Config) -> Result<()> {
         return Err(config.error("layer_types", problem, remedy));
     }
     Ok(())
-}
-
-/// The base of RoPE of one kind of layer: transformers 5 has a section for it, 4 a field.
-fn rope_base(config: &Config, kind: &str, field: &str) -> Result<f32> {
-    let section = match config.section("rope_parameters")? {
-        Some(all) => all.section(kind)?,
-        None => None,
-    };
-    match section {
-        Some(section) => {
-            section.expect("rope_type", &[json!("default")])?;
-            section.positive("rope_theta")
-        }
-        None => config.positive(field),
-    }
 }
 
 /// The numbers of the dense heads, with rows and columns; none if the caller wants none.
@@ -225,14 +214,17 @@ fn vocabulary(directory: &Path, rows: u32) -> Result<Vocabulary> {
             continue;
         }
         let text = &*added.content;
-        let is_control = added.special
-            || matches!(text, "<pad>" | "<mask>")
-            || text.starts_with("<unused");
+        let is_control =
+            added.special || matches!(text, "<pad>" | "<mask>") || text.starts_with("<unused");
         let token = Token {
             // Runs of spaces stand in GGUF as spaces.
             text: text.replace('\u{2581}', " ").into(),
             score: -1000.0,
-            kind: if is_control { Kind::Control } else { Kind::UserDefined },
+            kind: if is_control {
+                Kind::Control
+            } else {
+                Kind::UserDefined
+            },
         };
         vocabulary.set(&path, added.id, token)?;
     }

@@ -2,12 +2,18 @@
 
 mod bert;
 mod gemma_embedding;
+mod modern_bert;
+mod nomic_bert;
+mod qwen3;
+
+use serde_json::json;
 
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gguf::Metadata;
 use crate::sentence_transformers::Modules;
+use crate::tokenizer::json::TokenizerFile;
 use crate::weights::Tensor;
 use crate::{ConvertJob, Pooling, WeightType};
 
@@ -33,7 +39,13 @@ pub struct Family {
 }
 
 /// Every family.
-pub const FAMILIES: &[&Family] = &[&gemma_embedding::FAMILY, &bert::FAMILY];
+pub const FAMILIES: &[&Family] = &[
+    &gemma_embedding::FAMILY,
+    &bert::FAMILY,
+    &nomic_bert::FAMILY,
+    &qwen3::FAMILY,
+    &modern_bert::FAMILY,
+];
 
 impl Source<'_> {
     /// What becomes which in the file.
@@ -57,12 +69,14 @@ impl Source<'_> {
     }
 
     pub fn architecture(&self) -> Result<&str> {
-        let architecture = self.config.optional("architectures", "a list of a name", |value| {
-            match value.as_array()?.as_slice() {
-                [name] => name.as_str(),
-                _ => None,
-            }
-        })?;
+        let architecture = self
+            .config
+            .optional("architectures", "a list of a name", |value| {
+                match value.as_array()?.as_slice() {
+                    [name] => name.as_str(),
+                    _ => None,
+                }
+            })?;
         self.config.required("architectures", architecture)
     }
 
@@ -87,13 +101,36 @@ impl Source<'_> {
             (Some(module), Some(asked)) if module != asked => {
                 let (module, asked) = (module.name(), asked.name());
                 let problem = format!("is {module}, and you ask for {asked}");
-                Err(self.config.error("pooling of the model", problem, "leave the choice to it"))
+                Err(self
+                    .config
+                    .error("pooling of the model", problem, "leave the choice to it"))
             }
             (Some(pooling), _) | (None, Some(pooling)) => Ok(pooling),
             (None, None) => Err(Error::UnknownPooling {
                 path: self.job.directory.clone(),
             }),
         }
+    }
+
+    /// The base of RoPE: transformers 5 has it in a section, with one for each `kind` of layer where
+    /// there are several; transformers 4 in a field.
+    pub fn rope_base(&self, kind: Option<&str>, field: &str) -> Result<f32> {
+        let sections = self.config.section("rope_parameters")?;
+        let section = match (sections, kind) {
+            (Some(sections), Some(kind)) => sections.section(kind)?,
+            (sections, _) => sections,
+        };
+        match section {
+            Some(section) => {
+                section.expect("rope_type", &[json!("default")])?;
+                section.positive("rope_theta")
+            }
+            None => self.config.positive(field),
+        }
+    }
+
+    pub fn tokenizer(&self) -> Result<TokenizerFile> {
+        TokenizerFile::read(self.modules.transformer.join("tokenizer.json"))
     }
 
     /// The first keys of every file.

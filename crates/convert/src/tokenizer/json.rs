@@ -35,6 +35,15 @@ pub struct Added {
     pub special: bool,
 }
 
+/// What kind of model a tokenizer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    WordPiece,
+    Unigram,
+    Bpe,
+    Other,
+}
+
 /// The model, with the fields of every kind of it.
 #[derive(serde::Deserialize)]
 pub struct Model {
@@ -79,9 +88,9 @@ impl TokenizerFile {
     pub fn read(path: PathBuf) -> Result<Self> {
         let bytes = files::bytes(&path, MAX_TOKENIZER)?;
         let written: Written = files::parse(&path, &bytes)?;
-        let model = written.model.ok_or_else(|| {
-            input(&path, "model", "is missing", FETCH_AGAIN)
-        })?;
+        let model = written
+            .model
+            .ok_or_else(|| input(&path, "model", "is missing", FETCH_AGAIN))?;
         Ok(Self {
             added: written.added_tokens.0,
             normalizer: step(&path, "normalizer", written.normalizer)?,
@@ -106,6 +115,31 @@ impl TokenizerFile {
     /// Whether a token is an added one.
     pub fn added(&self, text: &str) -> Option<&Added> {
         self.added.iter().find(|added| &*added.content == text)
+    }
+
+    /// What kind of model it is.
+    pub fn kind(&self) -> Kind {
+        match self.model.kind.as_deref() {
+            Some("WordPiece") => Kind::WordPiece,
+            Some("Unigram") => Kind::Unigram,
+            Some("BPE") => Kind::Bpe,
+            Some(_) => Kind::Other,
+            // Files of tokenizers before 0.10.
+            None if self.model.unk_id.is_some() => Kind::Unigram,
+            None if !self.model.merges.0.is_empty() => Kind::Bpe,
+            None => Kind::WordPiece,
+        }
+    }
+
+    /// The error for a model of a kind that the family does not have.
+    pub fn unsupported(&self, kind: Kind, expected: &str) -> Error {
+        let written = self.model.kind.as_deref();
+        let problem = match written {
+            Some(written) => format!("is {written:.60?}, not {expected}"),
+            None => format!("is {kind:?}, not {expected}"),
+        };
+        let remedy = "use a model with the usual tokenizer of its family";
+        self.error("model.type", problem, remedy)
     }
 
     /// The id of a token.
@@ -149,11 +183,14 @@ fn ends(step: &Value) -> (Vec<&str>, Vec<&str>) {
         }
         Some("Sequence") => {
             let steps = step["processors"].as_array().map_or(&[][..], Vec::as_slice);
-            steps.iter().map(ends).fold(Default::default(), |(mut a, mut b), (c, d)| {
-                a.extend(c);
-                b.extend(d);
-                (a, b)
-            })
+            steps
+                .iter()
+                .map(ends)
+                .fold(Default::default(), |(mut a, mut b), (c, d)| {
+                    a.extend(c);
+                    b.extend(d);
+                    (a, b)
+                })
         }
         _ => Default::default(),
     }
@@ -230,7 +267,9 @@ impl<'de> Deserialize<'de> for Vocab {
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vocab, A::Error> {
                 let pairs: Vec<(Box<str>, f64)> = bounded(list)?;
                 let pairs = pairs.into_iter().zip(0..);
-                Ok(Vocab(pairs.map(|((text, score), id)| (text, id, score)).collect()))
+                Ok(Vocab(
+                    pairs.map(|((text, score), id)| (text, id, score)).collect(),
+                ))
             }
         }
         deserializer.deserialize_any(Tokens)
@@ -240,7 +279,9 @@ impl<'de> Deserialize<'de> for Vocab {
 impl<'de> Deserialize<'de> for Merges {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let List(merges) = List::<Merge>::deserialize(deserializer)?;
-        Ok(Self(merges.into_iter().map(|merge| (merge.0, merge.1)).collect()))
+        Ok(Self(
+            merges.into_iter().map(|merge| (merge.0, merge.1)).collect(),
+        ))
     }
 }
 

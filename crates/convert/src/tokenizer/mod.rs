@@ -1,13 +1,19 @@
 //! Vocabularies, from the files that Hugging Face's tokenizers read.
 
+pub mod bpe;
 pub mod json;
 pub mod sentencepiece;
+pub mod unigram;
 pub mod wordpiece;
 
 use std::path::Path;
 
+use serde_json::Value;
+
+use crate::config;
 use crate::error::{Result, input};
 use crate::gguf::Metadata;
+use json::TokenizerFile;
 
 /// What a token is, by its number in GGUF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +67,6 @@ impl Vocabulary {
         Ok(())
     }
 
-    pub fn tokens(&self) -> &[Token] {
-        &self.0
-    }
-
     pub fn tokens_mut(&mut self) -> &mut [Token] {
         &mut self.0
     }
@@ -84,6 +86,68 @@ impl Vocabulary {
         metadata.i32s("tokenizer.ggml.token_type", types);
     }
 }
+
+/// The tokens of a `tokenizer.json`: those that it adds are control tokens if they are special or
+/// look so.
+fn vocabulary(file: &TokenizerFile, rows: u32) -> Result<Vocabulary> {
+    let mut vocabulary = Vocabulary::unused(rows);
+    for (text, id, score) in &file.model.vocab.0 {
+        let token = Token {
+            text: text.clone(),
+            score: *score as f32,
+            kind: Kind::Normal,
+        };
+        vocabulary.set(&file.path, *id, token)?;
+    }
+    for added in &file.added {
+        let id = usize::try_from(added.id).ok();
+        let known = id.and_then(|id| file.model.vocab.0.get(id));
+        let known = known.filter(|(text, id, _)| *id == added.id && *text == added.content);
+        let looks_special = added.content.starts_with("<|") && added.content.ends_with("|>");
+        let token = Token {
+            text: added.content.clone(),
+            score: known.map_or(0.0, |(.., score)| *score as f32),
+            kind: match added.special || looks_special {
+                true => Kind::Control,
+                false => Kind::UserDefined,
+            },
+        };
+        vocabulary.set(&file.path, added.id, token)?;
+    }
+    Ok(vocabulary)
+}
+
+/// The id of a token that a tokenizer of `rows` tokens must have.
+pub fn id(file: &TokenizerFile, rows: u32, text: &str) -> Result<u32> {
+    let id = file.id(text).filter(|id| *id < rows);
+    id.ok_or_else(|| {
+        let problem = format!("has no token {text:.60?}");
+        file.error("model.vocab", problem, OTHER_TOKENIZER)
+    })
+}
+
+/// Checks that a step is the one that the engine has.
+fn expect(file: &TokenizerFile, field: &str, found: &Value, expected: Value) -> Result<()> {
+    if *found == expected {
+        return Ok(());
+    }
+    let problem = format!("is {}, not {expected}", config::short(found));
+    Err(file.error(field, problem, OTHER_TOKENIZER))
+}
+
+/// The one token before a text and the one after it.
+pub fn both_ends(file: &TokenizerFile) -> Result<(&str, &str)> {
+    let (before, after) = file.ends();
+    match (before.as_slice(), after.as_slice()) {
+        (&[first], &[last]) => Ok((first, last)),
+        _ => {
+            let problem = format!("puts {before:?} before a text and {after:?} after it");
+            Err(file.error("post_processor", problem, OTHER_TOKENIZER))
+        }
+    }
+}
+
+const OTHER_TOKENIZER: &str = "use a model with the usual tokenizer of its family";
 
 /// The ids of tokens that stand for themselves.
 #[derive(Clone, Copy, Debug, Default)]

@@ -40,7 +40,12 @@ pub fn read(path: &Path, vocabulary: &mut Vocabulary) -> Result<()> {
 }
 
 fn no_pieces(path: &Path) -> Error {
-    input(path, "pieces", "is no SentencePiece model: it has none", FETCH_AGAIN)
+    input(
+        path,
+        "pieces",
+        "is no SentencePiece model: it has none",
+        FETCH_AGAIN,
+    )
 }
 
 fn piece(bytes: &[u8]) -> Option<Token> {

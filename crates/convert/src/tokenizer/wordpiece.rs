@@ -1,13 +1,11 @@
 //! WordPiece, as BERT has it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::json::TokenizerFile;
-use super::{Kind, Specials, Token, Vocabulary};
+use super::{Kind, Specials, both_ends, expect, id, vocabulary};
 use crate::error::Result;
 use crate::gguf::Metadata;
-
-const REMEDY: &str = "use a model with BERT's own tokenizer";
 
 /// Writes the keys of a WordPiece tokenizer for a table of `rows` token embeddings and `types`
 /// token types.
@@ -15,39 +13,53 @@ const REMEDY: &str = "use a model with BERT's own tokenizer";
 /// # Errors
 /// If a step of the tokenizer is not BERT's.
 pub fn write(file: &TokenizerFile, rows: u32, types: u32, metadata: &mut Metadata) -> Result<()> {
-    expect(file, "normalizer.type", &file.normalizer["type"], "BertNormalizer".into())?;
-    for field in ["clean_text", "handle_chinese_chars"] {
-        let name = format!("normalizer.{field}");
-        expect(file, &name, &file.normalizer[field], true.into())?;
+    let (normalizer, model) = (&file.normalizer, &file.model);
+    let prefix = model.continuing_subword_prefix.as_deref().unwrap_or("##");
+    let longest = model.max_input_chars_per_word.unwrap_or(100);
+    for (field, found, expected) in [
+        (
+            "normalizer.type",
+            &normalizer["type"],
+            json!("BertNormalizer"),
+        ),
+        (
+            "normalizer.clean_text",
+            &normalizer["clean_text"],
+            json!(true),
+        ),
+        (
+            "normalizer.handle_chinese_chars",
+            &normalizer["handle_chinese_chars"],
+            json!(true),
+        ),
+        (
+            "pre_tokenizer.type",
+            &file.pre_tokenizer["type"],
+            json!("BertPreTokenizer"),
+        ),
+        (
+            "model.continuing_subword_prefix",
+            &json!(prefix),
+            json!("##"),
+        ),
+        (
+            "model.max_input_chars_per_word",
+            &json!(longest),
+            json!(100),
+        ),
+    ] {
+        expect(file, field, found, expected)?;
     }
-    let pre_tokenizer = &file.pre_tokenizer["type"];
-    expect(file, "pre_tokenizer.type", pre_tokenizer, "BertPreTokenizer".into())?;
-    let model = &file.model;
-    let prefix = model.continuing_subword_prefix.as_deref();
-    let prefix = json!(prefix.unwrap_or("##"));
-    expect(file, "model.continuing_subword_prefix", &prefix, "##".into())?;
-    let longest = json!(model.max_input_chars_per_word.unwrap_or(100));
-    expect(file, "model.max_input_chars_per_word", &longest, 100.into())?;
-
-    let (before, after) = file.ends();
-    let (&[cls], &[sep]) = (before.as_slice(), after.as_slice()) else {
-        let problem = format!("puts {before:?} before a text and {after:?} after it");
-        return Err(file.error("post_processor", problem, REMEDY));
-    };
+    let (cls, sep) = both_ends(file)?;
     let unknown = model.unk_token.as_deref().unwrap_or("[UNK]");
-    let id = |text: &str| {
-        let problem = format!("has no token {text:.60?}");
-        let id = file.id(text).filter(|id| *id < rows);
-        id.ok_or_else(|| file.error("model.vocab", problem, REMEDY))
-    };
     let specials = Specials {
-        bos: Some(id(cls)?),
-        eos: Some(id(sep)?),
-        unknown: Some(id(unknown)?),
-        separator: Some(id(sep)?),
-        padding: id("[PAD]").ok(),
-        cls: Some(id(cls)?),
-        mask: id("[MASK]").ok(),
+        bos: Some(id(file, rows, cls)?),
+        eos: Some(id(file, rows, sep)?),
+        unknown: Some(id(file, rows, unknown)?),
+        separator: Some(id(file, rows, sep)?),
+        padding: id(file, rows, "[PAD]").ok(),
+        cls: Some(id(file, rows, cls)?),
+        mask: id(file, rows, "[MASK]").ok(),
     };
 
     let mut vocabulary = vocabulary(file, rows)?;
@@ -65,8 +77,8 @@ pub fn write(file: &TokenizerFile, rows: u32, types: u32, metadata: &mut Metadat
     metadata.string("tokenizer.ggml.pre", "default");
     vocabulary.write_tokens(metadata);
     vocabulary.write_types(metadata);
-    let lowercase = file.normalizer["lowercase"].as_bool().unwrap_or(true);
-    let strip_accents = file.normalizer["strip_accents"].as_bool();
+    let lowercase = normalizer["lowercase"].as_bool().unwrap_or(true);
+    let strip_accents = normalizer["strip_accents"].as_bool();
     let strip_accents = strip_accents.unwrap_or(lowercase);
     metadata.bool("tokenizer.ggml.normalizer.lowercase", lowercase);
     metadata.bool("tokenizer.ggml.normalizer.strip_accents", strip_accents);
@@ -75,34 +87,4 @@ pub fn write(file: &TokenizerFile, rows: u32, types: u32, metadata: &mut Metadat
     metadata.bool("tokenizer.ggml.add_eos_token", true);
     metadata.bool("tokenizer.ggml.add_sep_token", false);
     Ok(())
-}
-
-/// The tokens of a `tokenizer.json`: those that it adds are control tokens if they are special.
-pub fn vocabulary(file: &TokenizerFile, rows: u32) -> Result<Vocabulary> {
-    let mut vocabulary = Vocabulary::unused(rows);
-    for (text, id, score) in &file.model.vocab.0 {
-        let token = Token {
-            text: text.clone(),
-            score: *score as f32,
-            kind: Kind::Normal,
-        };
-        vocabulary.set(&file.path, *id, token)?;
-    }
-    for added in &file.added {
-        let token = Token {
-            text: added.content.clone(),
-            score: 0.0,
-            kind: if added.special { Kind::Control } else { Kind::UserDefined },
-        };
-        vocabulary.set(&file.path, added.id, token)?;
-    }
-    Ok(vocabulary)
-}
-
-fn expect(file: &TokenizerFile, field: &str, found: &Value, expected: Value) -> Result<()> {
-    if *found == expected {
-        return Ok(());
-    }
-    let problem = format!("is {}, not {expected}", crate::config::short(found));
-    Err(file.error(field, problem, REMEDY))
 }
