@@ -1,9 +1,9 @@
 //! `config.json` and its like: an object whose fields are checked as they are read.
 
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, FETCH_AGAIN, Result, input};
 use crate::files::{self, MAX_CONFIG};
@@ -30,10 +30,6 @@ impl Config {
             path,
             prefix: String::new(),
         })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// A field.
@@ -109,6 +105,23 @@ impl Config {
     /// Checks that the fields are absent.
     pub fn expect_absent(&self, fields: &[&str]) -> Result<()> {
         fields.iter().try_for_each(|field| self.expect(field, &[]))
+    }
+
+    /// The base of RoPE: transformers 5 has it in a section, with one for each `kind` of layer where
+    /// there are several; transformers 4 in a field.
+    pub fn rope_base(&self, kind: Option<&str>, field: &str) -> Result<f32> {
+        let sections = self.section("rope_parameters")?;
+        let section = match (sections, kind) {
+            (Some(sections), Some(kind)) => sections.section(kind)?,
+            (sections, _) => sections,
+        };
+        match section {
+            Some(section) => {
+                section.expect("rope_type", &[json!("default")])?;
+                section.positive("rope_theta")
+            }
+            None => self.positive(field),
+        }
     }
 
     pub fn error(&self, field: &str, problem: impl Into<String>, remedy: &str) -> Error {

@@ -116,6 +116,15 @@ impl<'a> Weights<'a> {
         )
     }
 
+    /// A matrix that is never quantized, and in half precision unless all are F32.
+    pub fn projection(&mut self, from: &str, to: &str, rows: u32, columns: u32) -> Result<()> {
+        let encoding = match self.kind {
+            WeightType::F32 => Encoding::F32,
+            _ => Encoding::F16,
+        };
+        self.add(&self.full(from), to, &[rows, columns], encoding, 0, false)
+    }
+
     /// A bias, or the weight of a norm.
     pub fn vector(&mut self, from: &str, to: &str, length: u32) -> Result<()> {
         self.add(&self.full(from), to, &[length], Encoding::F32, 0, false)

@@ -61,9 +61,9 @@ fn plan(source: &Source, checkpoint: &mut Checkpoint) -> Result<Plan> {
     metadata.u32(&own("attention.value_length"), head);
     let epsilon = config.positive("rms_norm_eps")?;
     metadata.f32(&own("attention.layer_norm_rms_epsilon"), epsilon);
-    let base = source.rope_base(Some("full_attention"), "rope_theta")?;
+    let base = config.rope_base(Some("full_attention"), "rope_theta")?;
     metadata.f32(&own("rope.freq_base"), base);
-    let base = source.rope_base(Some("sliding_attention"), "rope_local_base_freq")?;
+    let base = config.rope_base(Some("sliding_attention"), "rope_local_base_freq")?;
     metadata.f32(&own("rope.freq_base_swa"), base);
     let window = config.size("sliding_window", ANY_SIZE)?;
     metadata.u32(&own("attention.sliding_window"), window);

@@ -2,11 +2,10 @@
 
 mod bert;
 mod gemma_embedding;
+mod gemma_embedding2;
 mod modern_bert;
 mod nomic_bert;
 mod qwen3;
-
-use serde_json::json;
 
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
@@ -41,6 +40,7 @@ pub struct Family {
 /// Every family.
 pub const FAMILIES: &[&Family] = &[
     &gemma_embedding::FAMILY,
+    &gemma_embedding2::FAMILY,
     &bert::FAMILY,
     &nomic_bert::FAMILY,
     &qwen3::FAMILY,
@@ -109,23 +109,6 @@ impl Source<'_> {
             (None, None) => Err(Error::UnknownPooling {
                 path: self.job.directory.clone(),
             }),
-        }
-    }
-
-    /// The base of RoPE: transformers 5 has it in a section, with one for each `kind` of layer where
-    /// there are several; transformers 4 in a field.
-    pub fn rope_base(&self, kind: Option<&str>, field: &str) -> Result<f32> {
-        let sections = self.config.section("rope_parameters")?;
-        let section = match (sections, kind) {
-            (Some(sections), Some(kind)) => sections.section(kind)?,
-            (sections, _) => sections,
-        };
-        match section {
-            Some(section) => {
-                section.expect("rope_type", &[json!("default")])?;
-                section.positive("rope_theta")
-            }
-            None => self.config.positive(field),
         }
     }
 

@@ -41,9 +41,9 @@ fn plan(source: &Source, checkpoint: &mut Checkpoint) -> Result<Plan> {
     metadata.u32(&own("embedding_length"), hidden);
     metadata.u32(&own("feed_forward_length"), feed_forward);
     metadata.u32(&own("attention.head_count"), heads);
-    let base = source.rope_base(Some("full_attention"), "global_rope_theta")?;
+    let base = config.rope_base(Some("full_attention"), "global_rope_theta")?;
     metadata.f32(&own("rope.freq_base"), base);
-    let base = source.rope_base(Some("sliding_attention"), "local_rope_theta")?;
+    let base = config.rope_base(Some("sliding_attention"), "local_rope_theta")?;
     metadata.f32(&own("rope.freq_base_swa"), base);
     let epsilon = config.positive("norm_eps")?;
     metadata.f32(&own("attention.layer_norm_epsilon"), epsilon);

@@ -48,7 +48,7 @@ fn plan(source: &Source, checkpoint: &mut Checkpoint) -> Result<Plan> {
     metadata.u32(&own("attention.head_count_kv"), heads_kv);
     metadata.f32(
         &own("rope.freq_base"),
-        source.rope_base(None, "rope_theta")?,
+        config.rope_base(None, "rope_theta")?,
     );
     let epsilon = config.positive("rms_norm_eps")?;
     metadata.f32(&own("attention.layer_norm_rms_epsilon"), epsilon);

@@ -71,6 +71,17 @@ impl Vocabulary {
         &mut self.0
     }
 
+    /// Marks the tokens `<0x00>` to `<0xFF>` as those of bytes.
+    pub fn mark_bytes(&mut self) {
+        for token in &mut self.0 {
+            let digits = token.text.strip_prefix("<0x");
+            let digits = digits.and_then(|rest| rest.strip_suffix('>'));
+            if digits.is_some_and(|digits| u8::from_str_radix(digits, 16).is_ok()) {
+                token.kind = Kind::Byte;
+            }
+        }
+    }
+
     pub fn write_tokens(&self, metadata: &mut Metadata) {
         let texts = self.0.iter().map(|token| token.text.as_bytes());
         metadata.strings("tokenizer.ggml.tokens", texts);
@@ -89,7 +100,7 @@ impl Vocabulary {
 
 /// The tokens of a `tokenizer.json`: those that it adds are control tokens if they are special or
 /// look so.
-fn vocabulary(file: &TokenizerFile, rows: u32) -> Result<Vocabulary> {
+pub fn vocabulary(file: &TokenizerFile, rows: u32) -> Result<Vocabulary> {
     let mut vocabulary = Vocabulary::unused(rows);
     for (text, id, score) in &file.model.vocab.0 {
         let token = Token {
