@@ -128,7 +128,10 @@ fn find_in(directory: &Path) -> Result<PathBuf> {
 fn models_in(directory: &Path) -> Vec<PathBuf> {
     let entries = directory.read_dir().into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    found.retain(|path| path.extension().is_some_and(|extension| extension == "gguf"));
+    found.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "gguf")
+    });
     found.sort();
     found
 }
@@ -166,7 +169,10 @@ mod tests {
             fs::write(directory.join(file), "").unwrap();
         }
         let found = |name| named(name, &directory).unwrap();
-        assert_eq!(found("minilm"), directory.join("all-minilm-l6-v2-q8_0.gguf"));
+        assert_eq!(
+            found("minilm"),
+            directory.join("all-minilm-l6-v2-q8_0.gguf")
+        );
         assert_eq!(found("mine"), directory.join("mine.gguf"));
         let message = named("e6", &directory).unwrap_err().to_string();
         for part in ["\"e6\"", "all-minilm-l6-v2-q8_0, mine", "tools/get-model"] {

@@ -26,9 +26,12 @@ impl ModelOptions {
             message,
         };
         match &self.model {
-            Some(model) => lanewise::resolve_model(model).map_err(|error| stopped(error.to_string())),
-            None => lanewise::find_model()
-                .map_err(|error| stopped(format!("{error}, or by -m FILE"))),
+            Some(model) => {
+                lanewise::resolve_model(model).map_err(|error| stopped(error.to_string()))
+            }
+            None => {
+                lanewise::find_model().map_err(|error| stopped(format!("{error}, or by -m FILE")))
+            }
         }
     }
 }

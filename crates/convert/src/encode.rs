@@ -177,6 +177,36 @@ mod tests {
     }
 
     #[test]
+    fn blocks_are_those_of_ggml() {
+        let mut state = 12_345_u64;
+        let mut next = || {
+            state = (state * 1_103_515_245 + 12_345) & 0x7fff_ffff;
+            ((state as f64 / f64::from(1 << 30) - 1.0) * 3.0) as f32
+        };
+        let values: Vec<f32> = (0..64).map(|_| next()).collect();
+        // Of the library of llama.cpp b11549, from the same values.
+        for (encoding, expected) in [
+            (Encoding::Q8_0, &GGML_Q8_0[..]),
+            (Encoding::Q4_0, &GGML_Q4_0),
+        ] {
+            let mut bytes = Vec::new();
+            encoding.encode(&values, &mut bytes).unwrap();
+            assert_eq!(bytes, expected, "{encoding:?}");
+        }
+    }
+
+    const GGML_Q8_0: [u8; 68] = [
+        230, 37, 40, 205, 46, 154, 4, 253, 27, 222, 193, 223, 85, 171, 203, 37, 75, 127, 78, 247,
+        10, 33, 191, 53, 56, 125, 211, 242, 54, 62, 171, 130, 74, 137, 218, 37, 26, 189, 15, 4,
+        229, 173, 38, 57, 205, 124, 88, 227, 54, 158, 28, 13, 52, 106, 229, 87, 31, 129, 223, 154,
+        16, 222, 164, 80, 144, 147, 176, 105,
+    ];
+    const GGML_Q4_0: [u8; 36] = [
+        219, 181, 53, 155, 117, 110, 200, 88, 70, 10, 188, 154, 83, 77, 219, 246, 51, 240, 206, 53,
+        186, 244, 105, 216, 166, 3, 106, 44, 149, 111, 46, 214, 27, 18, 58, 249,
+    ];
+
+    #[test]
     fn a_block_of_zeros_has_the_scale_zero() {
         assert_eq!(q8_0(&[0.0; BLOCK]).unwrap(), [0; Q8_0_BYTES]);
         let zeros = q4_0(&[0.0; BLOCK]).unwrap();

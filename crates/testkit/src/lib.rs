@@ -4,6 +4,7 @@
 //! tests.
 
 pub mod assets;
+pub mod checkpoint;
 pub mod gguf_writer;
 #[cfg(unix)]
 #[cfg_attr(miri, path = "guarded_miri.rs")]
