@@ -13,8 +13,9 @@ const REMEDY: &str = "run tools/get-model to fetch one, or name a GGUF file by t
                       variable LANEWISE_MODEL";
 
 /// Short names of models that `tools/get-model` fetches, and their files.
-const NAMES: [(&str, &str); 2] = [
+const NAMES: [(&str, &str); 3] = [
     ("embeddinggemma", PREFERRED),
+    ("e5-small", "multilingual-e5-small-q4_0.gguf"),
     ("minilm", "all-minilm-l6-v2-q8_0.gguf"),
 ];
 

@@ -45,7 +45,8 @@ Examples:
 
 Model file: -m FILE, else the environment variable LANEWISE_MODEL, else the one that
 tools/get-model put into $XDG_CACHE_HOME/lanewise or ~/.cache/lanewise. Instead of a path,
-both take the name of a model there: embeddinggemma, minilm, or a file's name without .gguf.
+both take the name of a model there: embeddinggemma, minilm, e5-small, or a file's name
+without .gguf.
 A directory as Hugging Face has it becomes such a file with `lanewise convert`.
 
 Environment:
