@@ -324,7 +324,7 @@ fn tokenizer(kind: &str) -> String {
     let ids = pairs(&|token, id| format!("\"{token}\":{id}"));
     let merges = "\"merges\":[[\"t\",\"4\"],[\"t 5\",\"6\"]]";
     let bytes = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":";
-    let (normalizer, pre, post, model) = match kind {
+    let (normalizer, pre, post, model): (String, String, String, String) = match kind {
         "unigram" => (
             "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAECAw==\"}".into(),
             "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},{\"type\":\"Metaspace\"}]}".into(),

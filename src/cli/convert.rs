@@ -1,6 +1,7 @@
 //! `lanewise convert`: a model's directory, as Hugging Face has it, to a GGUF file.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -104,7 +105,17 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         on_terminal: io::stderr().is_terminal(),
         shown: 0,
     };
-    let converted = job.run(&mut |done, total| display.show(done, total))?;
+    // Ctrl-C ends it in order, so that no temporary file is left.
+    #[cfg(feature = "bulk")]
+    let cancel = super::interrupt::listen();
+    let converted = job.run(&mut |done, total| {
+        display.show(done, total);
+        #[cfg(feature = "bulk")]
+        if cancel.is_cancelled() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
     if !arguments.quiet {
         let output = arguments.output.display();
         let (tensors, bytes) = (converted.tensors, converted.bytes);
@@ -146,6 +157,8 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (code, hint) = match error {
             Error::Write { .. } => (failure::PARTIAL, ""),
+            #[cfg(feature = "bulk")]
+            Error::Stopped => (failure::INTERRUPTED, ""),
             Error::OutputExists { .. } => (failure::USAGE, " (--force)"),
             Error::UnknownPooling { .. } => (failure::MODEL, " (--pooling mean, cls or last)"),
             Error::MissingDenseHeads { .. } => (failure::MODEL, " (--no-dense-head)"),

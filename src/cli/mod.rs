@@ -65,7 +65,8 @@ Exit codes:
      INT8 and f32 the same
   2  an argument or environment variable cannot be used
   3  the model file is missing, cannot be used, or was changed while in use
-130  Ctrl-C ended the work on whole files; the command that goes on with it is printed";
+130  Ctrl-C ended the work on whole files; of embed and merge, the command that goes on with
+     it is printed";
 
 /// Text embeddings with EmbeddingGemma, on the CPU
 #[derive(Debug, Parser)]

@@ -1,6 +1,7 @@
 //! Converts a directory: `cargo run -p lanewise-convert --example convert -- DIRECTORY OUT.gguf`.
 
 use std::env;
+use std::ops::ControlFlow;
 
 use lanewise_convert::{ConvertJob, WeightType};
 
@@ -25,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         dense_heads: env::var_os("NO_DENSE").is_none(),
         force: true,
     };
-    let converted = job.run(&mut |_, _| ())?;
+    let converted = job.run(&mut |_, _| ControlFlow::Continue(()))?;
     println!("{} bytes", converted.bytes);
     Ok(())
 }

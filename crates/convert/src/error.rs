@@ -51,6 +51,9 @@ pub enum Error {
         /// The output's path.
         path: PathBuf,
     },
+    /// The caller ended the conversion.
+    #[error("stopped before the end; nothing was written")]
+    Stopped,
     /// The output cannot be written.
     #[error("{}: cannot write: {source}; check the directory and the space on the disk", path.display())]
     Write {

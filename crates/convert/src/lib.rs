@@ -17,7 +17,8 @@ mod tokenizer;
 mod weights;
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 pub use error::{Error, Result};
@@ -110,17 +111,13 @@ pub fn supported() -> impl Iterator<Item = (&'static str, &'static [&'static str
 
 impl ConvertJob {
     /// Converts the directory. `progress` is called with the bytes written so far, and their number
-    /// at the end.
+    /// at the end; it may end the conversion.
     ///
     /// # Errors
-    /// If something in the directory is missing, damaged or not supported, or the output cannot be
-    /// written; then there is no output.
-    pub fn run(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Converted> {
-        if !self.force && self.output.exists() {
-            return Err(Error::OutputExists {
-                path: self.output.clone(),
-            });
-        }
+    /// If something in the directory is missing, damaged or not supported, the output cannot be
+    /// written, or `progress` ends it; then there is no output.
+    pub fn run(&self, progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Result<Converted> {
+        self.check_output()?;
         let metadata = fs::metadata(&self.directory).map_err(error::read(&self.directory))?;
         if !metadata.is_dir() {
             let remedy = "give the directory that has the model's config.json and weights";
@@ -172,17 +169,47 @@ impl ConvertJob {
         for tensor in &tensors {
             let on_piece = |bytes| {
                 done += bytes;
-                progress(done, total);
+                match progress(done, total) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(Error::Stopped),
+                }
             };
             let written = tensor.write(&checkpoint, &mut out.file, &mut scratch, on_piece)?;
             written.map_err(failed)?;
         }
         out.commit(&self.output).map_err(failed)?;
-        progress(total, total);
+        let _ = progress(total, total);
         Ok(Converted {
             tensors: tensors.len(),
             bytes: total,
         })
+    }
+
+    /// Checks that nothing is lost by writing the output: replacing a file of the directory, whose
+    /// name was given by mistake, would be.
+    fn check_output(&self) -> Result<()> {
+        let Ok(metadata) = fs::metadata(&self.output) else {
+            return Ok(());
+        };
+        if !self.force {
+            let path = self.output.clone();
+            return Err(Error::OutputExists { path });
+        }
+        let mut start = [0; 4];
+        let is_gguf = metadata.is_file()
+            && File::open(&self.output)
+                .and_then(|mut file| file.read_exact(&mut start))
+                .is_ok_and(|()| start == *b"GGUF");
+        if metadata.is_file() && (is_gguf || metadata.len() == 0) {
+            return Ok(());
+        }
+        let problem = "is there and no GGUF file, and is not replaced";
+        Err(error::input(
+            &self.output,
+            "output",
+            problem,
+            "choose another name",
+        ))
     }
 
     /// The model's name in the file.

@@ -214,16 +214,17 @@ impl Tensor {
     }
 
     /// Writes its data, with the padding after it. `on_piece` is called with the bytes of each
-    /// piece.
+    /// piece, and may end it.
     ///
     /// # Errors
-    /// In the outer result what is wrong with the checkpoint, in the inner one the output's.
+    /// In the outer result what is wrong with the checkpoint, or that the caller ended it; in the
+    /// inner one the output's.
     pub fn write(
         &self,
         checkpoint: &Checkpoint,
         out: &mut impl Write,
         scratch: &mut Scratch,
-        mut on_piece: impl FnMut(u64),
+        mut on_piece: impl FnMut(u64) -> Result<()>,
     ) -> Result<io::Result<()>> {
         let dtype = self.stored.entry.dtype;
         let Some(size) = encode::value_bytes(dtype) else {
@@ -249,7 +250,7 @@ impl Tensor {
             if let Err(error) = out.write_all(&scratch.encoded) {
                 return Ok(Err(error));
             }
-            on_piece(scratch.encoded.len() as u64);
+            on_piece(scratch.encoded.len() as u64)?;
             first += count;
         }
         Ok(gguf::write_padding(out, self.bytes()))

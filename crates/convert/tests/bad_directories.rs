@@ -2,6 +2,7 @@
 //! output.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use lanewise_convert::{ConvertJob, Error, Pooling, WeightType};
@@ -32,7 +33,7 @@ fn job(directory: &Directory) -> ConvertJob {
 #[track_caller]
 fn message(job: &ConvertJob) -> String {
     let _ = fs::remove_file(&job.output);
-    let error = job.run(&mut |_, _| ()).expect_err("is refused");
+    let error = job.run(&mut go_on).expect_err("is refused");
     assert!(!job.output.exists(), "there is an output");
     let parent = job.output.parent().unwrap();
     let name = job.output.file_name().unwrap().to_str().unwrap();
@@ -40,6 +41,10 @@ fn message(job: &ConvertJob) -> String {
     let left = fs::read_dir(parent).unwrap().flatten().any(begins);
     assert!(!left, "a temporary file is left");
     error.to_string()
+}
+
+fn go_on(_done: u64, _total: u64) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 #[track_caller]
@@ -54,7 +59,7 @@ fn assert_says(directory: &Directory, parts: &[&str]) {
 #[test]
 fn a_sound_directory_is_converted() {
     let directory = tiny_bert(scratch("sound"));
-    let converted = job(&directory).run(&mut |_, _| ()).unwrap();
+    let converted = job(&directory).run(&mut go_on).unwrap();
     let length = fs::metadata(job(&directory).output).unwrap().len();
     assert_eq!((converted.tensors, converted.bytes), (21, length));
 }
@@ -308,7 +313,7 @@ fn shards_that_are_missing_or_outside_are_named() {
     let mut jobs = [job(&sharded()), job(&whole)];
     for job in &mut jobs {
         job.name = Some("the same".into());
-        job.run(&mut |_, _| ()).unwrap();
+        job.run(&mut go_on).unwrap();
     }
     let [a, b] = jobs.map(|job| fs::read(job.output).unwrap());
     assert!(a == b, "shards and a single file give different files");
@@ -430,7 +435,7 @@ fn another_tokenizer_is_refused_by_its_step() {
         directory.edit("tokenizer.json", from, to);
         if part == "post_processor" {
             // The vocabulary lacks the token, but the added tokens have it.
-            job(&directory).run(&mut |_, _| ()).unwrap();
+            job(&directory).run(&mut go_on).unwrap();
         } else {
             assert_says(&directory, &["tokenizer.json: ", part]);
         }
@@ -446,7 +451,7 @@ fn pooling_is_never_guessed() {
     assert_says(&directory, &["names no pooling module", "say which"]);
     let mut named = job(&directory);
     named.pooling = Some(Pooling::Cls);
-    named.run(&mut |_, _| ()).unwrap();
+    named.run(&mut go_on).unwrap();
 
     let directory = tiny_bert(scratch("pooling"));
     let mut contradicting = job(&directory);
@@ -500,16 +505,30 @@ fn an_output_is_replaced_only_if_asked() {
     let directory = tiny_bert(scratch("exists"));
     let mut careful = job(&directory);
     careful.force = false;
-    fs::write(&careful.output, "mine").unwrap();
-    let error = careful.run(&mut |_, _| ()).unwrap_err();
+    fs::write(&careful.output, "GGUF, mine").unwrap();
+    let error = careful.run(&mut go_on).unwrap_err();
     assert!(matches!(error, Error::OutputExists { .. }), "{error}");
-    assert_eq!(fs::read(&careful.output).unwrap(), b"mine");
-    job(&directory).run(&mut |_, _| ()).unwrap();
-    assert!(fs::read(&careful.output).unwrap().starts_with(b"GGUF"));
+    assert_eq!(fs::read(&careful.output).unwrap(), b"GGUF, mine");
+    job(&directory).run(&mut go_on).unwrap();
+    assert!(fs::metadata(&careful.output).unwrap().len() > 1000);
+
+    // Only a GGUF file is replaced: not one of the model's, which was named by mistake.
+    let mut mistaken = job(&directory);
+    mistaken.output = directory.path().join("model.safetensors");
+    let before = fs::read(&mistaken.output).unwrap();
+    let error = mistaken.run(&mut go_on).unwrap_err();
+    assert!(error.to_string().contains("no GGUF file"), "{error}");
+    assert!(fs::read(&mistaken.output).unwrap() == before);
+    let mut stopped = job(&directory);
+    stopped.output = scratch("stopped.gguf");
+    let _ = fs::remove_file(&stopped.output);
+    let error = stopped.run(&mut |_, _| ControlFlow::Break(())).unwrap_err();
+    assert!(matches!(error, Error::Stopped), "{error}");
+    assert!(!stopped.output.exists());
 
     let mut nowhere = job(&directory);
     nowhere.output = scratch("no-such-directory").join("x.gguf");
-    let error = nowhere.run(&mut |_, _| ()).unwrap_err();
+    let error = nowhere.run(&mut go_on).unwrap_err();
     assert!(matches!(error, Error::Write { .. }), "{error}");
 }
 
@@ -554,7 +573,7 @@ fn damaged_files_never_panic() {
             }
         }
         directory.file(files[which], &bytes);
-        match job(&directory).run(&mut |_, _| ()) {
+        match job(&directory).run(&mut go_on) {
             Ok(_) => converted += 1,
             Err(error) => {
                 refused += 1;
