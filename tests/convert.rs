@@ -326,7 +326,8 @@ fn tokenizer(kind: &str) -> String {
     let bytes = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":";
     let (normalizer, pre, post, model): (String, String, String, String) = match kind {
         "unigram" => (
-            "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAECAw==\"}".into(),
+            // 1,024 bytes of an empty trie, then an empty text.
+            format!("{{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAQA{}\"}}", "A".repeat(1368)),
             "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},{\"type\":\"Metaspace\"}]}".into(),
             both,
             format!(
@@ -473,7 +474,8 @@ fn tiny_models_of_every_family_come_back_unchanged() {
         }
         if kind == "unigram" {
             let charsmap = gguf.required_array("tokenizer.ggml.precompiled_charsmap").unwrap();
-            assert_eq!(gguf.bytes(charsmap.range()), [0, 1, 2, 3]);
+            let expected = [&[0, 4, 0, 0][..], &[0; 1024 + 1]].concat();
+            assert_eq!(gguf.bytes(charsmap.range()), expected);
             let scores = gguf.required_array("tokenizer.ggml.scores").unwrap();
             assert_eq!(gguf.f32s(scores).unwrap().nth(7), Some(-7.5));
         }

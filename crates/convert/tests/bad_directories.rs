@@ -126,7 +126,7 @@ fn a_header_that_lies_is_refused_by_tensor_and_field() {
     };
     let sound = entry("F32", "[2]", "[0,8]");
     let other = sound.replace("\"x\"", "\"y\"");
-    let many = vec!["1"; 9].join(",");
+    let many = ["1"; 9].join(",");
     for (header, data, part) in [
         ("{".into(), 0, "is not the JSON"),
         ("[]".into(), 0, "an object with an entry for each tensor"),

@@ -80,7 +80,22 @@ fn charsmap(file: &TokenizerFile) -> Result<Vec<u8>> {
     let field = "normalizer.precompiled_charsmap";
     let text = charsmap.ok_or_else(|| file.error(field, "is missing", OTHER_TOKENIZER))?;
     let bytes = base64(text.as_bytes());
-    bytes.ok_or_else(|| file.error(field, "is not base64", FETCH_AGAIN))
+    let bytes = bytes.ok_or_else(|| file.error(field, "is not base64", FETCH_AGAIN))?;
+    match is_charsmap(&bytes) {
+        true => Ok(bytes),
+        false => Err(file.error(field, "is damaged", FETCH_AGAIN)),
+    }
+}
+
+/// Whether a table has the parts that it says: the length of a trie in bytes, its units of four, and
+/// texts that end with NUL.
+fn is_charsmap(bytes: &[u8]) -> bool {
+    let Some((length, rest)) = bytes.split_first_chunk() else {
+        return false;
+    };
+    let length = u32::from_le_bytes(*length) as usize;
+    let texts = rest.split_at_checked(length).map(|(_, texts)| texts);
+    length.is_multiple_of(4) && texts.is_some_and(|texts| texts.last() == Some(&0))
 }
 
 fn check_pre_tokenizer(file: &TokenizerFile) -> Result<()> {
@@ -130,7 +145,21 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::base64;
+    use super::{base64, is_charsmap};
+
+    #[test]
+    fn a_table_is_checked_for_its_parts() {
+        assert!(is_charsmap(b"\x04\0\0\0abcd\0"));
+        for damaged in [
+            &b""[..],
+            b"\x04\0\0\0abcd",
+            b"\x04\0\0\0abcdx",
+            b"\x03\0\0\0abc\0",
+            b"\xff\xff\xff\xffabcd\0",
+        ] {
+            assert!(!is_charsmap(damaged), "{damaged:?}");
+        }
+    }
 
     #[test]
     fn base64_of_every_length_is_decoded() {
