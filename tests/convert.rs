@@ -486,6 +486,52 @@ fn tiny_models_of_every_family_come_back_unchanged() {
     }
 }
 
+#[test]
+fn a_reranker_keeps_its_pooler_labels_and_function() {
+    let directory = tiny_bert(scratch("reranker"));
+    let mut tensors = tiny_bert_tensors();
+    for tensor in &mut tensors {
+        tensor.name = format!("bert.{}", tensor.name);
+    }
+    for (name, shape) in [
+        ("bert.pooler.dense.bias", &[32][..]),
+        ("classifier.weight", &[1, 32]),
+        ("classifier.bias", &[1]),
+    ] {
+        tensors.push(Tensor::random(name, shape));
+    }
+    directory
+        .file("model.safetensors", safetensors(&tensors))
+        .remove("modules.json")
+        .edit("config.json", "BertModel", "BertForSequenceClassification")
+        .edit(
+            "config.json",
+            "\"hidden_act\"",
+            "\"id2label\":{\"0\":\"score\"},\"hidden_act\"",
+        );
+    let gguf = converted(&directory, &["--type", "f32"]);
+    assert_eq!(gguf.required_u32("bert.pooling_type").unwrap(), 4);
+    assert_eq!(strings(&gguf, "bert.classifier.output_labels"), ["score"]);
+    assert_eq!(
+        gguf.required_str("lanewise.classifier.score").unwrap(),
+        "sigmoid"
+    );
+    for (from, to) in [
+        ("pooler.dense.weight", "cls.weight"),
+        ("bert.pooler.dense.bias", "cls.bias"),
+        ("classifier.weight", "cls.output.weight"),
+        ("classifier.bias", "cls.output.bias"),
+    ] {
+        let count = gguf.tensor(to).unwrap().dims.iter().product::<u64>() as usize;
+        assert_eq!(
+            f32s(&gguf, to),
+            Tensor::random(from, &[count]).values,
+            "{to}"
+        );
+    }
+    assert_eq!(gguf.tensor("cls.output.weight").unwrap().dims, [32, 1]);
+}
+
 /// A field of a protobuf message of less than 128 bytes.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2, bytes.len() as u8], bytes].concat()

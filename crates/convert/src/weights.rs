@@ -30,8 +30,10 @@ pub struct Tensor {
 /// The tensors of a file as they are found in the checkpoint, with the checks on the way.
 pub struct Weights<'a> {
     checkpoint: &'a mut Checkpoint,
-    /// What stands before every name in the checkpoint.
+    /// What stands before the names of the transformer in the checkpoint.
     prefix: &'static str,
+    /// Whether the tensors to come are those of the transformer.
+    is_prefixed: bool,
     kind: WeightType,
     tensors: Vec<Tensor>,
 }
@@ -49,9 +51,15 @@ impl<'a> Weights<'a> {
         Self {
             prefix: prefix.copied().unwrap_or_default(),
             checkpoint,
+            is_prefixed: true,
             kind,
             tensors: Vec::new(),
         }
+    }
+
+    /// The tensors to come are those of heads and modules, whose names have no prefix.
+    pub fn leave_transformer(&mut self) {
+        self.is_prefixed = false;
     }
 
     pub fn contains(&self, from: &str) -> bool {
@@ -59,7 +67,10 @@ impl<'a> Weights<'a> {
     }
 
     fn full(&self, from: &str) -> String {
-        format!("{}{from}", self.prefix)
+        match self.is_prefixed {
+            true => format!("{}{from}", self.prefix),
+            false => from.to_owned(),
+        }
     }
 
     /// A matrix of a product: `rows` of `columns` values.
@@ -71,14 +82,6 @@ impl<'a> Weights<'a> {
             WeightType::Q4_0 => Encoding::Q4_0,
         };
         self.add(&self.full(from), to, &[rows, columns], encoding, 0, false)
-    }
-
-    /// A matrix of a module with a directory of its own, whose name has no prefix.
-    pub fn module(&mut self, from: &str, to: &str, rows: u32, columns: u32) -> Result<()> {
-        let prefix = std::mem::take(&mut self.prefix);
-        let added = self.matrix(from, to, rows, columns);
-        self.prefix = prefix;
-        added
     }
 
     /// The table of token embeddings. With Q4_0 it has Q8_0: a row of it is all that is known of a

@@ -339,7 +339,10 @@ fn shards_that_are_missing_or_outside_are_named() {
 fn other_architectures_are_refused_with_those_supported() {
     for (name, part) in [
         ("LlamaForCausalLM", "a model that writes text"),
-        ("BertForSequenceClassification", "a classifier or reranker"),
+        (
+            "ModernBertForSequenceClassification",
+            "a classifier or reranker",
+        ),
         ("CLIPModel", "is \"CLIPModel\", which is not converted"),
     ] {
         let directory = tiny_bert(scratch("architecture"));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Family, Plan, Source};
+use super::{Family, Plan, Source, classifier};
 use crate::checkpoint::Checkpoint;
 use crate::config::{ANY_SIZE, LAYERS};
 use crate::error::{FETCH_AGAIN, Result};
@@ -11,12 +11,14 @@ use crate::tokenizer::{unigram, wordpiece};
 use crate::weights::Weights;
 
 pub const FAMILY: Family = Family {
-    name: "MiniLM, BGE, E5, GTE, Arctic Embed, mxbai",
+    name: "MiniLM, BGE, E5, GTE, Arctic Embed, mxbai, and their rerankers",
     architectures: &[
         "BertModel",
         "BertForMaskedLM",
         "XLMRobertaModel",
         "XLMRobertaForMaskedLM",
+        "BertForSequenceClassification",
+        "XLMRobertaForSequenceClassification",
     ],
     plan,
 };
@@ -54,7 +56,13 @@ fn plan(source: &Source, checkpoint: &mut Checkpoint) -> Result<Plan> {
     let epsilon = config.optional_positive("layer_norm_eps")?.unwrap_or(1e-12);
     metadata.f32(&own("attention.layer_norm_epsilon"), epsilon);
     metadata.bool(&own("attention.causal"), false);
-    metadata.u32(&own("pooling_type"), source.pooling()?.number());
+    match source
+        .architecture()?
+        .ends_with("ForSequenceClassification")
+    {
+        true => classifier::write_keys(source, ARCHITECTURE, &mut metadata)?,
+        false => metadata.u32(&own("pooling_type"), source.pooling()?.number()),
+    }
     source.write_file_type(&mut metadata);
     let tokenizer = source.tokenizer()?;
     match tokenizer.kind() {
@@ -105,6 +113,7 @@ fn plan(source: &Source, checkpoint: &mut Checkpoint) -> Result<Plan> {
             norm(&mut weights, &from, &format!("blk.{layer}.{to}"), hidden)?;
         }
     }
+    classifier::add(source, hidden, &mut weights)?;
     let tensors = weights.finish(|name| {
         let parts = ["embeddings.position_ids", "pooler.", "cls.", "lm_head."];
         parts.iter().any(|part| name.starts_with(part))

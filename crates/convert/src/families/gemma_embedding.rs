@@ -109,9 +109,10 @@ fn plan(source: &Source, checkpoint: &mut Checkpoint) -> Result<Plan> {
             weights.shifted(&from, &to, length)?;
         }
     }
+    weights.leave_transformer();
     for (number, [rows, columns]) in dense {
         let from = format!("{number}_Dense.linear.weight");
-        weights.module(&from, &format!("dense_{number}.weight"), rows, columns)?;
+        weights.matrix(&from, &format!("dense_{number}.weight"), rows, columns)?;
     }
     let tensors = weights.finish(|_| false)?;
     Ok((metadata, tensors))

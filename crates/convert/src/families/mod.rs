@@ -1,6 +1,7 @@
 //! The families of models: how each is recognized, and what of its checkpoint becomes what.
 
 mod bert;
+mod classifier;
 mod gemma_embedding;
 mod gemma_embedding2;
 mod modern_bert;
