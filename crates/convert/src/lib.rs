@@ -216,11 +216,23 @@ impl ConvertJob {
     fn name(&self) -> String {
         let directory = fs::canonicalize(&self.directory);
         let directory = directory.as_deref().unwrap_or(&self.directory);
-        let own = directory
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        self.name.clone().or(own).unwrap_or_else(|| "model".into())
+        let own = || name_of(directory).unwrap_or_else(|| "model".into());
+        self.name.clone().unwrap_or_else(own)
     }
+}
+
+/// The name of a directory. In the hub's cache it is that of the repository, for there a model's
+/// directory is `models--OWNER--NAME/snapshots/COMMIT`.
+fn name_of(directory: &Path) -> Option<String> {
+    let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
+    let parent = directory.parent();
+    let repository = parent.filter(|parent| parent.ends_with("snapshots"));
+    let repository = repository.and_then(|snapshots| name(snapshots.parent()?));
+    let repository = repository.and_then(|name| {
+        let (_, name) = name.strip_prefix("models--")?.rsplit_once("--")?;
+        Some(name.to_owned())
+    });
+    repository.or_else(|| name(directory))
 }
 
 /// A file under a temporary name until it is complete, which is removed if it is not.
@@ -257,6 +269,30 @@ impl Drop for Staged {
     fn drop(&mut self) {
         if !self.is_complete {
             let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_named_after_its_directory_or_repository() {
+        for (directory, name) in [
+            ("/models/all-MiniLM-L6-v2", Some("all-MiniLM-L6-v2")),
+            (
+                "/hub/models--BAAI--bge-small-en/snapshots/5c38ec7c405ec4b44b94cc5a9bb96e735b38267a",
+                Some("bge-small-en"),
+            ),
+            ("/photos/snapshots/2026", Some("2026")),
+            ("/", None),
+        ] {
+            assert_eq!(
+                name_of(Path::new(directory)).as_deref(),
+                name,
+                "{directory}"
+            );
         }
     }
 }
