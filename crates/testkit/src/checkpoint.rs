@@ -126,7 +126,7 @@ impl Directory {
     }
 }
 
-/// Tokens of [`TINY_WORDPIECE`], in the order of their ids.
+/// Tokens of [`tiny_wordpiece`], in the order of their ids.
 pub const TINY_TOKENS: [&str; 12] = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world", "##ing", "a", "b", "##b", "!",
 ];

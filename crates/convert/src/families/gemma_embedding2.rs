@@ -216,7 +216,9 @@ fn attention(config: &Config, layers: u32) -> Result<Vec<Attention>> {
 }
 
 fn write_tokenizer(source: &Source, rows: u32, metadata: &mut Metadata) -> Result<()> {
-    let tokenizer = source.tokenizer()?;
+    let mut tokenizer = source.tokenizer()?;
+    // The vocabulary may have tokens of images, which the model has no rows for.
+    tokenizer.added.retain(|added| added.id < rows.into());
     if tokenizer.kind() != Kind::Bpe || !tokenizer.model.byte_fallback {
         return Err(tokenizer.unsupported(tokenizer.kind(), "BPE with bytes as a fallback"));
     }
