@@ -10,8 +10,8 @@ use lanewise_kernels::{Isa, Kernels};
 use lanewise_pool::MAX_THREADS;
 
 use crate::embedder::OpeningTimes;
-use crate::engine::Matrix;
-use crate::models::{self, Dims, Model};
+use crate::engine::{Matrix, Pooling};
+use crate::models::{self, Dims, Model, OpenOptions};
 use crate::packed::{self, Candidate, PackedState, PackedWeights, Place};
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::shared_runtime::SharedRuntime;
@@ -27,6 +27,7 @@ pub struct EmbedderBuilder {
     isa: Option<Isa>,
     dims: Option<usize>,
     no_dense_heads: bool,
+    pooling: Option<Pooling>,
     overflow: Overflow,
     packed_weights: Option<PackedWeights>,
     packed_directory: Option<PathBuf>,
@@ -60,17 +61,25 @@ impl EmbedderBuilder {
         self
     }
 
-    /// The length of vectors: 768, 512, 256 or 128. For a model of another width than 768, any
-    /// length up to its width.
+    /// The length of vectors. EmbeddingGemma was trained for 768, 512, 256 and 128; other models, or one
+    /// of another width, give any length up to their width, shorter ones at a loss.
     pub fn dims(mut self, dims: usize) -> Self {
         self.dims = Some(dims);
         self
     }
 
-    /// Whether the two dense heads are applied; `true` unless set, and then a file without them is
-    /// refused. Vectors made without the heads compare with each other only.
+    /// Whether the two dense heads of EmbeddingGemma are applied; `true` unless set, and then a file
+    /// without them is refused. Vectors made without the heads compare with each other only. A model of
+    /// a kind that has no such heads is refused if they are to be left out.
     pub fn dense_heads(mut self, dense_heads: bool) -> Self {
         self.no_dense_heads = !dense_heads;
+        self
+    }
+
+    /// How the vectors of a text's tokens become one, for a file that does not say it: the model's card
+    /// does. A file that says otherwise is refused.
+    pub fn pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = Some(pooling);
         self
     }
 
@@ -126,9 +135,9 @@ impl EmbedderBuilder {
     #[doc(hidden)]
     pub fn runtime_options(&self) -> Result<RuntimeOptions> {
         let threads = match self.threads {
-            Some(threads) => Some(checked_threads("threads", threads)?),
+            Some(threads) => Some(checked_threads("threads", &threads.to_string())?),
             None => variable("LANEWISE_THREADS")?
-                .map(|value| checked_threads("LANEWISE_THREADS", value.parse().unwrap_or(0)))
+                .map(|value| checked_threads("LANEWISE_THREADS", &value))
                 .transpose()?,
         };
         let isa = match self.isa {
@@ -163,9 +172,15 @@ impl EmbedderBuilder {
         options: &RuntimeOptions,
     ) -> Result<(Arc<dyn Model>, PackedState)> {
         let packed = self.packed(options)?;
-        let model = models::open(path)?;
+        let model = models::open_with(path, &self.open_options())?;
         let state = packed.open(&*model, || ()).1;
         Ok((model, state))
+    }
+
+    fn open_options(&self) -> OpenOptions {
+        OpenOptions {
+            pooling: self.pooling,
+        }
     }
 
     fn packed(&self, options: &RuntimeOptions) -> Result<PackedOptions> {
@@ -188,8 +203,15 @@ impl EmbedderBuilder {
         let options = self.runtime_options()?;
         let packed = self.packed(&options)?;
         let mut lap = Lap::start();
-        let model = models::open(path)?;
+        let model = models::open_with(path, &self.open_options())?;
         let dims = checked_dims(self.dims, model.dims())?;
+        if self.no_dense_heads && model.dense_heads().is_none() {
+            return Err(Error::Argument {
+                name: "dense_heads".into(),
+                problem: format!("a model of {} has none to leave out", model.family().name),
+                remedy: "leave this setting out".into(),
+            });
+        }
         let map = lap.next();
         let (tokenizer, packed_state) = packed.open(&*model, || {
             (model.family().tokenizer)(Arc::clone(model.gguf()))
@@ -200,6 +222,7 @@ impl EmbedderBuilder {
         let start = lap.next();
         Ok(Embedder {
             tokenizer,
+            prompts: (model.family().prompts)(model.gguf())?,
             runtime: SharedRuntime::new(runtime),
             dims,
             overflow: self.overflow,
@@ -224,13 +247,14 @@ fn variable(name: &str) -> Result<Option<String>> {
     }
 }
 
-fn checked_threads(name: &str, threads: usize) -> Result<usize> {
-    if (1..=MAX_THREADS).contains(&threads) {
-        return Ok(threads);
+fn checked_threads(name: &str, threads: &str) -> Result<usize> {
+    let number = threads.parse().ok();
+    if let Some(number) = number.filter(|number| (1..=MAX_THREADS).contains(number)) {
+        return Ok(number);
     }
     Err(Error::Argument {
         name: name.into(),
-        problem: "is not a usable number of threads".into(),
+        problem: format!("'{threads}' is not a usable number of threads"),
         remedy: format!("use 1 to {MAX_THREADS}, or leave it out to use what the machine has"),
     })
 }
@@ -375,8 +399,10 @@ mod tests {
 
     #[test]
     fn absurd_numbers_of_threads_are_refused() {
-        assert!(checked_threads("threads", 0).is_err());
-        assert!(checked_threads("threads", 1_000_000).is_err());
-        assert_eq!(checked_threads("threads", 2).unwrap(), 2);
+        for wrong in ["0", "1000000", "-1", "two", ""] {
+            let error = checked_threads("threads", wrong).unwrap_err();
+            assert!(error.to_string().contains(&format!("'{wrong}' is not")));
+        }
+        assert_eq!(checked_threads("threads", "2").unwrap(), 2);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::models::Model;
+use crate::models::{Model, Prompts};
 use crate::packed::{self, PackedState, Place};
 use crate::shared_runtime::SharedRuntime;
 use crate::tokenizer::Tokenizer;
@@ -31,7 +31,7 @@ pub enum Overflow {
 pub struct Input<'a> {
     /// What the model reads before the text.
     pub prompt: Prompt,
-    /// The title of a [`Prompt::Document`]; other prompts have no place for one.
+    /// The title of a [`Prompt::Document`]; other prompts have no place for one, nor has every model.
     pub title: Option<&'a str>,
     /// The text itself; it may be empty.
     pub text: &'a str,
@@ -70,7 +70,7 @@ impl<'a> From<&'a str> for Input<'a> {
 /// How much of a text was embedded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens that the model read: the prompt, `<bos>` and `<eos>` counted.
+    /// Tokens that the model read: the prompt and the special ones at both ends counted.
     pub tokens: usize,
     /// Whether the text went on after them.
     pub truncated: bool,
@@ -93,7 +93,7 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// The tokens, `<bos>` and `<eos>` included.
+    /// The tokens, the special ones at both ends included.
     pub fn ids(&self) -> &[u32] {
         &self.ids
     }
@@ -149,6 +149,7 @@ pub struct OpeningTimes {
 pub struct Embedder {
     pub(crate) model: Arc<dyn Model>,
     pub(crate) tokenizer: Box<dyn Tokenizer>,
+    pub(crate) prompts: Prompts,
     pub(crate) runtime: SharedRuntime,
     pub(crate) dims: usize,
     pub(crate) overflow: Overflow,
@@ -173,10 +174,18 @@ impl Embedder {
         self.model.shape().context
     }
 
+    /// The prompts that the model knows, [`Prompt::Raw`] first.
+    pub fn prompts(&self) -> impl Iterator<Item = Prompt> + '_ {
+        self.prompts.known()
+    }
+
     /// What the model reads before a text that is embedded for `prompt`; only documents have a
     /// title.
-    pub fn prompt_text(&self, prompt: Prompt, title: Option<&str>) -> Cow<'static, str> {
-        (self.model.family().prompt_text)(prompt, title)
+    ///
+    /// # Errors
+    /// If the model does not know the prompt, or there is a title and the model has no place for one.
+    pub fn prompt_text(&self, prompt: Prompt, title: Option<&str>) -> Result<Cow<'_, str>> {
+        self.prompts.text(prompt, title)
     }
 
     /// The model: its file, hyperparameters and weights.
@@ -252,7 +261,7 @@ impl Embedder {
     /// Embeds a text without a prompt, or any [`Input`].
     ///
     /// # Errors
-    /// If the text is too long and [`Overflow::Error`] is set.
+    /// If the model does not know the prompt, or the text is too long and [`Overflow::Error`] is set.
     pub fn embed<'a>(&self, input: impl Into<Input<'a>>) -> Result<Embedding> {
         let mut vector = vec![0.0; self.dims];
         let usage = self.embed_into(input, &mut vector)?;
@@ -326,14 +335,15 @@ impl Embedder {
     /// who want to treat texts that are too long one by one.
     ///
     /// # Errors
-    /// If the text is too long and [`Overflow::Error`] is set.
+    /// If the model does not know the prompt, or the text is too long and [`Overflow::Error`] is set.
     pub fn encode<'a>(&self, input: impl Into<Input<'a>>) -> Result<Encoded> {
         let context = self.context();
         let mut ids = vec![self.tokenizer.bos()];
         let input = input.into();
-        let family = self.model.family();
-        let text = family.prompted(input.prompt, input.title, input.text);
-        // `<bos>` and `<eos>` have their place always.
+        let text = self
+            .prompts
+            .prompted(input.prompt, input.title, input.text)?;
+        // The special tokens have their place always.
         let complete = self.tokenizer.encode_limited(&text, context - 2, &mut ids);
         ids.push(self.tokenizer.eos());
         if !complete && self.overflow == Overflow::Error {
@@ -347,6 +357,23 @@ impl Embedder {
             ids,
             truncated: !complete,
         })
+    }
+
+    /// The bytes of `text` that its tokens stand for, which were made with `prefix` in front of it:
+    /// where to go on after them. At least one character of a text that is not empty.
+    #[doc(hidden)]
+    pub fn bytes_read(&self, prefix: &str, text: &str, encoded: &Encoded) -> usize {
+        let ids = &encoded.ids;
+        let within = &ids[1..ids.len() - 1];
+        let read = match prefix.is_empty() {
+            true => self.tokenizer.bytes_of(text, within),
+            false => self
+                .tokenizer
+                .bytes_of(&format!("{prefix}{text}"), within)
+                .saturating_sub(prefix.len()),
+        };
+        let first = text.chars().next().map_or(0, char::len_utf8);
+        text.floor_char_boundary(read).max(first)
     }
 
     /// The second half of embedding: tokens into a buffer of [`dims`](Self::dims) values for each

@@ -41,6 +41,16 @@ pub enum Error {
         /// The model file.
         path: PathBuf,
     },
+    /// A model file that does not say how the vectors of tokens become one.
+    #[error(
+        "{}: {key}: is missing, so how vectors are pooled is not known; look it up in the model's card and say mean or cls", path.display()
+    )]
+    MissingPooling {
+        /// The model file.
+        path: PathBuf,
+        /// The key that would say it.
+        key: String,
+    },
     /// An argument or setting that cannot be used.
     #[error("{name}: {problem}; {remedy}")]
     Argument {

@@ -1,4 +1,4 @@
-//! Text embeddings with EmbeddingGemma on hand-vectorized INT8 kernels.
+//! Text embeddings with EmbeddingGemma and BERT's kin on hand-vectorized INT8 kernels.
 //!
 //! [`Embedder`] is the way in: it opens a GGUF file and turns texts into vectors.
 // What only the command line, tools and tests use is dead without the feature that shows it.
@@ -21,10 +21,11 @@ mod vectors;
 
 pub use builder::EmbedderBuilder;
 pub use embedder::{Embedder, Embedding, Encoded, Input, OpeningTimes, Overflow, Usage};
+pub use engine::Pooling;
 pub use error::{Error, Result};
 pub use gguf::exit_on_lost_page;
 pub use lanewise_kernels::Isa;
-pub use model_path::find_model;
+pub use model_path::{find_model, resolve_model};
 pub use packed::PackedWeights;
 pub use prompt::Prompt;
 pub use vectors::{Precision, cosine};

@@ -1,6 +1,7 @@
 //! Which model file is used when none is named.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -8,11 +9,18 @@ use crate::{Error, Result};
 /// What `tools/get-model` writes unless told otherwise.
 const PREFERRED: &str = "embeddinggemma-300m-q8_0.gguf";
 
-const REMEDY: &str = "run tools/get-model to fetch one, or name a GGUF file of EmbeddingGemma by the \
-                      environment variable LANEWISE_MODEL";
+const REMEDY: &str = "run tools/get-model to fetch one, or name a GGUF file by the environment \
+                      variable LANEWISE_MODEL";
 
-/// The model file to use when none is named: `LANEWISE_MODEL` if it is set, else what
-/// `tools/get-model` put into the cache directory.
+/// Short names of models that `tools/get-model` fetches, and their files.
+const NAMES: [(&str, &str); 3] = [
+    ("embeddinggemma", PREFERRED),
+    ("e5-small", "multilingual-e5-small-q4_0.gguf"),
+    ("minilm", "all-minilm-l6-v2-q8_0.gguf"),
+];
+
+/// The model file to use when none is named: `LANEWISE_MODEL` if it is set, as
+/// [`resolve_model`] takes it, else what `tools/get-model` put into the cache directory.
 ///
 /// In the cache directory (`$XDG_CACHE_HOME/lanewise`, else `~/.cache/lanewise`) the file
 /// `embeddinggemma-300m-q8_0.gguf` is preferred, else the only `.gguf` file is taken.
@@ -22,9 +30,57 @@ const REMEDY: &str = "run tools/get-model to fetch one, or name a GGUF file of E
 /// is not checked.
 pub fn find_model() -> Result<PathBuf> {
     match env::var_os("LANEWISE_MODEL").filter(|path| !path.is_empty()) {
-        Some(path) => Ok(path.into()),
+        Some(model) => resolve_model(model),
         None => find_in(&cache_directory()?),
     }
+}
+
+/// The file of a model that a user names: a path, or the name of a model in the cache directory.
+///
+/// A name has no separator of directories, does not end with `.gguf`, and is not that of a file in
+/// the current directory: `minilm`, `embeddinggemma`, or a file's name in the cache directory
+/// without its ending. Anything else is a path, and returned as it is.
+///
+/// # Errors
+/// If there is no model of that name; the message lists those there are.
+pub fn resolve_model(model: impl AsRef<Path>) -> Result<PathBuf> {
+    let model = model.as_ref();
+    match model_name(model) {
+        Some(name) if !model.exists() => named(name, &cache_directory()?),
+        _ => Ok(model.into()),
+    }
+}
+
+/// The name that is no path.
+fn model_name(model: &Path) -> Option<&str> {
+    let name = model.to_str()?;
+    let is_plain = model.file_name() == Some(model.as_os_str());
+    (is_plain && !name.ends_with(".gguf")).then_some(name)
+}
+
+fn named(name: &str, directory: &Path) -> Result<PathBuf> {
+    let file = NAMES.iter().find(|(short, _)| *short == name);
+    let file = file.map_or_else(|| format!("{name}.gguf"), |(_, file)| (*file).into());
+    let path = directory.join(file);
+    if path.exists() {
+        return Ok(path);
+    }
+    let found = models_in(directory);
+    let names = found.iter().filter_map(|path| path.file_stem());
+    let names: Vec<_> = names.map(OsStr::to_string_lossy).collect();
+    let there = match names.as_slice() {
+        [] => "no model is there".into(),
+        names => format!("there are: {}", names.join(", ")),
+    };
+    let known = NAMES.map(|(short, _)| short).join(", ");
+    Err(Error::File {
+        path: directory.into(),
+        field: format!("model {name:?}"),
+        problem: format!("is no file here, and no model of this name has been fetched; {there}"),
+        remedy: format!(
+            "fetch one with tools/get-model (it has the names {known}), or give the path of a GGUF file"
+        ),
+    })
 }
 
 /// Lanewise's directory among those of other programs' caches. An unset or relative
@@ -40,7 +96,7 @@ pub(crate) fn cache_directory() -> Result<PathBuf> {
         .map(|cache| cache.join("lanewise"))
         .ok_or_else(|| Error::Argument {
             name: "model".into(),
-            problem: "none is named, and there is no home directory to look into".into(),
+            problem: "there is no home directory to look for one in".into(),
             remedy: REMEDY.into(),
         })
 }
@@ -50,15 +106,7 @@ fn find_in(directory: &Path) -> Result<PathBuf> {
     if preferred.exists() {
         return Ok(preferred);
     }
-    let mut found: Vec<PathBuf> = directory
-        .read_dir()
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default();
-    found.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "gguf")
-    });
-    found.sort();
+    let mut found = models_in(directory);
     let problem = match found.as_slice() {
         [_] => return Ok(found.remove(0)),
         [] => "there is none here".into(),
@@ -75,6 +123,18 @@ fn find_in(directory: &Path) -> Result<PathBuf> {
         problem,
         remedy: REMEDY.into(),
     })
+}
+
+/// The GGUF files of a directory, in the order of their names.
+fn models_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = directory.read_dir().into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    found.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "gguf")
+    });
+    found.sort();
+    found
 }
 
 #[cfg(test)]
@@ -99,6 +159,29 @@ mod tests {
         fs::write(directory.join(PREFERRED), "").unwrap();
         assert_eq!(find_in(&directory).unwrap(), directory.join(PREFERRED));
 
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn names_are_looked_up_and_paths_are_not() {
+        let directory = env::temp_dir().join(format!("lanewise-names-{}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        for file in ["all-minilm-l6-v2-q8_0.gguf", "mine.gguf"] {
+            fs::write(directory.join(file), "").unwrap();
+        }
+        let found = |name| named(name, &directory).unwrap();
+        assert_eq!(
+            found("minilm"),
+            directory.join("all-minilm-l6-v2-q8_0.gguf")
+        );
+        assert_eq!(found("mine"), directory.join("mine.gguf"));
+        let message = named("e6", &directory).unwrap_err().to_string();
+        for part in ["\"e6\"", "all-minilm-l6-v2-q8_0, mine", "tools/get-model"] {
+            assert!(message.contains(part), "no {part} in {message}");
+        }
+        for path in ["x.gguf", "a/b", "/a", "..", "", "./minilm"] {
+            assert_eq!(model_name(Path::new(path)), None, "{path}");
+        }
         fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -9,6 +9,8 @@ use crate::{Error, Result};
 /// compare best when both sides carry the prompt the model was trained with: a
 /// [`Query`](Prompt::Query) against [`Document`](Prompt::Document)s, say.
 ///
+/// Which of them a model knows, and the words, are the model's: [`Embedder::prompts`](crate::Embedder::prompts).
+///
 /// `FromStr` takes the names of tasks that models' configurations use, in any case and with spaces,
 /// hyphens or underscores: `STS`, `Retrieval-query`, `fact checking`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,9 +66,14 @@ const TABLE: [Entry; 10] = [
             "Retrieval-query",
             "BitextMining",
             "Reranking",
+            "search query",
         ],
     ),
-    entry(Prompt::Document, "document", &["Retrieval-document"]),
+    entry(
+        Prompt::Document,
+        "document",
+        &["Retrieval-document", "passage", "search document"],
+    ),
     entry(Prompt::QuestionAnswering, "question-answering", &[]),
     entry(
         Prompt::FactChecking,

@@ -15,6 +15,7 @@ use lanewise_testkit::assets::{self, Variant};
 use lanewise_testkit::gguf_writer::Encoding;
 use lanewise_testkit::scratch;
 use lanewise_testkit::texts::{text, texts};
+use lanewise_testkit::tiny_bert;
 use lanewise_testkit::tiny_model::{self, Options};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -78,11 +79,20 @@ fn a_forward_pass_after_the_first_allocates_nothing() {
         ..Options::default()
     };
     let floats = tiny_model::written(scratch!("floats.gguf"), &floats);
+    let [bert, fused] = [false, true].map(|fused| {
+        let options = tiny_bert::Options {
+            fused,
+            ..tiny_bert::Options::default()
+        };
+        tiny_bert::written(scratch!(format!("bert-{fused}.gguf")), &options)
+    });
     for packed in [PackedWeights::Off, PackedWeights::UseAndWrite] {
         for threads in [1, 2, 5] {
             check(&tiny, threads, packed);
         }
-        check(&floats, 2, packed);
+        for path in [&floats, &bert, &fused] {
+            check(path, 2, packed);
+        }
         if let Some(real) = assets::real_model(Variant::Q8_0) {
             check(&real, 2, packed);
         }

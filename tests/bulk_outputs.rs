@@ -5,6 +5,7 @@ mod bulk_support;
 mod cli_support;
 
 use std::fs::File;
+use std::io::Read;
 
 use bulk_support::{Directory, embedding};
 use lanewise_bulk::internals::arrow_array::cast::AsArray;
@@ -13,7 +14,9 @@ use lanewise_bulk::internals::arrow_array::types::{
 };
 use lanewise_bulk::internals::arrow_array::{Array, RecordBatch};
 use lanewise_bulk::internals::arrow_ipc::reader::FileReader;
+use lanewise_bulk::internals::flate2::read::GzDecoder;
 use lanewise_bulk::internals::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use lanewise_bulk::internals::zstd;
 
 const ROWS: usize = 100;
 
@@ -83,7 +86,7 @@ fn every_format_holds_the_vectors_that_single_texts_get() {
         .skip(1)
         .map(|line| {
             line.split(',')
-                .skip(4)
+                .skip(5)
                 .map(|number| number.parse().unwrap())
                 .collect()
         })
@@ -161,7 +164,7 @@ fn ids_and_kept_columns_are_carried_along_with_their_types() {
     assert_eq!(objects[5]["id"], "d5");
     assert_eq!(objects[5]["number"], 5);
     assert_eq!(objects[3]["meta.language"], serde_json::Value::Null);
-    assert_eq!(objects[4]["meta"], r#"{"language":"xx"}"#);
+    assert_eq!(objects[4]["meta"], serde_json::json!({"language": "xx"}));
 }
 
 #[test]
@@ -186,8 +189,79 @@ fn the_output_names_the_model_and_settings_of_its_vectors() {
     let beside: serde_json::Value =
         serde_json::from_slice(&directory.read("v.npy.meta.json")).unwrap();
     for (name, value) in beside.as_object().unwrap() {
+        if name == "lanewise.bytes" {
+            let bytes = directory.read("v.npy").len().to_string();
+            assert_eq!(value.as_str(), Some(bytes.as_str()));
+            continue;
+        }
         assert_eq!(Some(metadata[name].as_str()), value.as_str(), "{name}");
     }
+}
+
+#[test]
+fn compressed_outputs_hold_the_same_and_have_the_same_bytes() {
+    let directory = Directory::with_corpus(ROWS);
+    let rows = directory.read("corpus.jsonl");
+    directory.write("corpus.jsonl", &[&rows[..], b"no json\n"].concat());
+    let embed = |name: &str, more: &str| {
+        directory.run(&format!(
+            "embed --input corpus.jsonl --output {name} --id-field id {more}"
+        ))
+    };
+    for name in ["v.jsonl", "v.csv"] {
+        assert_eq!(embed(name, "").code, 1, "a row is rejected");
+        for compression in ["gz", "zst", "GZ"] {
+            let compressed = format!("{name}.{compression}");
+            let run = embed(&compressed, "");
+            assert_eq!(run.code, 1, "{}", run.err);
+            let bytes = directory.read(&compressed);
+            let mut content = Vec::new();
+            if compression == "zst" {
+                content = zstd::decode_all(&bytes[..]).unwrap();
+            } else {
+                GzDecoder::new(&bytes[..])
+                    .read_to_end(&mut content)
+                    .unwrap();
+            }
+            assert!(content == directory.read(name), "{compressed}");
+            let rejects = directory.read(&format!("{compressed}.rejects.jsonl"));
+            assert!(rejects == directory.read(&format!("{name}.rejects.jsonl")));
+            embed(&compressed, "--force --max-memory 345M");
+            assert!(directory.read(&compressed) == bytes, "{compressed}");
+            let run = embed(&compressed, "--resume");
+            assert!(run.err.contains("is complete"), "{}", run.err);
+        }
+    }
+    assert!(
+        !directory
+            .names()
+            .iter()
+            .any(|name| name.contains("writing"))
+    );
+    for name in [
+        "v.parquet.gz",
+        "v.npy.zst",
+        "v.arrow.gz",
+        "v.gz --output-format parquet",
+    ] {
+        let run = embed(name, "");
+        assert_eq!(run.code, 2, "{}", run.err);
+        let (file, _) = name.split_once(" ").unwrap_or((name, ""));
+        let (plain, _) = file.rsplit_once('.').unwrap();
+        assert!(
+            run.err.contains(&format!("name it {plain}\n")),
+            "{}",
+            run.err
+        );
+    }
+    let run = embed("v.gz --output-format csv", "");
+    assert!(
+        directory.read("v.gz").starts_with(b"\x1f\x8b"),
+        "{}",
+        run.err
+    );
+    let run = embed("w.gz", "");
+    assert!(run.err.contains("does not tell the format"), "{}", run.err);
 }
 
 #[test]
@@ -282,7 +356,7 @@ fn rows_that_cannot_be_embedded_are_listed_and_skipped() {
         "{}",
         rejects[2]
     );
-    assert_eq!(rejects[2]["id"], "4");
+    assert_eq!(rejects[2]["id"], 4);
 
     // A second run without rejects leaves none of the first one.
     directory.write("corpus.jsonl", b"{\"text\":\"a\"}\n");
@@ -367,7 +441,7 @@ fn unusable_outputs_and_lossy_settings_are_refused_at_the_start() {
         ("v.xyz", "does not tell the format", 2),
         ("- --output-format jsonl", "needs a file", 1),
         ("/dev/null --output-format jsonl --force", "needs a file", 1),
-        ("v.jsonl --keep tokens", "rename it", 2),
+        ("v.jsonl --keep tokens,input_tokens", "would both be", 2),
         ("v.jsonl --keep a,a", "twice", 2),
         ("v.jsonl --max-memory 1M", "too little", 2),
         ("v.jsonl --shard 3/2", "i/n", 2),
@@ -390,6 +464,26 @@ fn unusable_outputs_and_lossy_settings_are_refused_at_the_start() {
     assert_eq!(directory.read("v.jsonl"), before);
     directory.embed("--output v.jsonl --prompt query --force");
     assert_ne!(directory.read("v.jsonl"), before);
+}
+
+#[test]
+fn quiet_tells_of_rejected_rows_only() {
+    let directory = Directory::with_corpus(3);
+    let rows = directory.read("corpus.jsonl");
+    directory.write("corpus.jsonl", &[&rows[..], b"no\nno\n"].concat());
+    let run = directory.run("embed --input corpus.jsonl --output v.jsonl --quiet");
+    let message = "lanewise: 2 rows rejected: v.jsonl.rejects.jsonl says why\n";
+    assert_eq!((run.code, run.err.as_str()), (1, message));
+    for shard in 1..=2 {
+        let shard = format!("--shard {shard}/2 --quiet");
+        let run = directory.run(&format!(
+            "embed --input corpus.jsonl --output v.csv {shard}"
+        ));
+        assert!(run.err.contains("1 row rejected"), "{}", run.err);
+    }
+    let run = directory.run("merge v.csv.shard-1-of-2 v.csv.shard-2-of-2 --output v.csv --quiet");
+    let message = "lanewise: 2 rows rejected: v.csv.rejects.jsonl says why\n";
+    assert_eq!((run.code, run.err.as_str()), (1, message));
 }
 
 #[test]

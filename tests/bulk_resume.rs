@@ -5,7 +5,7 @@ mod bulk_support;
 mod cli_support;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bulk_support::Directory;
 use cli_support::Run;
 use lanewise_testkit::random::Random;
+use lanewise_testkit::tiny_model::{self, Options};
 
 const FORMATS: [&str; 5] = ["v.jsonl", "v.csv", "v.npy", "v.parquet", "v.arrow"];
 const SETTINGS: &str = "--id-field id --keep number,meta --prompt query --precision f16";
@@ -28,6 +29,24 @@ fn kills() -> usize {
 #[test]
 fn a_run_killed_at_random_and_resumed_gives_the_same_bytes() {
     let directory = Directory::with_corpus(1500);
+    kill_at_random(&directory, "");
+}
+
+#[test]
+fn a_run_that_reuses_vectors_killed_at_random_does_too() {
+    let directory = Directory::with_corpus(1500);
+    let corpus = directory.read("corpus.jsonl");
+    let lines = corpus.split_inclusive(|&byte| byte == b'\n');
+    let some: Vec<&[u8]> = lines.skip(100).step_by(2).take(90).collect();
+    directory.write("corpus.jsonl", &some.concat());
+    directory.embed(&format!("--output old.parquet {SETTINGS}"));
+    directory.write("corpus.jsonl", &corpus);
+    kill_at_random(&directory, "--reuse old.parquet");
+}
+
+/// Kills runs with these arguments and resumes them, and compares with the output of one that is not
+/// killed and reuses nothing.
+fn kill_at_random(directory: &Directory, arguments: &str) {
     let start = Instant::now();
     directory.embed(&format!("--output whole.parquet {SETTINGS} {SMALL}"));
     let whole_run = start.elapsed();
@@ -42,8 +61,9 @@ fn a_run_killed_at_random_and_resumed_gives_the_same_bytes() {
     let mut killed = 0;
     while killed < kills() {
         let mut run = directory.command();
-        let arguments =
-            format!("embed --input corpus.jsonl --output v.parquet --resume {SETTINGS} {SMALL}");
+        let arguments = format!(
+            "embed --input corpus.jsonl --output v.parquet --resume {SETTINGS} {SMALL} {arguments}"
+        );
         let mut child = run.args(arguments.split_whitespace()).spawn().unwrap();
         // Most kills come early, so that a run is killed many times before it ends.
         sleep(Duration::from_micros(
@@ -62,10 +82,14 @@ fn a_run_killed_at_random_and_resumed_gives_the_same_bytes() {
             fs::remove_file(directory.path("v.parquet")).unwrap();
         }
     }
-    directory.embed(&format!("--output v.parquet --resume {SETTINGS} {SMALL}"));
+    directory.embed(&format!(
+        "--output v.parquet --resume {SETTINGS} {SMALL} {arguments}"
+    ));
     assert!(directory.read("v.parquet") == expected);
-    let names = ["corpus.jsonl", "v.parquet", "whole.parquet"];
-    assert_eq!(directory.names(), names, "nothing is left behind");
+    let mut names = directory.names();
+    names.retain(|name| name != "old.parquet");
+    let expected = ["corpus.jsonl", "v.parquet", "whole.parquet"];
+    assert_eq!(names, expected, "nothing is left behind");
 }
 
 /// A kill leaves the spool cut at any byte: here at some of them.
@@ -152,7 +176,11 @@ fn resuming_with_other_settings_or_input_is_refused() {
     }
     directory.write("corpus.jsonl", b"{\"text\":\"another\"}\n");
     let run = resume("--resume");
-    assert!(run.err.contains("the input is"), "{}", run.err);
+    assert!(
+        run.err.contains("the input corpus.jsonl has"),
+        "{}",
+        run.err
+    );
 }
 
 #[test]
@@ -228,30 +256,130 @@ fn ctrl_c_ends_cleanly_with_the_command_that_resumes() {
     assert!(directory.read("v.jsonl") == directory.read("whole.jsonl"));
 }
 
-/// A limit on the size of files stands for a full disk: the error is another, the moment the same.
+/// A model of which a full batch takes several seconds.
+#[cfg(unix)]
+fn slow_model() -> std::path::PathBuf {
+    let options = Options {
+        layers: 10,
+        hidden: 256,
+        feed_forward: 1024,
+        ..Options::default()
+    };
+    tiny_model::written(cli_support::scratch("slow"), &options)
+}
+
 #[cfg(unix)]
 #[test]
-fn a_full_disk_is_a_clear_error_and_the_run_can_be_resumed() {
+fn ctrl_c_is_answered_at_once_and_obeyed_within_two_seconds() {
+    let directory = Directory::new();
+    let text = "a text of some words and more ".repeat(25);
+    // No two of the same tokens: those would be computed once.
+    let rows = (0..60).map(|row| format!("{}{text}\n", "of ".repeat(row)));
+    let rows: String = rows.collect();
+    directory.write("corpus.txt", rows.as_bytes());
+    let model = slow_model();
+    let command = |arguments: &str| {
+        let mut command = directory.command();
+        command
+            .env("LANEWISE_MODEL", &model)
+            .args(arguments.split(' '));
+        command
+    };
+    let embed = "embed --input corpus.txt --output v.jsonl";
+    let start = Instant::now();
+    let whole = command(&embed.replace("v.jsonl", "whole.jsonl")).output();
+    assert!(whole.unwrap().status.success());
+    println!("the whole run takes {:?}", start.elapsed());
+
+    let mut child = command(embed).spawn().unwrap();
+    while !directory.path("v.jsonl.partial").exists() {
+        sleep(Duration::from_millis(2));
+    }
+    // In the middle of the first batch.
+    sleep(Duration::from_millis(700));
+    let signaled = Instant::now();
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    err.read_line(&mut line).unwrap();
+    let answered = signaled.elapsed();
+    assert!(
+        line.contains("finishing the batch; press Ctrl-C again"),
+        "{line}"
+    );
+    err.read_to_string(&mut line).unwrap();
+    let status = child.wait().unwrap();
+    let ended = signaled.elapsed();
+    println!("answered after {answered:?}, ended after {ended:?}");
+    assert_eq!(status.code(), Some(130), "{line}");
+    assert!(answered < Duration::from_millis(500), "{answered:?}");
+    assert!(ended < Duration::from_secs(2), "{ended:?}");
+    let spool = fs::metadata(directory.path("v.jsonl.partial"))
+        .unwrap()
+        .len();
+    assert!(
+        spool > 3000,
+        "rows of the unfinished batch are kept: {spool} bytes"
+    );
+    let run: Run = command(&format!("{embed} --resume"))
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(directory.read("v.jsonl") == directory.read("whole.jsonl"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_stops_at_once() {
+    let directory = Directory::new();
+    let words = |row: usize| "of ".repeat(row % 64) + &"some ".repeat(row / 64);
+    let rows: String = (0..4000).map(|row| words(row) + "words\n").collect();
+    directory.write("corpus.txt", rows.as_bytes());
+    let mut command = directory.command();
+    let mut child = command
+        .env("LANEWISE_MODEL", slow_model())
+        .args("embed --input corpus.txt --output v.jsonl".split(' '))
+        .spawn()
+        .unwrap();
+    while !directory.path("v.jsonl.partial").exists() {
+        sleep(Duration::from_millis(2));
+    }
+    sleep(Duration::from_millis(300));
+    let interrupt = || {
+        let kill = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+    };
+    interrupt();
+    sleep(Duration::from_millis(50));
+    interrupt();
+    let start = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(
+        start.elapsed() < Duration::from_millis(400),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+/// The signal for it ends a process that does not expect it.
+#[cfg(unix)]
+#[test]
+fn a_limit_on_the_size_of_files_is_a_clear_error() {
     let directory = Directory::with_corpus(600);
     directory.embed("--output whole.csv");
-    let limited = directory.command();
-    let program = limited.get_program().to_str().unwrap();
-    // In blocks of 512 bytes or 1 KB. Without the trap the signal would end the process, as a full
-    // disk does not.
-    let arguments = "embed --input corpus.jsonl --output v.csv";
-    let script = format!("trap '' XFSZ; ulimit -f 40; exec '{program}' {arguments}");
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &script]).current_dir(directory.path("."));
-    for (name, value) in limited.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    let run: Run = shell.output().unwrap().into();
+    let run = directory.run_limited(40, "embed --input corpus.jsonl --output v.csv");
     assert_eq!(run.code, 1, "{}", run.err);
     assert!(
-        run.err.contains("v.csv.partial: cannot write") && run.err.contains("--resume"),
+        run.err
+            .contains("v.csv.partial: cannot write: File too large")
+            && run.err.contains("ulimit -f")
+            && run.err.contains("--resume"),
         "{}",
         run.err
     );

@@ -123,3 +123,18 @@ fn the_chart_is_an_svg_with_a_point_for_each_length() {
     assert_eq!(svg.matches("<circle").count(), points.len());
     assert_eq!(svg.matches("<polyline").count(), 2);
 }
+
+#[test]
+fn the_chart_is_never_written_over_the_model() {
+    let model = scratch("charted");
+    std::fs::copy(cli_support::TINY.as_path(), &model).unwrap();
+    let link = model.with_extension("svg");
+    let _ = std::fs::remove_file(&link);
+    std::fs::hard_link(&model, &link).unwrap();
+    let [model_name, link_name] = [&model, &link].map(|path| path.to_str().unwrap());
+    let run = cli_support::run(&["report", "-m", model_name, "--svg", link_name]);
+    assert_eq!(run.code, 2, "{}", run.err);
+    assert!(run.err.contains("this file is read as well"), "{}", run.err);
+    let before = std::fs::read(cli_support::TINY.as_path()).unwrap();
+    assert!(std::fs::read(&model).unwrap() == before);
+}

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use lanewise::Isa;
 use lanewise::internals::models;
 use lanewise::internals::{Runtime, RuntimeOptions};
-use lanewise_testkit::assets::{Variant, real_model};
+use lanewise_testkit::assets::{Variant, minilm, real_model};
 use lanewise_testkit::random::Random;
 use lanewise_testkit::scratch;
 use lanewise_testkit::texts::text;
+use lanewise_testkit::tiny_bert;
 use lanewise_testkit::tiny_model::{self, Options};
 use support::supported_isas;
 
@@ -97,6 +98,21 @@ fn tiny(name: &str) -> std::path::PathBuf {
     tiny_model::written(scratch!(format!("{name}.gguf")), &options)
 }
 
+/// Heads of 32 and of 64 values, mean and cls, matrices of their own and fused.
+fn tiny_berts(name: &str) -> [std::path::PathBuf; 2] {
+    let small = tiny_bert::Options::default();
+    let wide = tiny_bert::Options {
+        hidden: 128,
+        heads: 2,
+        pooling: Some(2),
+        fused: true,
+        ..tiny_bert::Options::default()
+    };
+    let written =
+        |kind, options| tiny_bert::written(scratch!(format!("{name}-{kind}.gguf")), &options);
+    [written("mean", small), written("cls", wide)]
+}
+
 /// Without the scalar kernels where others run: the real model takes them a second a text.
 fn fast() -> Vec<Isa> {
     let mut isas = supported_isas();
@@ -125,10 +141,31 @@ fn random_batches_give_the_bits_of_single_runs() {
     check(&tiny("random"), &supported_isas(), TINY);
 }
 
+#[test]
+fn random_batches_of_berts_give_the_bits_of_single_runs() {
+    for path in tiny_berts("bert") {
+        check(&path, &supported_isas(), TINY);
+    }
+}
+
+#[test]
+fn random_batches_of_minilm_give_the_same_bits() {
+    if let Some(path) = minilm(Variant::Q8_0) {
+        check(&path, &fast(), REAL);
+    }
+}
+
 /// Far more threads than CPUs, so that products are cut by tokens as well as by panels.
 #[test]
 fn ninety_six_threads_give_the_bits_of_one() {
-    let model = models::open(tiny("threads")).unwrap();
+    let [bert, _] = tiny_berts("threads");
+    for path in [tiny("threads"), bert] {
+        check_many_threads(&path);
+    }
+}
+
+fn check_many_threads(path: &Path) {
+    let model = models::open(path).unwrap();
     let shape = model.shape();
     let texts: Vec<Vec<u32>> = [256, 3, 100, 250, 31]
         .iter()

@@ -155,6 +155,22 @@ fn thread_count_and_cpu_mask_do_not_change_a_vector() {
     }
 }
 
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_no_signal() {
+    let output = scratch("limited").with_extension("jsonl");
+    let script = "ulimit -f 2; exec \"$0\" embed --format jsonl one two three >\"$1\"";
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", script, env!("CARGO_BIN_EXE_lanewise")])
+        .arg(&output)
+        .env("LANEWISE_MODEL", TINY.as_path())
+        .env("LANEWISE_PACKED_WEIGHTS", "off");
+    let run: Run = shell.output().unwrap().into();
+    assert_eq!(run.code, 1, "{}", run.err);
+    let problem = "standard output: cannot write: File too large";
+    assert!(run.err.contains(problem), "{}", run.err);
+}
+
 /// A command that embeds each line that it is given, and the vectors that it gives back.
 struct Embedding {
     child: std::process::Child,

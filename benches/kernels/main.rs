@@ -73,6 +73,7 @@ fn rows(criterion: &mut Criterion) {
     let mut suite = Suite::new(criterion);
     let warm = Temperature::Warm;
     suite.kernel(warm, |kernels| work::add_rms_norm(kernels, HIDDEN));
+    suite.kernel(warm, |kernels| work::add_layer_norm(kernels, HIDDEN));
     suite.kernel(warm, |kernels| work::rms_norm_quantize(kernels, HIDDEN));
     suite.kernel(warm, |kernels| work::rms_norm(kernels, HIDDEN));
     for terms in [1, 2] {
@@ -82,6 +83,7 @@ fn rows(criterion: &mut Criterion) {
         suite.kernel(warm, |kernels| {
             work::gelu_multiply_quantize(kernels, tokens)
         });
+        suite.kernel(warm, |kernels| work::bias_gelu_quantize(kernels, tokens));
     }
     for temperature in TEMPERATURES {
         suite.kernel(temperature, |kernels| {

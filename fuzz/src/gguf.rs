@@ -55,7 +55,10 @@ fn open(path: &Path, dense_heads: bool) {
         Err(error) => {
             assert!(matches!(
                 error,
-                Error::File { .. } | Error::Io { .. } | Error::MissingDenseHeads { .. }
+                Error::File { .. }
+                    | Error::Io { .. }
+                    | Error::MissingDenseHeads { .. }
+                    | Error::MissingPooling { .. }
             ));
             let message = error.to_string();
             assert!(message.starts_with(&*path.to_string_lossy()), "{message}");

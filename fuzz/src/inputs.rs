@@ -1,6 +1,8 @@
 //! Every input format of bulk embedding: rows or an error, whatever is in the file.
 //!
-//! The input is a format, damage to a small valid file of it, and for the text formats a file.
+//! The input is a format, damage to a small valid file of it, and for the text formats a dialect and
+//! a file. Of text, the same rows must come whether those before them are read or skipped, each in
+//! a line of its own or a later one.
 
 use std::panic;
 use std::sync::{Arc, LazyLock, Once};
@@ -14,7 +16,7 @@ use lanewise_bulk::internals::arrow_ipc::writer::{FileWriter, IpcWriteOptions, S
 use lanewise_bulk::internals::parquet::arrow::ArrowWriter;
 use lanewise_bulk::internals::parquet::basic::Compression;
 use lanewise_bulk::internals::parquet::file::properties::WriterProperties;
-use lanewise_bulk::{InputFormat, ReadBudget, ReadOptions, Rows};
+use lanewise_bulk::{Dialect, InputFormat, Quote, ReadBudget, ReadOptions, Row, Rows};
 use libfuzzer_sys::arbitrary::Unstructured;
 
 use crate::{byte, damage, pick, with_file};
@@ -22,8 +24,9 @@ use crate::{byte, damage, pick, with_file};
 /// Rows read of a file at most: a few bytes can stand for many equal rows.
 const MOST_ROWS: usize = 10_000;
 
-/// Valid files of the formats that nothing but a writer makes, in every compression.
-static COLUMNAR: LazyLock<Vec<(InputFormat, Vec<u8>)>> = LazyLock::new(|| {
+/// Valid files of the formats that nothing but a writer makes, in every compression, and two JSON
+/// objects (`{"id":1,"text":"a","list":[1],"nested":{"part":"x"}}`) in every container.
+static WRITTEN: LazyLock<Vec<(InputFormat, Vec<u8>)>> = LazyLock::new(|| {
     let batch = batch();
     let compressions = [
         Compression::UNCOMPRESSED,
@@ -43,6 +46,13 @@ static COLUMNAR: LazyLock<Vec<(InputFormat, Vec<u8>)>> = LazyLock::new(|| {
         files.push((InputFormat::Arrow, arrow_file(&batch, compression)));
     }
     files.push((InputFormat::Arrow, arrow_stream(&batch)));
+    let containers: [&[u8]; 4] = [
+        include_bytes!("compressed/rows.jsonl.gz"),
+        include_bytes!("compressed/rows.jsonl.zst"),
+        include_bytes!("compressed/rows.jsonl.bz2"),
+        include_bytes!("compressed/rows.jsonl.xz"),
+    ];
+    files.extend(containers.map(|bytes| (InputFormat::Jsonl, bytes.to_vec())));
     files
 });
 
@@ -55,6 +65,7 @@ pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let options = |format| ReadOptions {
         format: Some(format),
+        dialect: Dialect::default(),
         field: "text".into(),
         id_field: Some("id".into()),
         keep: vec!["list".into(), "nested.part".into()],
@@ -66,13 +77,14 @@ pub fn run(data: &[u8]) {
     };
     let skipped = u64::from(byte(&mut input) % 4);
     let kind = usize::from(byte(&mut input));
-    if let Some((format, file)) = COLUMNAR.get(kind % (COLUMNAR.len() + 4)) {
+    if let Some((format, file)) = WRITTEN.get(kind % (WRITTEN.len() + 8)) {
         let mut bytes = file.clone();
         for _ in 0..=byte(&mut input) % 4 {
             let reach = bytes.len();
             damage(&mut bytes, reach, &mut input);
         }
-        return read(&bytes, skipped, options(*format));
+        read(&bytes, skipped, options(*format));
+        return;
     }
     let text_formats = [
         InputFormat::Lines,
@@ -82,23 +94,69 @@ pub fn run(data: &[u8]) {
     ];
     let format = pick(&mut input, &text_formats);
     let mut options = options(format);
-    if byte(&mut input) % 2 == 0 {
+    let kind = byte(&mut input);
+    if kind % 2 == 0 {
         (options.id_field, options.keep) = (None, Vec::new());
     }
-    read(input.take_rest(), skipped, options);
+    if kind % 3 == 0 {
+        options.max_row_bytes = 16;
+    }
+    if matches!(format, InputFormat::Csv | InputFormat::Tsv) {
+        options.dialect = dialect(&mut input);
+        if options.dialect.no_header {
+            options.field = "1".into();
+        }
+    }
+    let bytes = input.take_rest();
+    let all = read(bytes, 0, options.clone());
+    let rest = read(bytes, skipped, options);
+    if let (Some(all), Some(rest)) = (all, rest) {
+        let lines = |rows: &[Row]| -> Vec<(u64, bool)> {
+            rows.iter()
+                .map(|row| (row.line, row.outcome.is_ok()))
+                .collect()
+        };
+        let all = lines(&all);
+        assert!(all.is_sorted_by_key(|(line, _)| *line), "{all:?}");
+        let from = all.len().min(skipped as usize);
+        assert_eq!(
+            all[from..],
+            lines(&rest)[..all.len() - from],
+            "skipped {skipped}"
+        );
+    }
 }
 
-fn read(bytes: &[u8], skipped: u64, options: ReadOptions) {
+/// How fields are told apart; two settings may have the same character.
+fn dialect(input: &mut Unstructured) -> Dialect {
+    let delimiters = [None, Some(b';'), Some(b'|'), Some(b'a')];
+    let quotes = [
+        None,
+        Some(Quote::None),
+        Some(Quote::Byte(b'"')),
+        Some(Quote::Byte(b'\'')),
+    ];
+    Dialect {
+        delimiter: pick(input, &delimiters),
+        quote: pick(input, &quotes),
+        escape: pick(input, &[None, None, Some(b'\\'), Some(b'"')]),
+        no_header: byte(input) % 2 == 0,
+    }
+}
+
+/// The rows after those skipped, if the file has no fault as a whole.
+fn read(bytes: &[u8], skipped: u64, options: ReadOptions) -> Option<Vec<Row>> {
     with_file(bytes, |path| {
         let result = Rows::open(&[path.to_path_buf()], options).and_then(|mut rows| {
             rows.skip_rows(skipped)?;
-            rows.take(MOST_ROWS).try_for_each(|row| row.map(drop))
+            rows.take(MOST_ROWS).collect::<Result<Vec<Row>, _>>()
         });
-        if let Err(error) = result {
+        if let Err(error) = &result {
             let message = error.to_string();
             assert!(message.len() > 20, "{message}");
         }
-    });
+        result.ok()
+    })
 }
 
 /// The readers turn panics of the crates that decode into errors, so a panic as such is no find;

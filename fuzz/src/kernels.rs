@@ -33,13 +33,16 @@ pub fn run(data: &[u8]) {
     KERNELS[usize::from(kernel)](&mut values);
 }
 
-const KERNELS: [fn(&mut Values); 11] = [
+const KERNELS: [fn(&mut Values); 14] = [
     gemm,
     add_rms_norm,
+    add_layer_norm,
     rms_norm_quantize,
     rms_norm,
     head_norm_rope,
+    head_bias,
     gelu_multiply_quantize,
+    bias_gelu_quantize,
     quantize,
     softmax,
     attention_scores,
@@ -210,6 +213,21 @@ fn add_rms_norm(values: &mut Values) {
     });
 }
 
+fn add_layer_norm(values: &mut Values) {
+    let (pieces, stride) = (values.size(36), BLOCK * values.size(3));
+    let rows = [0; 3].map(|_| values.floats(pieces * BLOCK));
+    let y = values.floats((pieces - 1) * stride + BLOCK);
+    let base = (values.size(2) == 2).then(|| values.floats(pieces * BLOCK));
+    check_floats("add_layer_norm", |kernels, place| {
+        let [mut x, weight, bias] = rows.each_ref().map(|row| Guarded::new(place, row));
+        let y = Guarded::new(place, &y);
+        let y = Pieces::new(&y, stride, pieces);
+        let base = base.as_ref().map(|base| Guarded::new(place, base));
+        kernels.add_layer_norm(&mut x, y, base.as_deref(), [&weight, &bias], EPS);
+        x.to_vec()
+    });
+}
+
 fn rms_norm_quantize(values: &mut Values) {
     let (pieces, stride) = (values.size(36), values.size(3));
     let x = values.floats(pieces * BLOCK);
@@ -251,6 +269,32 @@ fn head_norm_rope(values: &mut Values) {
         );
         let integers = out.iter().map(|value| f32::from(*value));
         std::iter::once(scale).chain(integers).collect()
+    });
+}
+
+fn head_bias(values: &mut Values) {
+    let (pieces, stride) = (values.size(16), BLOCK * values.size(3));
+    let x = values.floats((pieces - 1) * stride + BLOCK);
+    let bias = (values.size(2) == 2).then(|| values.floats(pieces * BLOCK));
+    check_floats("head_bias", |kernels, place| {
+        let mut out = Guarded::new(place, &vec![0; pieces * BLOCK]);
+        let x = Guarded::new(place, &x);
+        let bias = bias.as_ref().map(|bias| Guarded::new(place, bias));
+        let pieces = Pieces::new(&x, stride, pieces);
+        let scale = kernels.head_bias(pieces, bias.as_deref(), &mut out);
+        let integers = out.iter().map(|value| f32::from(*value));
+        std::iter::once(scale).chain(integers).collect()
+    });
+}
+
+fn bias_gelu_quantize(values: &mut Values) {
+    let tokens = values.size(40);
+    let (x, bias) = (values.floats(tokens * BLOCK), values.floats(BLOCK));
+    check_blocks("bias_gelu_quantize", |kernels, place| {
+        let mut out = Guarded::new(place, &vec![ActivationBlock::default(); tokens]);
+        let (x, bias) = (Guarded::new(place, &x), Guarded::new(place, &bias));
+        kernels.bias_gelu_quantize(&x, &bias, &mut out);
+        out.to_vec()
     });
 }
 

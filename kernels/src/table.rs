@@ -60,7 +60,11 @@ pub struct Functions {
     pub rms_norm: unsafe fn(*mut f32, *const f32, usize, f32),
     pub head_norm_rope:
         unsafe fn(*const f32, usize, *const f32, *const f32, usize, f32, *mut i16) -> f32,
+    pub head_bias: unsafe fn(*const f32, usize, *const f32, usize, *mut i16) -> f32,
     pub gelu_multiply_quantize: unsafe fn(*const f32, *const f32, usize, *mut ActivationBlock),
+    pub bias_gelu_quantize: unsafe fn(*const f32, *const f32, usize, *mut ActivationBlock),
+    pub add_layer_norm:
+        unsafe fn(*mut f32, *const f32, usize, *const f32, *const f32, *const f32, usize, f32),
     pub quantize: unsafe fn(*const f32, usize, usize, *mut ActivationBlock, usize),
     pub softmax: unsafe fn(*const f32, usize, usize, usize, *mut SoftmaxBlock) -> f32,
     pub pack_values: unsafe fn(*const f32, usize, *mut i32, *mut f32),
@@ -83,7 +87,10 @@ macro_rules! define_table {
             rms_norm_quantize(x: *const f32, weight: *const f32, pieces: usize, eps: f32, out: *mut ActivationBlock, out_stride: usize) -> (), Lanes;
             rms_norm(x: *mut f32, weight: *const f32, pieces: usize, eps: f32) -> (), Lanes;
             head_norm_rope(x: *const f32, stride: usize, weight: *const f32, rope: *const f32, pieces: usize, eps: f32, out: *mut i16) -> f32, Lanes;
+            head_bias(x: *const f32, stride: usize, bias: *const f32, pieces: usize, out: *mut i16) -> f32, Lanes;
             gelu_multiply_quantize(gate: *const f32, up: *const f32, tokens: usize, out: *mut ActivationBlock) -> (), Lanes;
+            bias_gelu_quantize(x: *const f32, bias: *const f32, tokens: usize, out: *mut ActivationBlock) -> (), Lanes;
+            add_layer_norm(x: *mut f32, y: *const f32, stride: usize, base: *const f32, weight: *const f32, bias: *const f32, pieces: usize, eps: f32) -> (), Lanes;
             quantize(x: *const f32, pieces: usize, terms: usize, out: *mut ActivationBlock, out_stride: usize) -> (), Lanes;
             softmax(scores: *const f32, stride: usize, blocks: usize, terms: usize, out: *mut SoftmaxBlock) -> f32, Lanes;
             dequantize_q8_0(row: *const u8, pieces: usize, factor: f32, out: *mut f32) -> (), Lanes;
@@ -117,7 +124,10 @@ macro_rules! define_table {
             rms_norm_quantize,
             rms_norm,
             head_norm_rope,
+            head_bias,
             gelu_multiply_quantize,
+            bias_gelu_quantize,
+            add_layer_norm,
             quantize,
             softmax,
             pack_values,
@@ -135,6 +145,7 @@ macro_rules! row_functions {
         ///
         /// As for the function of the same name in [`crate::ops`].
         $(#[$features])*
+        #[allow(clippy::too_many_arguments)]
         unsafe fn $name($($argument: $type),*) -> $result {
             // SAFETY: the caller guarantees what the function of the same name requires.
             unsafe { ops::$name::<$lanes>($($argument),*) }

@@ -60,6 +60,11 @@ fn row_operations_access_their_rows_only() {
             kernels.quantize(&x, 2, &mut blocks, 2);
             kernels.rms_norm_quantize(&x, &weight, EPS, &mut blocks, 3);
             kernels.gelu_multiply_quantize(&x, &weight, &mut blocks[2..]);
+            kernels.bias_gelu_quantize(&x, &weight[BLOCK..], &mut blocks[2..]);
+            for base in [None, Some(&*x)] {
+                let y = Pieces::new(&x, BLOCK, 2);
+                kernels.add_layer_norm(&mut row, y, base, [&weight, &x], EPS);
+            }
             let q8 = Guarded::new(place, &[7; 2 * Q8_0_BYTES]);
             kernels.dequantize_q8_0(&q8, 2.0, &mut row);
             assert!(row.iter().all(|value| value.is_finite()));
@@ -84,6 +89,10 @@ fn attention(kernels: Kernels, place: Place) {
     let mut head = Guarded::new(place, &[0; BLOCK]);
     let pieces = Pieces::new(&x, BLOCK, 1);
     let scale = kernels.head_norm_rope(pieces, &x, &rope, EPS, &mut head);
+    let head_of_bias = &mut Guarded::new(place, &[0; BLOCK]);
+    for bias in [None, Some(&*x)] {
+        kernels.head_bias(pieces, bias, head_of_bias);
+    }
     let queries = Guarded::new(place, &head.repeat(count));
     let query_scales = Guarded::new(place, &[scale; 3]);
     let mut keys = Guarded::new(place, &[0; BLOCK / 2 * PANEL]);

@@ -127,6 +127,122 @@ fn rms_norm_is_near_the_f64_result() {
 }
 
 #[test]
+fn layer_norm_has_the_bits_of_scalar() {
+    let mut random = Random(8);
+    for pieces in [1, 2, 3, 12, 24, 32] {
+        let length = pieces * BLOCK;
+        let [weight, bias, base] = [2.0, 0.5, 1.0].map(|bound| random.floats(length, bound));
+        let start = random.floats(length, 3.0);
+        for x in hard_rows(&mut random, length) {
+            for stride in [BLOCK, 5 * BLOCK] {
+                let mut y = vec![f32::NAN; (pieces - 1) * stride + BLOCK];
+                for (piece, values) in x.chunks_exact(BLOCK).enumerate() {
+                    y[piece * stride..][..BLOCK].copy_from_slice(values);
+                }
+                for base in [None, Some(&base)] {
+                    let run = |kernels: Kernels, place| {
+                        let mut out = Guarded::new(place, &start);
+                        let [y, weight, bias] =
+                            [&y, &weight, &bias].map(|row| Guarded::new(place, row));
+                        let base = base.map(|base| Guarded::new(place, base));
+                        let y = Pieces::new(&y, stride, pieces);
+                        let base = base.as_deref();
+                        kernels.add_layer_norm(&mut out, y, base, [&weight, &bias], EPS);
+                        out.to_vec()
+                    };
+                    check_floats("add_layer_norm", run);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn layer_norm_is_near_the_f64_result() {
+    let mut random = Random(9);
+    let length = 384;
+    let [x, y, base] = [5.0, 1.0, 0.3].map(|bound| random.floats(length, bound));
+    let [weight, bias] = [2.0, 0.7].map(|bound| random.floats(length, bound));
+    for offset in [0.0, 100.0] {
+        let shifted: Vec<f32> = x.iter().map(|x| x + offset).collect();
+        let sum = |at: usize| f64::from(shifted[at] + (y[at] + base[at]));
+        let mean = (0..length).map(sum).sum::<f64>() / length as f64;
+        let squares = (0..length).map(|at| (sum(at) - mean).powi(2));
+        let variance = squares.sum::<f64>() / length as f64;
+        let mut out = shifted.clone();
+        let pieces = Pieces::new(&y, BLOCK, length / BLOCK);
+        scalar().add_layer_norm(&mut out, pieces, Some(&base), [&weight, &bias], 1e-12);
+        for (at, out) in out.iter().enumerate() {
+            let normed = (sum(at) - mean) / (variance + 1e-12).sqrt();
+            let exact = normed * f64::from(weight[at]) + f64::from(bias[at]);
+            // The mean is off by a few roundings of the values' size.
+            let bound = 3e-6 + 4e-7 * f64::from(offset);
+            assert!(
+                (f64::from(*out) - exact).abs() <= bound,
+                "{out} is not {exact}"
+            );
+        }
+    }
+}
+
+#[test]
+fn equal_values_have_a_layer_norm_of_their_bias() {
+    let (weight, bias) = ([2.0; BLOCK], [0.25; BLOCK]);
+    let mut x = [3.0; BLOCK];
+    let y = [1.0; BLOCK];
+    let pieces = Pieces::new(&y, BLOCK, 1);
+    scalar().add_layer_norm(&mut x, pieces, None, [&weight, &bias], 1e-12);
+    assert_eq!(x, bias);
+}
+
+#[test]
+fn head_bias_has_the_bits_of_scalar() {
+    let mut random = Random(10);
+    for dim in [32, 64, 96, 512] {
+        let pieces = dim / BLOCK;
+        let bias = random.floats(dim, 2.0);
+        for x in hard_rows(&mut random, dim) {
+            for bias in [None, Some(&bias)] {
+                let run = |kernels: Kernels, place| {
+                    let mut out = Guarded::new(place, &vec![7i16; dim]);
+                    let x = Guarded::new(place, &x);
+                    let bias = bias.map(|bias| Guarded::new(place, bias));
+                    let x = Pieces::new(&x, BLOCK, pieces);
+                    let scale = kernels.head_bias(x, bias.as_deref(), &mut out);
+                    let mut all = vec![scale];
+                    all.extend(out.iter().map(|value| f32::from(*value)));
+                    all
+                };
+                check_floats("head_bias", run);
+                let out = run(scalar(), Place::End);
+                for (at, integer) in out[1..].iter().enumerate() {
+                    let value = x[at] + bias.map_or(0.0, |bias| bias[at]);
+                    let error = (out[0] * integer - value).abs();
+                    assert!(error <= 0.501 * out[0] + 1e-30, "{value:e}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bias_gelu_quantize_has_the_bits_of_scalar() {
+    let mut random = Random(11);
+    for tokens in [1, 2, 3, 8, 17] {
+        for bound in [1e-40, 1e-20, 1.0, 10.0, 1e3, 1e20] {
+            let x = random.floats(tokens * BLOCK, bound);
+            let bias = random.floats(BLOCK, 1.0);
+            check_blocks("bias_gelu_quantize", |kernels, place| {
+                let mut out = Guarded::new(place, &vec![unset_block(); tokens]);
+                let (x, bias) = (Guarded::new(place, &x), Guarded::new(place, &bias));
+                kernels.bias_gelu_quantize(&x, &bias, &mut out);
+                out.to_vec()
+            });
+        }
+    }
+}
+
+#[test]
 fn head_norm_rope_has_the_bits_of_scalar() {
     let mut random = Random(3);
     for dim in [32, 64, 96, 256, 512] {
@@ -223,6 +339,9 @@ fn rows_that_are_not_finite_do_not_panic() {
                 kernels.gelu_multiply_quantize(&x, &x, &mut out);
                 let pieces = Pieces::new(&x, BLOCK, 1);
                 kernels.head_norm_rope(pieces, &x, &x, EPS, &mut [0; BLOCK]);
+                kernels.head_bias(pieces, Some(&x), &mut [0; BLOCK]);
+                kernels.bias_gelu_quantize(&x, &x, &mut out);
+                kernels.add_layer_norm(&mut x.clone(), pieces, Some(&x), [&x, &x], EPS);
                 let weights = &mut [SoftmaxBlock::default()];
                 kernels.softmax(&mut x.clone(), BLOCK, 0..BLOCK, 1, weights);
             });

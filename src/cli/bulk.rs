@@ -2,31 +2,20 @@
 
 use std::panic;
 
+use lanewise::internals::gguf::Gguf;
 use lanewise::internals::{SCRATCH_BYTES_PER_TOKEN, TOKENS_PER_CALL, TOKENS_PER_PASS};
 use lanewise::{Embedder, Encoded, Input, Prompt};
-use lanewise_bulk::{Embed, Error, ModelMemory, Setting, Usage};
+use lanewise_bulk::{Embed, Error, ModelMemory, Setting, Usage, sha256};
 
 use super::failure::{self, Failure};
 use super::interrupt;
 
-/// An open model with the prompt of every text.
+/// An open model with what stands in front of every text.
 pub struct Model {
     /// The model.
     pub embedder: Embedder,
-    /// The prompt of every text.
-    pub prompt: Prompt,
-    /// The title of every document.
-    pub title: Option<String>,
-}
-
-impl Model {
-    /// A text of the input with its prompt and title.
-    pub fn input<'a>(&'a self, text: &'a str) -> Input<'a> {
-        Input {
-            title: self.title.as_deref(),
-            ..Input::new(self.prompt, text)
-        }
-    }
+    /// The prompt, with the title if there is one.
+    pub prefix: String,
 }
 
 impl Embed for Model {
@@ -55,7 +44,8 @@ impl Embed for Model {
     }
 
     fn encode(&self, text: &str) -> lanewise::Result<Encoded> {
-        self.embedder.encode(self.input(text))
+        let text = format!("{}{text}", self.prefix);
+        self.embedder.encode(Input::new(Prompt::Raw, &text))
     }
 
     fn usage(encoded: &Encoded) -> Usage {
@@ -66,19 +56,12 @@ impl Embed for Model {
         }
     }
 
+    fn ids(encoded: &Encoded) -> &[u32] {
+        encoded.ids()
+    }
+
     fn bytes_read(&self, text: &str, encoded: &Encoded) -> usize {
-        let ids = encoded.ids();
-        let decoded = self.embedder.tokenizer().decode(&ids[1..ids.len() - 1]);
-        let complete = decoded.utf8_chunks().next();
-        let characters = complete.map_or(0, |chunk| chunk.valid().chars().count());
-        // Characters and not bytes are counted because U+2581 is decoded as a space.
-        let prefix = self
-            .embedder
-            .prompt_text(self.prompt, self.title.as_deref());
-        let prefix = prefix.chars().count();
-        let of_text = characters.saturating_sub(prefix).max(1);
-        let end = text.char_indices().nth(of_text);
-        end.map_or(text.len(), |(position, _)| position)
+        self.embedder.bytes_read(&self.prefix, text, encoded)
     }
 
     fn embed(&self, texts: &[Encoded], vectors: &mut [f32]) -> lanewise::Result<()> {
@@ -86,8 +69,18 @@ impl Embed for Model {
     }
 }
 
+/// The model's name and the SHA-256 of its file, all of which is read.
+pub fn model_identity(gguf: &Gguf) -> Result<(String, String), Failure> {
+    let name = gguf.optional_str("general.name").ok().flatten();
+    let digest = sha256(gguf.path()).map_err(|error| {
+        let problem = format_args!("cannot read: {error}");
+        Failure::file(gguf.path(), problem, "check the file and its disk")
+    })?;
+    Ok((name.unwrap_or_default(), digest))
+}
+
 /// The option of a setting.
-fn option(setting: Setting) -> String {
+pub fn option(setting: Setting) -> String {
     format!("--{}", setting.name().replace('_', "-"))
 }
 

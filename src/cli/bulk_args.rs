@@ -34,11 +34,11 @@ impl From<OutputFormat> for lanewise_bulk::OutputFormat {
 pub enum InputFormat {
     /// A text a line
     Lines,
-    /// A JSON object a line
+    /// JSON objects: one a line, or over several, or in arrays
     Jsonl,
-    /// Comma-separated values under a header line
+    /// Comma-separated values under a header line, as in RFC 4180
     Csv,
-    /// Tab-separated values under a header line
+    /// Tab-separated values under a header line, without quoting
     Tsv,
     /// Parquet
     Parquet,
@@ -79,6 +79,24 @@ impl From<Precision> for lanewise::Precision {
             Precision::F16 => Self::F16,
             Precision::I8 => Self::I8,
             Precision::Binary => Self::Binary,
+        }
+    }
+}
+
+/// How a run that is resumed is compared with the interrupted one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Resume {
+    /// By size, time, beginning, end and samples of each input file
+    Compare,
+    /// By all of each input file
+    Verify,
+}
+
+impl From<Resume> for lanewise_bulk::Resume {
+    fn from(resume: Resume) -> Self {
+        match resume {
+            Resume::Compare => Self::Compare,
+            Resume::Verify => Self::Verify,
         }
     }
 }

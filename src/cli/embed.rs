@@ -26,7 +26,8 @@ const AFTER_HELP_BULK: &str = "
 Beside OUTPUT there may be OUTPUT.rejects.jsonl (rows without a vector, and why), OUTPUT.ids.jsonl \
 (what goes with the rows of .npy) and OUTPUT.meta.json (what the vectors are, for formats that \
 cannot say it themselves). A run that was interrupted in any way goes on with the same command and \
---resume.";
+--resume, if input, model and settings are the same; an output that is complete is recognized. No \
+input is written over, and no file that a run did not write without --force.";
 
 /// Print the vectors of texts, or embed whole files
 ///
@@ -35,14 +36,15 @@ cannot say it themselves). A run that was interrupted in any way goes on with th
 #[derive(Debug, Args)]
 #[command(after_help = after_help())]
 pub struct Arguments {
-    /// Texts to embed; without any, one a line is read from standard input
+    /// Texts to embed; without any, one a line is read from standard input. One that begins with a
+    /// hyphen comes after --
     texts: Vec<String>,
     #[command(flatten)]
     prompt: PromptOptions,
     /// How vectors are written
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// What to do with texts of more tokens than the model reads (2048)
+    /// What to do with texts of more tokens than the model reads (`lanewise info` shows how many)
     #[arg(long, value_enum, default_value_t = OverflowPolicy::Truncate)]
     overflow: OverflowPolicy,
     #[command(flatten)]
@@ -104,6 +106,8 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<Outcome, Failure> {
         .overflow(arguments.overflow.try_into()?)
         .open(arguments.model.path()?)?;
     packed::report_ignored(embedder.packed_state());
+    // Once, and not for every text, if the model does not know the prompt.
+    embedder.prompt_text(arguments.prompt.prompt, title)?;
 
     let mut times = Times::default();
     let mut outcome = Outcome::Complete;

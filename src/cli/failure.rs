@@ -73,6 +73,7 @@ impl From<lanewise::Error> for Failure {
             lanewise::Error::Argument { .. } => (USAGE, ""),
             lanewise::Error::Memory { .. } => (PARTIAL, ""),
             lanewise::Error::MissingDenseHeads { .. } => (MODEL, " (--no-dense-head)"),
+            lanewise::Error::MissingPooling { .. } => (MODEL, " (--pooling)"),
             _ => (MODEL, ""),
         };
         Self::Stopped {

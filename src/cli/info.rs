@@ -6,14 +6,18 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use clap::Args;
-use lanewise::Isa;
 use lanewise::internals::gguf::Gguf;
 use lanewise::internals::models::{self, Model};
 use lanewise::internals::packed::PackedState;
 use lanewise::internals::{Runtime, RuntimeOptions};
+use lanewise::{Isa, Prompt};
+#[cfg(feature = "bulk")]
+use lanewise_bulk::{OverflowPolicy, Precision, Space};
 use serde::Serialize;
 
 use super::Outcome;
+#[cfg(feature = "bulk")]
+use super::bulk;
 use super::failure::Failure;
 use super::options::{ModelOptions, RunOptions};
 
@@ -42,7 +46,8 @@ struct Info {
     architecture: String,
     name: Option<String>,
     tensors: BTreeMap<String, TypeTotal>,
-    dense_heads: bool,
+    /// `None` if models of the family have none.
+    dense_heads: Option<bool>,
     context: usize,
     layers: usize,
     hidden: usize,
@@ -50,7 +55,13 @@ struct Info {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
-    sliding_window: usize,
+    sliding_window: Option<usize>,
+    pooling: &'static str,
+    /// What the model reads before a text, by the name of the prompt.
+    prompts: BTreeMap<&'static str, String>,
+    /// The fingerprint of the space of vectors in full length and `f32`, by the name of the prompt.
+    #[cfg(feature = "bulk")]
+    spaces: BTreeMap<&'static str, String>,
     vocabulary: usize,
     instruction_set: String,
     instruction_sets_supported: Vec<&'static str>,
@@ -128,7 +139,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     let options = RuntimeOptions {
         // That the heads are missing is shown here, not refused.
-        dense_heads: model.has_dense_heads(),
+        dense_heads: model.dense_heads() == Some(true),
         ..options
     };
     let runtime = Runtime::new(Arc::clone(&model), &options)?;
@@ -138,7 +149,12 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         &packed,
         options.isa.is_some(),
         arguments.verify,
-    );
+    )?;
+    #[cfg(feature = "bulk")]
+    let info = Info {
+        spaces: spaces(&*model, &info.prompts)?,
+        ..info
+    };
     let mut out = io::stdout().lock();
     let written = if arguments.json {
         serde_json::to_writer_pretty(&mut out, &info)
@@ -160,16 +176,16 @@ impl Info {
         packed: &PackedState,
         isa_forced: bool,
         verified: bool,
-    ) -> Self {
+    ) -> lanewise::Result<Self> {
         let (gguf, shape, summary) = (model.gguf(), model.shape(), model.summary());
-        Self {
+        Ok(Self {
             file: gguf.path().display().to_string(),
             bytes: gguf.file_len(),
             gguf_version: gguf.version(),
             architecture: text(gguf, "general.architecture").unwrap_or_default(),
             name: text(gguf, "general.name"),
             tensors: totals(gguf),
-            dense_heads: model.has_dense_heads(),
+            dense_heads: model.dense_heads(),
             context: shape.context,
             layers: summary.layers,
             hidden: shape.hidden,
@@ -178,6 +194,10 @@ impl Info {
             kv_heads: shape.kv_heads,
             head_dim: shape.head_dim,
             sliding_window: summary.sliding_window,
+            pooling: summary.pooling.name(),
+            prompts: prompts(model)?,
+            #[cfg(feature = "bulk")]
+            spaces: BTreeMap::new(),
             vocabulary: shape.vocabulary,
             instruction_set: runtime.isa().to_string(),
             instruction_sets_supported: Isa::ALL
@@ -189,7 +209,7 @@ impl Info {
             threads: runtime.threads().to_string(),
             packed_weights: packed.into(),
             verified,
-        }
+        })
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
@@ -214,28 +234,37 @@ impl Info {
                 self.head_dim
             ),
         )?;
+        let context = format!("{} tokens with the special ones at both ends", self.context);
         line(
             "context",
-            format!(
-                "{} tokens with <bos> and <eos>, sliding window {}",
-                self.context, self.sliding_window
-            ),
+            match self.sliding_window {
+                Some(window) => format!("{context}, sliding window {window}"),
+                None => context,
+            },
         )?;
         line("vocabulary", format!("{} tokens", self.vocabulary))?;
         for (kind, total) in &self.tensors {
             let size = total.bytes as f64 / 1e6;
             line("tensors", format!("{} {kind}, {size:.1} MB", total.count))?;
         }
-        line(
-            "dense heads",
-            if self.dense_heads {
-                "present".into()
-            } else {
+        line("pooling", self.pooling.into())?;
+        for (name, text) in &self.prompts {
+            line("prompt", format!("{name}: {text:?}"))?;
+        }
+        #[cfg(feature = "bulk")]
+        for (name, fingerprint) in &self.spaces {
+            line("space", format!("{name}: {fingerprint}"))?;
+        }
+        match self.dense_heads {
+            Some(true) => line("dense heads", "present".into())?,
+            Some(false) => line(
+                "dense heads",
                 "ABSENT: vectors of this file are in a space of their own and compare with no \
                  others; embedding needs --no-dense-head"
-                    .into()
-            },
-        )?;
+                    .into(),
+            )?,
+            None => {}
+        }
         if self.verified {
             line("weights", "all finite".into())?;
         }
@@ -256,6 +285,41 @@ impl Info {
 
 fn text(gguf: &Gguf, key: &str) -> Option<String> {
     gguf.optional_str(key).ok().flatten()
+}
+
+/// The fingerprint of the space of each prompt.
+#[cfg(feature = "bulk")]
+fn spaces(
+    model: &dyn Model,
+    prompts: &BTreeMap<&'static str, String>,
+) -> Result<BTreeMap<&'static str, String>, Failure> {
+    let (name, digest) = bulk::model_identity(model.gguf())?;
+    let space = |prompt: &str, text: &str| Space {
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: name.clone(),
+        model_sha256: digest.clone(),
+        prompt: prompt.into(),
+        prompt_text: text.into(),
+        pooling: model.summary().pooling.name().into(),
+        dense_heads: model.dense_heads() != Some(false),
+        dims: model.dims().longest(),
+        precision: Precision::F32,
+        overflow: OverflowPolicy::Truncate,
+    };
+    let prompts = prompts.iter();
+    Ok(prompts
+        .map(|(&name, text)| (name, space(name, text).fingerprint()))
+        .collect())
+}
+
+/// What the model reads before texts, by the name of the prompt.
+fn prompts(model: &dyn Model) -> lanewise::Result<BTreeMap<&'static str, String>> {
+    let prompts = (model.family().prompts)(model.gguf())?;
+    let text = |prompt| Some(prompts.text(prompt, None).ok()?.into_owned());
+    Ok(prompts
+        .known()
+        .filter_map(|prompt: Prompt| Some((prompt.name(), text(prompt)?)))
+        .collect())
 }
 
 /// Number and size of the tensors of each type.

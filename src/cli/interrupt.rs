@@ -14,6 +14,10 @@ pub fn listen() -> CancelToken {
         if token.cancel() {
             std::process::exit(INTERRUPTED.into());
         }
+        // On a thread of its own, so that nothing which the run waits for delays it.
+        report(format_args!(
+            "finishing the batch; press Ctrl-C again to stop at once"
+        ));
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         // Then a signal kills the run, which the spool outlives as well.
@@ -39,10 +43,14 @@ pub fn command() -> String {
 pub fn resume_command() -> String {
     let arguments = env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     let mut arguments: Vec<String> = arguments
-        .filter(|argument| argument != "--force" && argument != "--resume")
+        .filter(|argument| argument != "--force" && !is_resume(argument))
         .collect();
     arguments.push("--resume".into());
     join(arguments.into_iter())
+}
+
+fn is_resume(argument: &str) -> bool {
+    argument == "--resume" || argument.starts_with("--resume=")
 }
 
 fn join(arguments: impl Iterator<Item = String>) -> String {

@@ -6,8 +6,8 @@ use clap::Args;
 use lanewise_bulk::MergeJob;
 
 use super::bulk_args::OutputFormat;
-use super::failure::{Failure, report};
-use super::progress::summary;
+use super::failure::Failure;
+use super::progress::report_end;
 use super::{Outcome, bulk, interrupt};
 
 const AFTER_HELP: &str = "\
@@ -35,7 +35,7 @@ pub struct Arguments {
     /// Replace the output
     #[arg(long)]
     force: bool,
-    /// Show no summary
+    /// Show no summary; rejected rows are counted all the same
     #[arg(long)]
     quiet: bool,
 }
@@ -52,9 +52,6 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let done = job
         .run(&cancel)
         .map_err(|error| bulk::failure(error, interrupt::command))?;
-    if !arguments.quiet {
-        let output = done.output.display();
-        report(format_args!("{output}: {}", summary(&done.tally)));
-    }
+    report_end(&done, arguments.quiet);
     Ok(Outcome::of_rejects(done.tally.rejected > 0))
 }

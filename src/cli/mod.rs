@@ -4,10 +4,14 @@
 mod bulk;
 #[cfg(feature = "bulk")]
 mod bulk_args;
+mod convert;
+#[cfg(feature = "bulk")]
+mod dialect_args;
 mod embed;
 #[cfg(feature = "bulk")]
 mod embed_files;
 mod failure;
+mod hyphens;
 mod info;
 #[cfg(feature = "bulk")]
 mod interrupt;
@@ -24,12 +28,15 @@ mod rss;
 mod similarity;
 mod texts;
 mod tokenize;
+#[cfg(feature = "bulk")]
+mod verify;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
+use lanewise::internals::gguf;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -40,9 +47,13 @@ Examples:
   lanewise tokenize \"Hello world\"
   lanewise info
   lanewise report --svg times.svg
+  lanewise convert all-MiniLM-L6-v2 minilm.gguf
 
 Model file: -m FILE, else the environment variable LANEWISE_MODEL, else the one that
-tools/get-model put into $XDG_CACHE_HOME/lanewise or ~/.cache/lanewise.
+tools/get-model put into $XDG_CACHE_HOME/lanewise or ~/.cache/lanewise. Instead of a path,
+both take the name of a model there: embeddinggemma, minilm, e5-small, or a file's name
+without .gguf.
+A directory as Hugging Face has it becomes such a file with `lanewise convert`.
 
 Environment:
   LANEWISE_MODEL     the model file, where -m is not given
@@ -55,12 +66,14 @@ Environment:
 
 Exit codes:
   0  everything asked for was done (also if the reader of the output went away)
-  1  some texts could not be used, each named on standard error and the others done;
+  1  some texts could not be used, each named on standard error and the others done; or rows
+     that verify checked are different, each named;
      or reading the input or writing the output failed, or memory ran out; or report found
      INT8 and f32 the same
   2  an argument or environment variable cannot be used
   3  the model file is missing, cannot be used, or was changed while in use
-130  Ctrl-C ended the work on whole files; the command that goes on with it is printed";
+130  Ctrl-C ended the work on whole files; of embed and merge, the command that goes on with
+     it is printed";
 
 /// Text embeddings with EmbeddingGemma, on the CPU
 #[derive(Debug, Parser)]
@@ -75,9 +88,12 @@ enum Command {
     Embed(Box<embed::Arguments>),
     #[cfg(feature = "bulk")]
     Merge(merge::Arguments),
+    #[cfg(feature = "bulk")]
+    Verify(Box<verify::Arguments>),
     Similarity(similarity::Arguments),
     Tokenize(tokenize::Arguments),
     Info(info::Arguments),
+    Convert(convert::Arguments),
     Report(report::Arguments),
 }
 
@@ -100,17 +116,27 @@ impl Outcome {
     }
 }
 
+/// The command line, for tests of its messages.
+#[cfg(test)]
+fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Runs the command that the process's arguments name.
 pub fn main() -> ExitCode {
     let start = Instant::now();
     lanewise::exit_on_lost_page(failure::MODEL);
-    let result = match Arguments::parse().command {
+    gguf::report_file_size_limit();
+    let result = match hyphens::parse::<Arguments>().command {
         Command::Embed(arguments) => embed::run(&arguments, start),
         #[cfg(feature = "bulk")]
         Command::Merge(arguments) => merge::run(&arguments),
+        #[cfg(feature = "bulk")]
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Similarity(arguments) => similarity::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
     };
     match result {

@@ -1,31 +1,38 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use lanewise::internals::models::FAMILIES;
-use lanewise::{Embedder, EmbedderBuilder, Overflow, PackedWeights, Prompt};
+use lanewise::internals::models::{self, Model, OpenOptions, gemma_embedding};
+use lanewise::{Embedder, EmbedderBuilder, Overflow, PackedWeights, Pooling, Prompt};
 
 use super::failure::Failure;
 
 /// Which model file.
 #[derive(Debug, Args)]
 pub struct ModelOptions {
-    /// GGUF file of the model [default: $LANEWISE_MODEL, else what tools/get-model fetched]
-    #[arg(short, long, value_name = "FILE")]
+    /// GGUF file of the model, or the name of one that tools/get-model fetched, such as minilm
+    /// [default: $LANEWISE_MODEL, else what tools/get-model fetched]
+    #[arg(short, long, value_name = "FILE|NAME")]
     model: Option<PathBuf>,
 }
 
 impl ModelOptions {
     /// The model file's path.
     pub fn path(&self) -> Result<PathBuf, Failure> {
+        // However it is put, without a model the exit code is that of a model.
+        let stopped = |message| Failure::Stopped {
+            code: super::failure::MODEL,
+            message,
+        };
         match &self.model {
-            Some(path) => Ok(path.clone()),
-            // However it is put, without a model the exit code is that of a model.
-            None => lanewise::find_model().map_err(|error| Failure::Stopped {
-                code: super::failure::MODEL,
-                message: format!("{error}, or by -m FILE"),
-            }),
+            Some(model) => {
+                lanewise::resolve_model(model).map_err(|error| stopped(error.to_string()))
+            }
+            None => {
+                lanewise::find_model().map_err(|error| stopped(format!("{error}, or by -m FILE")))
+            }
         }
     }
 }
@@ -35,8 +42,11 @@ impl ModelOptions {
 pub struct RunOptions {
     /// Number of threads [default: $LANEWISE_THREADS, else what the machine has; `lanewise info`
     /// shows it]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     threads: Option<usize>,
+    /// How the vectors of tokens become one, for a file that does not say it: mean or cls
+    #[arg(long, value_name = "NAME")]
+    pooling: Option<Pooling>,
     /// Pack weights anew in each pass: neither read them packed from the cache directory, nor write
     /// them there [default: $LANEWISE_PACKED_WEIGHTS; `lanewise info` shows the file]
     #[arg(long)]
@@ -50,10 +60,22 @@ impl RunOptions {
             Some(threads) => Embedder::builder().threads(threads),
             None => Embedder::builder(),
         };
+        let builder = match self.pooling {
+            Some(pooling) => builder.pooling(pooling),
+            None => builder,
+        };
         match self.no_packed_weights {
             true => builder.packed_weights(PackedWeights::Off),
             false => builder,
         }
+    }
+
+    /// Opens a model file without packed weights.
+    pub fn open(&self, path: &Path) -> Result<Arc<dyn Model>, Failure> {
+        let options = OpenOptions {
+            pooling: self.pooling,
+        };
+        Ok(models::open_with(path, &options)?)
     }
 
     /// Whether packed weights are read and written. A command that writes does so itself, when it
@@ -73,14 +95,20 @@ impl RunOptions {
     }
 }
 
+/// A number of things. A negative one is a wrong value, and no option.
+fn parse_count(text: &str) -> Result<usize, String> {
+    let problem = |_| "give a whole number above 0".to_owned();
+    text.parse().map_err(problem)
+}
+
 /// What vectors are like.
 #[derive(Debug, Args)]
 pub struct VectorOptions {
-    /// Length of the vectors: 768, 512, 256 or 128 [default: 768]
-    #[arg(long, value_name = "N")]
+    /// Length of the vectors; of EmbeddingGemma 768, 512, 256 or 128 [default: the model's]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     dims: Option<usize>,
-    /// Leave the two dense heads out, as a file without them needs: such vectors compare with each
-    /// other only
+    /// Leave the two dense heads of EmbeddingGemma out, as a file without them needs: such vectors
+    /// compare with each other only
     #[arg(long)]
     no_dense_head: bool,
 }
@@ -165,14 +193,16 @@ impl PromptOptions {
 /// Every prompt with its names and its text.
 fn prompt_help() -> String {
     let mut help = String::from(
-        "What the texts are for: the model was trained to see this text in front of them.\n\
-         Names are read in any case, with spaces, hyphens or underscores.\n",
+        "What the texts are for: the model was trained to see a certain text in front of them.\n\
+         Names are read in any case, with spaces, hyphens or underscores. `lanewise info` shows\n\
+         which of them the model in use knows, and their texts; these are those of EmbeddingGemma.\n",
     );
+    let prompts = gemma_embedding::prompts();
     for prompt in Prompt::all() {
         let names = [&[prompt.name()], prompt.aliases()].concat().join(", ");
         help += &format!(
             "\n  {names}\n      \"{}\"",
-            (FAMILIES[0].prompt_text)(prompt, None)
+            prompts.text(prompt, None).unwrap_or_default()
         );
     }
     help

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use lanewise_bulk::{Progress, Step, Tally};
+use lanewise_bulk::{Message, Progress, Report, Saved, Step, Tally};
 
 use super::failure::report;
-use super::rss;
+use super::{bulk, rss};
 
 /// How often a line is printed.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -33,8 +33,6 @@ pub struct ProgressDisplay {
     total: Option<u64>,
     /// What earlier runs had done.
     before: u64,
-    /// How far the input was read when this run began; the part that was skipped takes no time.
-    first: Option<f64>,
     rows: u64,
     tokens: u64,
 }
@@ -46,6 +44,10 @@ enum Shown {
 }
 
 impl Progress for ProgressDisplay {
+    fn notice(&mut self, message: &Message) {
+        report(format_args!("{}", message.with_names(&bulk::option)));
+    }
+
     fn begin(&mut self, total: Option<u64>, before: u64) {
         self.start = Instant::now();
         (self.total, self.before) = (total, before);
@@ -62,7 +64,7 @@ impl Progress for ProgressDisplay {
     fn advance(&mut self, step: Step) {
         self.rows += step.rows;
         self.tokens += step.tokens;
-        let done = self.done(step);
+        let done = self.done(step.expected_rows);
         match &mut self.shown {
             Shown::Nothing => {}
             Shown::Bar(bar) => {
@@ -99,26 +101,20 @@ impl ProgressDisplay {
             start: Instant::now(),
             total: None,
             before: 0,
-            first: None,
             rows: 0,
             tokens: 0,
         }
     }
 
-    /// How much of the input is done, by rows if their number is known, else by bytes.
-    fn done(&mut self, step: Step) -> Option<Done> {
-        let overall = match self.total {
-            Some(total) => Some((self.before + self.rows) as f64 / total.max(1) as f64),
-            None => step.input_read,
-        }?;
-        let first = *self.first.get_or_insert(match self.total {
-            Some(total) => self.before as f64 / total.max(1) as f64,
-            None if self.before == 0 => 0.0,
-            None => overall,
-        });
+    /// How many of the rows are done; of as many as are `expected`, if their number is not known.
+    fn done(&self, expected: Option<u64>) -> Option<Done> {
+        let rows = self.before + self.rows;
+        let total = self.total.or(expected)?.max(rows).max(1);
+        let of_this_run = total.saturating_sub(self.before).max(1);
         Some(Done {
-            overall: overall.clamp(0.0, 1.0),
-            of_this_run: (overall - first) / (1.0 - first).max(f64::MIN_POSITIVE),
+            total,
+            overall: rows as f64 / total as f64,
+            of_this_run: self.rows as f64 / of_this_run as f64,
         })
     }
 
@@ -126,9 +122,8 @@ impl ProgressDisplay {
     fn message(&self, done: Option<Done>) -> String {
         let seconds = self.start.elapsed().as_secs_f64();
         let rows = self.before + self.rows;
-        let of = self
-            .total
-            .map_or(String::new(), |total| format!(" of {total}"));
+        let about = if self.total.is_some() { "" } else { "about " };
+        let of = done.map_or(String::new(), |done| format!(" of {about}{}", done.total));
         let left = done
             .filter(|done| done.of_this_run > 0.0)
             .map(|done| seconds * (1.0 / done.of_this_run - 1.0).max(0.0));
@@ -150,9 +145,11 @@ impl ProgressDisplay {
     }
 }
 
-/// Fractions of the input, from 0 to 1.
+/// How far a run has come; fractions from 0 to 1.
 #[derive(Clone, Copy)]
 struct Done {
+    /// All rows there are.
+    total: u64,
     overall: f64,
     /// Of what this run has to do.
     of_this_run: f64,
@@ -176,8 +173,31 @@ fn duration(seconds: f64) -> String {
     }
 }
 
+/// Says what came of a run or merge. Rows that have no vector are mentioned to whoever wants it
+/// quiet, too, as the exit code tells of them.
+pub fn report_end(done: &Report, quiet: bool) {
+    let output = done.output.display();
+    let rejected = done.tally.rejected;
+    if done.was_complete {
+        report(format_args!("{output}: is complete"));
+    } else if !quiet {
+        let saved = saved(done.saved);
+        report(format_args!("{output}: {}{saved}", summary(&done.tally)));
+    }
+    if rejected > 0 {
+        let rows = counted(rejected, "row");
+        match &done.rejects {
+            Some(rejects) => {
+                let rejects = rejects.display();
+                report(format_args!("{rows} rejected: {rejects} says why"));
+            }
+            None => report(format_args!("{rows} rejected: the merged output says why")),
+        }
+    }
+}
+
 /// What a whole run came to, and the memory that this process took.
-pub fn summary(tally: &Tally) -> String {
+fn summary(tally: &Tally) -> String {
     let vectors = tally.rows.saturating_sub(tally.rejected);
     let mut summary = [counted(vectors, "vector"), counted(tally.tokens, "token")].join(", ");
     for (count, what) in [
@@ -188,13 +208,24 @@ pub fn summary(tally: &Tally) -> String {
             summary += &format!(", {count} {what}");
         }
     }
-    if tally.rejected > 0 {
-        summary += &format!(", {} rejected", counted(tally.rejected, "row"));
-    }
     if let Some((_, peak)) = rss::resident() {
         summary += &format!("; at most {} MB of memory", peak >> 20);
     }
     summary
+}
+
+/// What this run did not have to compute, to follow [`summary`].
+fn saved(saved: Saved) -> String {
+    let mut text = String::new();
+    for (count, what) in [
+        (saved.reused, "reused"),
+        (saved.repeated, "of texts that came before"),
+    ] {
+        if count > 0 {
+            text += &format!("; {} {what}", counted(count, "vector"));
+        }
+    }
+    text
 }
 
 /// A number of things.
@@ -206,6 +237,37 @@ fn counted(count: u64, thing: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_count_and_not_the_bytes_read_ahead() {
+        let mut display = ProgressDisplay::new(ProgressKind::Auto, true);
+        display.rows = 261;
+        assert!(display.done(None).is_none());
+        assert!(display.message(None).starts_with("261 rows, "));
+        let done = display.done(Some(402)).unwrap();
+        assert!((done.overall - 0.65).abs() < 0.01 && done.overall == done.of_this_run);
+        assert!(
+            display
+                .message(Some(done))
+                .starts_with("261 rows of about 402, ")
+        );
+        // What earlier runs did takes no time in this one.
+        (display.before, display.total) = (1000, Some(1522));
+        let done = display.done(None).unwrap();
+        assert!(
+            (done.of_this_run - 0.5).abs() < 0.01,
+            "{}",
+            done.of_this_run
+        );
+        assert!(
+            display
+                .message(Some(done))
+                .starts_with("1261 rows of 1522, ")
+        );
+        // More rows than expected.
+        display.total = None;
+        assert_eq!(display.done(Some(7)).unwrap().overall, 1.0);
+    }
 
     #[test]
     fn durations_are_short() {

@@ -23,7 +23,8 @@ use super::texts::{Text, Texts};
     after_help = "Example:\n  lanewise similarity --query \"largest moons\" \"Jupiter has four.\" \"A river arrives.\""
 )]
 pub struct Arguments {
-    /// The text to compare with, then those that are compared
+    /// The text to compare with, then those that are compared. Texts that begin with a hyphen come
+    /// after --
     texts: Vec<String>,
     /// The first text is a search query and the others are documents, each with the prompt for it
     #[arg(short, long, conflicts_with = "prompt")]

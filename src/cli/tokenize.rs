@@ -14,14 +14,17 @@ use super::failure::{Failure, report};
 use super::options::{ModelOptions, PromptOptions};
 use super::texts::Texts;
 
-/// Print the tokens of texts, without <bos> and <eos>
+/// Print the tokens of texts, without the special ones at both ends
 ///
 /// The texts are the arguments or, without any, the lines of standard input. The model file needs
 /// to have a vocabulary only.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  lanewise tokenize \"Hello world\"")]
+#[command(
+    after_help = "Examples:\n  lanewise tokenize \"Hello world\"\n  lanewise tokenize -- \"-1 degrees\""
+)]
 pub struct Arguments {
-    /// Texts to cut into tokens; without any, one a line is read from standard input
+    /// Texts to cut into tokens; without any, one a line is read from standard input. One that begins
+    /// with a hyphen comes after --
     texts: Vec<String>,
     #[command(flatten)]
     prompt: PromptOptions,
@@ -54,6 +57,9 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     // A file with nothing but a vocabulary may name no architecture.
     let family = Family::of(&gguf).unwrap_or(FAMILIES[0]);
     let tokenizer = (family.tokenizer)(Arc::clone(&gguf))?;
+    let prompts = (family.prompts)(&gguf)?;
+    let prompt = arguments.prompt.prompt;
+    prompts.text(prompt, title)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut outcome = Outcome::Complete;
     let mut texts = Texts::new(&arguments.texts, 1);
@@ -63,8 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             ids.clear();
             match &text.content {
                 Ok(content) => {
-                    let prompt = arguments.prompt.prompt;
-                    tokenizer.encode(&family.prompted(prompt, title, content), &mut ids);
+                    tokenizer.encode(&prompts.prompted(prompt, title, content)?, &mut ids);
                 }
                 Err(problem) => {
                     report(format_args!("{}: {problem}; left out", text.place()));

@@ -8,7 +8,7 @@
 
 use std::collections::TryReserveError;
 
-use lanewise_kernels::{BLOCK, Kernels, Line, PANEL, pack_keys};
+use lanewise_kernels::{BLOCK, Kernels, Line, PANEL, Pieces, pack_keys};
 use lanewise_pool::partition::uneven;
 
 use super::batch::{Batch, MEAN_TERMS, QueryTile, Shape};
@@ -26,16 +26,73 @@ const FEW_KEYS: usize = 256;
 /// The parameters of the attention of one layer.
 #[derive(Clone, Copy)]
 pub struct Parameters<'a> {
-    /// RMSNorm of each query head: `head_dim` weights.
-    pub query_norm: &'a [f32],
-    /// RMSNorm of each key head: `head_dim` weights.
-    pub key_norm: &'a [f32],
-    /// What RMSNorm adds to the mean of squares.
-    pub eps: f32,
-    /// The angles of positions.
-    pub rope: &'a Rope,
+    /// What becomes of each head of queries and keys before they are multiplied.
+    pub heads: Heads<'a>,
+    /// What is added to the values of a token: `kv_heads * head_dim` values, or none.
+    pub value_bias: Option<&'a [f32]>,
     /// The distance in positions up to which a token sees keys.
     pub reach: usize,
+}
+
+/// What becomes of each head of queries and keys.
+#[derive(Clone, Copy)]
+pub enum Heads<'a> {
+    /// RMSNorm with `head_dim` weights, then RoPE.
+    NormRope {
+        /// The weights for queries.
+        query_norm: &'a [f32],
+        /// The weights for keys.
+        key_norm: &'a [f32],
+        /// What RMSNorm adds to the mean of squares.
+        eps: f32,
+        /// The angles of positions.
+        rope: &'a Rope,
+    },
+    /// A bias on queries, of `heads * head_dim` values.
+    ///
+    /// Without RoPE there is nothing to do for one on keys: it adds the same to all scores of a query,
+    /// which softmax takes away.
+    QueryBias(&'a [f32]),
+}
+
+impl Heads<'_> {
+    /// Head number `head` of the queries of a token at `position`, as INT16. Returns the scale.
+    #[inline]
+    fn query(
+        self,
+        kernels: Kernels,
+        x: Pieces<'_>,
+        head: usize,
+        position: usize,
+        out: &mut [i16],
+    ) -> f32 {
+        match self {
+            Heads::NormRope {
+                query_norm,
+                eps,
+                rope,
+                ..
+            } => kernels.head_norm_rope(x, query_norm, rope.position(position), eps, out),
+            Heads::QueryBias(bias) => {
+                let dim = out.len();
+                kernels.head_bias(x, Some(&bias[head * dim..][..dim]), out)
+            }
+        }
+    }
+
+    /// A key head of a token at `position`, as INT16. Returns the scale.
+    #[inline]
+    fn key(self, kernels: Kernels, x: Pieces<'_>, position: usize, out: &mut [i16]) -> f32 {
+        match self {
+            Heads::NormRope {
+                key_norm,
+                eps,
+                rope,
+                ..
+            } => kernels.head_norm_rope(x, key_norm, rope.position(position), eps, out),
+            Heads::QueryBias(_) => kernels.head_bias(x, None, out),
+        }
+    }
 }
 
 /// Attention of one layer: its queries, keys and values, quantized and packed.
@@ -92,8 +149,8 @@ impl Attention {
     /// token sees: [`MEAN_TERMS`] rows a text and one a token, whose sum it is, as
     /// [`output_shape`](Self::output_shape) says.
     ///
-    /// `projected` holds queries, keys and values of each token, one after the other; queries and
-    /// keys pass their norm and RoPE first.
+    /// `projected` holds queries, keys and values of each token, one after the other; `parameters` say
+    /// what becomes of them first.
     pub fn run(
         &mut self,
         executor: &mut Executor,
@@ -103,8 +160,8 @@ impl Attention {
         out: &mut Activations,
     ) {
         self.resize(executor.kernels(), batch);
-        self.prepare_queries_and_keys(executor, batch, projected, parameters);
-        self.prepare_values(executor, batch, projected);
+        self.prepare_queries_and_keys(executor, batch, projected, parameters.heads);
+        self.prepare_values(executor, batch, projected, parameters.value_bias);
         self.attend(executor, batch, parameters.reach);
         self.quantize(executor, batch, out);
     }
@@ -133,21 +190,15 @@ impl Attention {
         }
     }
 
-    /// Norm, RoPE and quantization of queries and keys, and packing of keys.
+    /// Norm and RoPE, or bias, and quantization of queries and keys, and packing of keys.
     fn prepare_queries_and_keys(
         &mut self,
         executor: &mut Executor,
         batch: &Batch,
         projected: &PanelBuffer,
-        parameters: Parameters<'_>,
+        heads: Heads<'_>,
     ) {
         let (kernels, shape) = (executor.kernels(), batch.shape());
-        let Parameters {
-            query_norm,
-            key_norm,
-            eps,
-            ..
-        } = parameters;
         let dim = shape.head_dim;
         let head = |head: usize, token: usize| projected.columns(token, head * dim, dim);
         let root = 1.0 / (dim as f32).sqrt();
@@ -166,15 +217,16 @@ impl Attention {
                 for kv_head in 0..shape.kv_heads {
                     let key_scales = &mut key_scales[kv_head * PANEL..][..PANEL];
                     for (offset, token) in panel.tokens.clone().enumerate() {
-                        let rope = parameters.rope.position(panel.position + offset);
+                        let position = panel.position + offset;
                         let group = rows.by_ref().take(shape.group());
                         for (query, (row, scale)) in group.enumerate() {
-                            let x = head(kv_head * shape.group() + query, token);
-                            *scale = kernels.head_norm_rope(x, query_norm, rope, eps, row) * root;
+                            let index = kv_head * shape.group() + query;
+                            let x = head(index, token);
+                            *scale = heads.query(kernels, x, index, position, row) * root;
                         }
                         let row = &mut worker.keys[offset * dim..][..dim];
                         let x = head(shape.heads + kv_head, token);
-                        key_scales[offset] = kernels.head_norm_rope(x, key_norm, rope, eps, row);
+                        key_scales[offset] = heads.key(kernels, x, position, row);
                     }
                     let lanes = dim / 2 * PANEL;
                     pack_keys(&worker.keys, dim, &mut keys[kv_head * lanes..][..lanes]);
@@ -184,8 +236,15 @@ impl Attention {
         );
     }
 
-    /// Quantization and packing of values less their mean.
-    fn prepare_values(&mut self, executor: &mut Executor, batch: &Batch, projected: &PanelBuffer) {
+    /// Quantization and packing of values less their mean. Softmax weights sum to one, so a bias on
+    /// values is one on their mean.
+    fn prepare_values(
+        &mut self,
+        executor: &mut Executor,
+        batch: &Batch,
+        projected: &PanelBuffer,
+        bias: Option<&[f32]>,
+    ) {
         let (kernels, shape) = (executor.kernels(), batch.shape());
         let value_panels = shape.key_width() / PANEL;
         let first_panel = (shape.query_width() + shape.key_width()) / PANEL;
@@ -195,12 +254,18 @@ impl Attention {
         );
         executor.for_each_part(parts, |index, (packed, scales), worker| {
             let tokens = &batch.texts()[index / value_panels];
-            let panel = projected.panel(first_panel + index % value_panels);
+            let value_panel = index % value_panels;
+            let panel = projected.panel(first_panel + value_panel);
             kernels.pack_values(
                 &panel[tokens.start * PANEL..tokens.end * PANEL],
                 packed,
                 scales,
             );
+            if let Some(bias) = bias {
+                let bias = &bias[value_panel * PANEL..][..PANEL];
+                let means = scales[PANEL..].iter_mut();
+                means.zip(bias).for_each(|(mean, bias)| *mean += bias);
+            }
             worker.stopwatch.lap(Phase::Values);
         });
     }

@@ -292,7 +292,7 @@ fn check(index: usize, ids: &[u32], shape: Shape) -> Result<()> {
         })
     };
     if ids.is_empty() {
-        return refuse("it has no ids".into(), "give at least <bos> and <eos>");
+        return refuse("it has no ids".into(), "give at least the special tokens");
     }
     if ids.len() > shape.context {
         let (length, context) = (ids.len(), shape.context);

@@ -131,6 +131,44 @@ impl Executor {
             worker.stopwatch.lap(Phase::Gelu);
         });
     }
+
+    /// `out = quantize(gelu(matrix × activations + bias))`, each panel a block of 32 columns of `out`.
+    /// `next` is the product after it.
+    pub fn multiply_gelu(
+        &mut self,
+        matrix: &Matrix,
+        bias: &[f32],
+        next: &[&Matrix],
+        activations: &Activations,
+        out: &mut Activations,
+    ) {
+        let (kernels, threads) = (self.kernels(), self.threads());
+        let [split, next_split] = [&[matrix], next].map(|matrices| {
+            let ActivationShape { tokens, chunk, .. } = activations.shape();
+            Split::new(panels(matrices), tokens, chunk, threads)
+        });
+        self.for_each_part(out.columns_mut(split.cut()), |task, out, worker| {
+            let (index, tokens) = (split.panel(task), split.tokens(task));
+            let next = match next_panel(task, split, next_split, threads) {
+                Next::Same => None,
+                Next::Panel(next) => Panel::of(&[matrix], next),
+                Next::OfNextProduct(first) => Panel::of(next, first),
+            };
+            worker.up.resize(tokens.len() * PANEL, 0.0);
+            let task = Task {
+                phase: Phase::FfnInput,
+                panel: Panel { matrix, index },
+                next,
+                activations,
+                tokens,
+            };
+            let (values, packing) = (&mut worker.up, &mut worker.packing);
+            task.run(kernels, values, packing, &mut worker.stopwatch);
+            let bias = &bias[index * PANEL..][..PANEL];
+            kernels.bias_gelu_quantize(&worker.up, bias, out);
+            worker.stopwatch.lap(Phase::Gelu);
+        });
+    }
 }
 
 impl Task<'_> {
@@ -159,7 +197,8 @@ impl Task<'_> {
         let (mut prefetcher, mut idle) =
             (Prefetcher::new(next, lines_a_step), Prefetcher::default());
         let (short, row_blocks) = (tokens <= SHORT, matrix.columns() / BLOCK);
-        let at_a_time = if short { SHORT_BLOCKS } else { row_blocks };
+        let most = if short { SHORT_BLOCKS } else { row_blocks };
+        let at_a_time = most.min(row_blocks);
         let lines = kernels.panel_lines(at_a_time * BLOCK);
         packed.resize(packed.len().max(lines), Line::ZERO);
         for first in (0..row_blocks).step_by(at_a_time) {

@@ -68,7 +68,22 @@ impl Job {
     /// [`Executor::multiply_gated`](super::Executor::multiply_gated) with two matrices of these
     /// rows and columns.
     pub fn gated(shape: [usize; 2], input: ActivationShape, threads: usize) -> Self {
-        let tasks = panels(2, shape, input, threads).map(|(tokens, load)| Load {
+        Self::activated(2, shape, input, threads)
+    }
+
+    /// [`Executor::multiply_gelu`](super::Executor::multiply_gelu) with a matrix of these rows and
+    /// columns.
+    pub fn gelu(shape: [usize; 2], input: ActivationShape, threads: usize) -> Self {
+        Self::activated(1, shape, input, threads)
+    }
+
+    fn activated(
+        matrices: usize,
+        shape: [usize; 2],
+        input: ActivationShape,
+        threads: usize,
+    ) -> Self {
+        let tasks = panels(matrices, shape, input, threads).map(|(tokens, load)| Load {
             time: load.time + (tokens * PANEL) as u64 * VALUE,
             ..load
         });

@@ -90,7 +90,10 @@ impl Map {
         // Checked before opening: opening a pipe without a writer would block.
         let kind = fs::metadata(path).map_err(io_error(path, "cannot open"))?;
         if kind.is_dir() {
-            let remedy = "give the path of a .gguf file, such as one in that directory";
+            let remedy = match path.join("config.json").exists() {
+                true => "make a GGUF file of it with `lanewise convert DIRECTORY OUT.gguf`",
+                false => "give the path of a .gguf file, such as one in that directory",
+            };
             return Err(file_error(path, "file", "is a directory", remedy));
         }
         if !kind.is_file() {

@@ -8,11 +8,13 @@ mod cursor;
 mod file;
 mod map;
 mod sigbus;
+mod sigxfsz;
 mod tensor;
 mod value;
 
 pub use file::Gguf;
 pub use map::{FileIdentity, Map};
 pub use sigbus::exit_on_lost_page;
+pub use sigxfsz::report_file_size_limit;
 pub use tensor::{TensorInfo, TensorType};
 pub use value::{Array, Strings, Value, ValueType};

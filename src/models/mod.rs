@@ -4,11 +4,14 @@
 //! its files, a [`Model`], and a [`ForwardPass`] over an [`Executor`]. To add one, write the
 //! directory and list its `FAMILY` in [`FAMILIES`].
 
+pub mod bert;
 pub mod gemma_embedding;
 mod keys;
+mod pooling;
+mod prompts;
+mod reference;
 mod tensors;
 
-use std::borrow::Cow;
 use std::collections::TryReserveError;
 use std::fmt;
 use std::path::Path;
@@ -16,13 +19,17 @@ use std::sync::Arc;
 
 use lanewise_kernels::Kernels;
 
-use crate::engine::{Batch, Executor, Job, Matrix, Shape};
+pub use self::prompts::{PromptText, Prompts};
+use crate::engine::{Batch, Executor, Job, Matrix, Pooling, Shape};
 use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
-use crate::{Error, Prompt, Result};
+use crate::{Error, Result};
 
 /// Every family, the default one first.
-pub static FAMILIES: &[&Family] = &[&gemma_embedding::FAMILY];
+pub static FAMILIES: &[&Family] = &[&gemma_embedding::FAMILY, &bert::FAMILY];
+
+/// Opens a file of a family.
+pub type Open = fn(Arc<Gguf>, &OpenOptions) -> Result<Arc<dyn Model>>;
 
 /// What is known of a family before a file of it is opened.
 pub struct Family {
@@ -31,9 +38,9 @@ pub struct Family {
     /// What `general.architecture` is in its files.
     pub architecture: &'static str,
     /// Reads and checks everything in a file but the values of its matrices.
-    pub open: fn(Arc<Gguf>) -> Result<Arc<dyn Model>>,
-    /// What the model reads before a text; only documents have titles.
-    pub prompt_text: fn(Prompt, Option<&str>) -> Cow<'static, str>,
+    pub open: Open,
+    /// What the model of a file reads before texts.
+    pub prompts: fn(&Gguf) -> Result<Prompts>,
     /// The tokenizer of a file, which needs to have no more than a vocabulary.
     pub tokenizer: fn(Arc<Gguf>) -> Result<Box<dyn Tokenizer>>,
 }
@@ -58,17 +65,9 @@ impl Family {
         let names = list(|family| family.name.to_owned(), " or ");
         Err(gguf.file_error(
             KEY,
-            format!("is {architecture:?}, but only {architectures} is supported"),
+            format!("is {architecture:?}, but only {architectures} are supported"),
             format!("give a GGUF file of {names}"),
         ))
-    }
-
-    /// A text after its prompt: all that the model reads but the special tokens at both ends.
-    pub fn prompted<'a>(&self, prompt: Prompt, title: Option<&str>, text: &'a str) -> Cow<'a, str> {
-        match prompt {
-            Prompt::Raw => text.into(),
-            prompt => format!("{}{text}", (self.prompt_text)(prompt, title)).into(),
-        }
     }
 }
 
@@ -76,6 +75,13 @@ impl fmt::Debug for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Family").field(&self.name).finish()
     }
+}
+
+/// What a file may leave to whoever opens it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenOptions {
+    /// How vectors are pooled, of a file that does not say it; what a file says must be the same.
+    pub pooling: Option<Pooling>,
 }
 
 /// A model file, opened and checked: everything but the values of its matrices has been read.
@@ -95,8 +101,9 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// The lengths that vectors may be cut to.
     fn dims(&self) -> Dims;
 
-    /// Whether the file has dense heads after pooling, without which vectors are in another space.
-    fn has_dense_heads(&self) -> bool;
+    /// Whether the file has the dense heads after pooling, without which vectors are in another space;
+    /// `None` if models of the family have none.
+    fn dense_heads(&self) -> Option<bool>;
 
     /// Every matrix of the file.
     fn matrices(&self) -> Matrices<'_>;
@@ -109,10 +116,10 @@ pub trait Model: fmt::Debug + Send + Sync {
     fn jobs_of_layer(&self, batch: &Batch, threads: usize, layer: usize) -> Vec<Job>;
 
     /// A forward pass, which takes memory with the first batches. `dense_heads` is whether vectors
-    /// pass the dense heads.
+    /// pass the dense heads, if models of the family have them.
     ///
     /// # Errors
-    /// If `dense_heads` is true and the file has none.
+    /// If `dense_heads` is true and the file lacks them.
     fn forward_pass(self: Arc<Self>, dense_heads: bool) -> Result<Box<dyn ForwardPass>>;
 
     /// The forward pass in f32 that the other one is tested against.
@@ -210,6 +217,16 @@ pub enum Dims {
     UpTo(usize),
 }
 
+impl Dims {
+    /// The longest of them.
+    pub fn longest(self) -> usize {
+        match self {
+            Self::Trained(lengths) => lengths.first().copied().unwrap_or(0),
+            Self::UpTo(width) => width,
+        }
+    }
+}
+
 /// The hyperparameters that a person would want to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -217,8 +234,10 @@ pub struct Summary {
     pub layers: usize,
     /// Values between the two halves of a feed-forward layer.
     pub feed_forward: usize,
-    /// The window of local layers, as the file has it.
-    pub sliding_window: usize,
+    /// The window of local layers, as the file has it; `None` if every layer sees the whole text.
+    pub sliding_window: Option<usize>,
+    /// How the vectors of tokens become one.
+    pub pooling: Pooling,
 }
 
 /// Opens a GGUF file of any family.
@@ -226,9 +245,17 @@ pub struct Summary {
 /// # Errors
 /// [`Error`] naming the file and the field that is missing, damaged or not supported.
 pub fn open(path: impl AsRef<Path>) -> Result<Arc<dyn Model>> {
+    open_with(path, &OpenOptions::default())
+}
+
+/// [`open`] with what the file may leave open.
+///
+/// # Errors
+/// As [`open`], or if the file says otherwise than the options.
+pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Arc<dyn Model>> {
     let gguf = Arc::new(Gguf::open(path)?);
     let family = Family::of(&gguf)?;
-    (family.open)(gguf)
+    (family.open)(gguf, options)
 }
 
 /// Checks that no matrix holds an infinite value or scale, or one that is not a number. Reads the

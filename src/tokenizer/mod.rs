@@ -1,10 +1,18 @@
 //! Text to tokens and back, one directory a kind of tokenizer.
 
+mod added;
 mod sentencepiece;
+mod vocabulary;
+mod wordpiece;
 
 use std::fmt;
 
 pub use sentencepiece::SentencePiece;
+pub use wordpiece::WordPiece;
+
+/// The character that pieces have in place of a space.
+const SPACE: char = '\u{2581}';
+const SPACE_BYTES: [u8; 3] = [0xE2, 0x96, 0x81];
 
 /// The tokenizer of a model file. Threads can share it.
 pub trait Tokenizer: fmt::Debug + Send + Sync {
@@ -22,6 +30,10 @@ pub trait Tokenizer: fmt::Debug + Send + Sync {
     /// The text of tokens, as bytes: tokens for single bytes may spell something that is not UTF-8.
     /// Ids outside the vocabulary are left out.
     fn decode(&self, ids: &[u32]) -> Vec<u8>;
+
+    /// The bytes of `text` that `ids`, its first tokens, stand for: where to go on after them. Whole
+    /// characters, and of kinds that read words, whole words.
+    fn bytes_of(&self, text: &str, ids: &[u32]) -> usize;
 
     /// The token that a model reads before each text.
     fn bos(&self) -> u32;

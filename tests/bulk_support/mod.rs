@@ -85,6 +85,23 @@ impl Directory {
         feed(command, input)
     }
 
+    /// Runs `lanewise` with a limit on the size of files, in blocks of 512 bytes or 1 KB.
+    #[cfg(unix)]
+    pub fn run_limited(&self, blocks: usize, arguments: &str) -> Run {
+        let command = self.command();
+        let program = command.get_program().to_str().unwrap();
+        let script = format!("ulimit -f {blocks}; exec '{program}' {arguments}");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).current_dir(self.path("."));
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.output().unwrap().into()
+    }
+
     /// Embeds the corpus and expects that it works.
     #[track_caller]
     pub fn embed(&self, arguments: &str) -> Run {

@@ -26,6 +26,7 @@ pub const LAYERS: &[Layer] = &[
     layer("lanewise-pool", "crates/pool/src", &[]),
     layer("lanewise-vectors", "crates/vectors/src", &[]),
     layer("lanewise-lines", "crates/lines/src", &[]),
+    layer("lanewise-convert", "crates/convert/src", &[]),
     layer("lanewise-testkit", "crates/testkit/src", &[]),
     layer(
         "lanewise-bulk",
@@ -158,6 +159,7 @@ pub const LAYERS: &[Layer] = &[
             "lanewise-vectors",
             "lanewise-lines",
             "lanewise-bulk",
+            "lanewise-convert",
             "lanewise",
         ],
     ),

@@ -1,6 +1,7 @@
 //! Tokens of rows on their way to the model.
 
 use crate::embed::{Embed, Usage};
+use crate::known::Place;
 use crate::progress::Step;
 use crate::row::{Cell, Reading, Row};
 use crate::windows::Window;
@@ -12,14 +13,32 @@ const BATCH_BYTES: usize = 4 << 20;
 pub struct Batch<E: Embed> {
     /// Windows of texts; those of one row follow each other and may begin in an earlier batch.
     pub windows: Vec<E::Encoded>,
-    /// The rows whose last window is in this batch, each with the number of windows in it that
-    /// come before the row's end.
-    pub rows: Vec<(Row<Reading>, usize)>,
-    /// How much of the input had been read when the batch was filled, from 0 to 1, if that is
-    /// known.
-    pub input_read: Option<f64>,
+    /// The rows whose last window is in this batch, or that need none.
+    pub rows: Vec<BatchRow>,
+    /// How many rows there seem to be in all, if that can be told.
+    pub expected_rows: Option<u64>,
     tokens: usize,
     bytes: usize,
+}
+
+/// A row in a [`Batch`].
+pub struct BatchRow {
+    /// The row.
+    pub row: Row<Reading>,
+    /// How many of the batch's windows come before the row's end.
+    pub end: usize,
+    /// Where its vector comes from.
+    pub origin: Origin,
+}
+
+/// Where the vector of a row comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It is computed from the windows. Whether its place is remembered, for texts of the same
+    /// tokens.
+    Computed { remembered: bool },
+    /// Another text of the same tokens has it.
+    Known(Place),
 }
 
 impl<E: Embed> Default for Batch<E> {
@@ -27,7 +46,7 @@ impl<E: Embed> Default for Batch<E> {
         Self {
             windows: Vec::new(),
             rows: Vec::new(),
-            input_read: None,
+            expected_rows: None,
             tokens: 0,
             bytes: 0,
         }
@@ -57,12 +76,22 @@ impl<E: Embed> Batch<E> {
     }
 
     /// Adds a row after all its windows.
-    pub fn push_row(&mut self, row: Row<Reading>) {
-        let id = row.id.as_ref().map_or(0, String::len);
+    pub fn push_row(&mut self, row: Row<Reading>, origin: Origin) {
+        let id = row.id.as_ref().map_or(0, Cell::bytes);
         let kept: usize = row.kept.iter().map(Cell::bytes).sum();
         let reason = row.outcome.as_ref().err().map_or(0, String::len);
-        self.bytes += size_of::<Row<Reading>>() + id + kept + reason;
-        self.rows.push((row, self.windows.len()));
+        self.bytes += size_of::<BatchRow>() + id + kept + reason;
+        self.rows.push(BatchRow {
+            row,
+            end: self.windows.len(),
+            origin,
+        });
+    }
+
+    /// Leaves the first `windows` windows, and the rows that end with them or before.
+    pub fn truncate(&mut self, windows: usize) {
+        self.windows.truncate(windows);
+        self.rows.retain(|row| row.end <= windows);
     }
 
     /// What the batch adds to the progress of the run.
@@ -70,7 +99,7 @@ impl<E: Embed> Batch<E> {
         Step {
             rows: self.rows.len() as u64,
             tokens: self.tokens as u64,
-            input_read: self.input_read,
+            expected_rows: self.expected_rows,
         }
     }
 }

@@ -34,6 +34,9 @@ pub trait Embed: Send + Sync + 'static {
     /// How many tokens these are, and whether the text went on after them.
     fn usage(encoded: &Self::Encoded) -> Usage;
 
+    /// The ids of the tokens: all that decides on the vector.
+    fn ids(encoded: &Self::Encoded) -> &[u32];
+
     /// How many bytes of `text`, which is longer than the tokens, they stand for: on a character's
     /// boundary, and at least one character.
     fn bytes_read(&self, text: &str, encoded: &Self::Encoded) -> usize;

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::path::Path;
 
 use crate::message::{Message, Setting};
+use crate::names;
 
 /// Why a run or a merge did not complete.
 ///
@@ -87,6 +88,23 @@ impl Error {
     pub(crate) fn bad_column(name: &str, problem: &str, present: &[String]) -> Self {
         let columns = list(present);
         Self::argument(format!("{name}: {problem}; its columns are: {columns}"))
+    }
+
+    /// A column that the file does not have, and which one was meant perhaps.
+    pub(crate) fn no_column(name: &str, wanted: &str, present: &[String]) -> Self {
+        let error = Self::bad_column(name, &format!("no column \"{wanted}\""), present);
+        match names::hint(wanted, present) {
+            Some(hint) => error.and(hint.into()),
+            None => error,
+        }
+    }
+
+    /// The message with more at its end.
+    pub(crate) fn and(self, more: Message) -> Self {
+        match self {
+            Self::Argument(message) => Self::Argument(message.join("; ", more)),
+            other => other,
+        }
     }
 }
 

@@ -7,14 +7,17 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cancel::CancelToken;
+use crate::columns;
 use crate::error::{Error, Result};
-use crate::format::OutputFormat;
-use crate::formats::create_writer;
+use crate::formats::{JsonCell, create_writer};
 use crate::output::{Layout, rejects_path, write_metadata};
+use crate::output_compression::OutputCompression;
+use crate::record::RunRecord;
 use crate::row::{Embedded, Row};
 use crate::settings::Settings;
 use crate::spool::{Summary, cannot_write};
-use crate::staged::Staged;
+use crate::staged::{ForeignFile, Staged, directory};
+use crate::target::Target;
 
 /// A row that has no vector, in the rejects file.
 #[derive(Serialize)]
@@ -22,7 +25,7 @@ struct Rejected<'a> {
     index: u64,
     file: &'a str,
     line: u64,
-    id: Option<&'a str>,
+    id: Option<JsonCell<'a>>,
     reason: &'a str,
 }
 
@@ -31,27 +34,27 @@ struct Rejected<'a> {
 ///
 /// The files get their names at the end, the output last: if it exists, so do the others.
 pub fn write(
-    format: OutputFormat,
-    output: &Path,
+    target: &Target,
     settings: &Settings,
     summary: &Summary,
     rows: impl Iterator<Item = Result<Row<Embedded>>>,
     cancel: &CancelToken,
 ) -> Result<()> {
-    let failed = |error: io::Error| cannot_write(output, &error);
-    let columns = settings.keep.iter().zip(&summary.seen);
+    let (format, output) = (target.format, target.output.as_path());
+    let failed = |error: io::Error| failure(output, &error);
+    columns::check_types(settings, format)?;
+    let (id, kept) = columns::output_columns(settings, summary, format);
     let layout = Layout {
         space: settings.space.clone(),
         rows: summary.tally.rows.saturating_sub(summary.tally.rejected),
-        has_ids: settings.id_field.is_some(),
-        kept: columns
-            .map(|(column, seen)| (column.name.clone(), column.cells.unwrap_or(seen.common())))
-            .collect(),
+        id: id.clone(),
+        kept,
+        record: RunRecord::new(settings, &summary.tally),
     };
-    let mut files = Vec::new();
-    files.extend(write_metadata(format, output, &layout.space).map_err(failed)?);
+    let metadata = layout.metadata();
+    let file = Staged::create(&target.destination, target.compression).map_err(failed)?;
+    let mut writer = create_writer(format, output, file, layout).map_err(failed)?;
     let mut rejects = None;
-    let mut writer = create_writer(format, output, layout).map_err(failed)?;
     for row in rows {
         cancel.check()?;
         let row = row?;
@@ -60,13 +63,17 @@ pub fn write(
             Err(reason) => {
                 let file = match &mut rejects {
                     Some(file) => file,
-                    None => rejects.insert(Staged::create(&rejects_path(output)).map_err(failed)?),
+                    None => rejects.insert(create(&rejects_path(output)).map_err(failed)?),
                 };
                 let rejected = Rejected {
                     index: row.index,
                     file: &settings.inputs[row.file as usize].path,
                     line: row.line,
-                    id: row.id.as_deref(),
+                    id: row
+                        .id
+                        .as_ref()
+                        .zip(id.as_ref())
+                        .map(|(cell, id)| JsonCell(cell, id)),
                     reason,
                 };
                 serde_json::to_writer(&mut *file, &rejected)
@@ -80,15 +87,57 @@ pub fn write(
         // One that an earlier output left would be taken for this output's.
         remove(&rejects_path(output))?;
     }
-    files.extend(rejects);
-    files.extend(writer.finish().map_err(failed)?);
+    let mut bytes = 0;
+    let mut written = writer.finish().map_err(failed)?;
+    for file in &mut written {
+        // The output itself is the last one.
+        bytes = file.complete().map_err(failed)?;
+    }
+    let metadata = write_metadata(format, output, metadata, bytes).map_err(failed)?;
+    let mut files: Vec<Staged> = metadata.into_iter().chain(rejects).collect();
     for file in &mut files {
         file.complete().map_err(failed)?;
     }
+    files.extend(written);
     for file in files {
         file.commit().map_err(failed)?;
     }
-    sync_directory(output).map_err(failed)
+    if target.destination != target.output {
+        sync_directory(output).map_err(failed)?;
+    }
+    sync_directory(&target.destination).map_err(failed)
+}
+
+fn create(path: &Path) -> io::Result<Staged> {
+    Staged::create(path, OutputCompression::Plain)
+}
+
+/// The error of writing the output.
+fn failure(output: &Path, error: &io::Error) -> Error {
+    let foreign = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<ForeignFile>());
+    match foreign {
+        Some(ForeignFile(path)) => {
+            let problem = "is where the output is written, and is not of this run";
+            let remedy = "move it away, then run the command again";
+            Error::file(path, problem, remedy)
+        }
+        None => cannot_write(output, error),
+    }
+}
+
+/// Gives a complete file another name, replacing a file of that name; also on another disk.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let mut copy = create(to)?;
+            io::copy(&mut fs::File::open(from)?, &mut copy)?;
+            copy.commit()?;
+            fs::remove_file(from)
+        }
+        renamed => renamed,
+    }
 }
 
 /// Removes a file, if it exists.
@@ -105,12 +154,8 @@ pub fn remove(path: &Path) -> Result<()> {
 
 /// Ensures that a new name of a file survives a power cut.
 pub fn sync_directory(file: &Path) -> io::Result<()> {
-    let directory = match file.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    };
     if cfg!(unix) {
-        fs::File::open(directory)?.sync_all()?;
+        fs::File::open(directory(file))?.sync_all()?;
     }
     Ok(())
 }

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use crate::compression::Compression;
+
 /// The format of an input file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputFormat {
     /// A text a line.
     Lines,
-    /// A JSON object a line.
+    /// JSON objects: one a line, or over several, or in arrays.
     Jsonl,
     /// Comma-separated values under a header line.
     Csv,
@@ -35,21 +37,30 @@ const INPUT_ENDINGS: [(&str, InputFormat); 13] = [
     ("feather", InputFormat::Arrow),
     ("ipc", InputFormat::Arrow),
 ];
-const COMPRESSION_ENDINGS: [&str; 2] = ["gz", "zst"];
 
 impl InputFormat {
     /// The format that the file's name implies.
     pub fn of_name(path: &Path) -> Option<Self> {
         let mut found = ending(path)?;
-        if COMPRESSION_ENDINGS.contains(&found.as_str()) {
+        if Self::is_compressed_name(path) {
             found = ending(Path::new(path.file_stem()?))?;
         }
         look_up(&INPUT_ENDINGS, &found)
     }
 
+    /// Whether the name is that of a compressed file.
+    pub(crate) fn is_compressed_name(path: &Path) -> bool {
+        ending(path).is_some_and(|ending| Compression::ENDINGS.contains(&ending.as_str()))
+    }
+
     /// The endings that [`Self::of_name`] knows, as messages list them.
     pub(crate) fn known_endings() -> String {
         list(&INPUT_ENDINGS)
+    }
+
+    /// The endings that may follow them.
+    pub(crate) fn compression_endings() -> String {
+        list(&Compression::ENDINGS.map(|ending| (ending, ())))
     }
 }
 
@@ -121,6 +132,8 @@ mod tests {
         assert_eq!(of("a.txt"), Some(InputFormat::Lines));
         assert_eq!(of("a.b.JSONL.GZ"), Some(InputFormat::Jsonl));
         assert_eq!(of("dir.csv/a.tsv.zst"), Some(InputFormat::Tsv));
+        assert_eq!(of("a.csv.bz2"), Some(InputFormat::Csv));
+        assert_eq!(of("a.json.XZ"), Some(InputFormat::Jsonl));
         assert_eq!(of("a.feather"), Some(InputFormat::Arrow));
         for unknown in ["a", "a.gz", ".gz", "csv", "a.txt.gz.gz", "-", "dir.csv/a"] {
             assert_eq!(of(unknown), None, "{unknown}");

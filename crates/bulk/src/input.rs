@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::format::InputFormat;
 use crate::formats::{RowReader, open_reader};
+use crate::presence::Presence;
 use crate::read_options::ReadOptions;
-use crate::row::{Cell, CellType, Row};
+use crate::row::{CellType, ColumnTypes, Row};
 use crate::source::Source;
 
 /// The rows of all files, in order.
@@ -19,7 +21,9 @@ pub struct Rows {
     /// The file being read; `sources.len()` after the last.
     file: usize,
     reader: Option<Box<dyn RowReader>>,
-    kept_types: Vec<Option<CellType>>,
+    types: ColumnTypes,
+    /// Which columns were in a row so far.
+    presence: Presence,
     total: Option<u64>,
     bytes_before: u64,
     next_index: u64,
@@ -41,7 +45,8 @@ impl Rows {
         let sources = files.iter().map(|file| Source::find(file, options.format));
         let mut rows = Self {
             sources: sources.collect::<Result<_>>()?,
-            kept_types: vec![None; options.keep.len()],
+            types: ColumnTypes::unknown(options.keep.len()),
+            presence: Presence::new(&options),
             options: Arc::new(options),
             file: 0,
             reader: None,
@@ -49,31 +54,86 @@ impl Rows {
             bytes_before: 0,
             next_index: 0,
         };
+        for source in &rows.sources {
+            let (name, format) = (source.name(), source.format());
+            rows.options.dialect.check(name, format)?;
+        }
         rows.check_files()?;
+        rows.look_for_columns()?;
         Ok(rows)
     }
 
     /// Opens each file that can be opened again and collects its column types and number of rows;
     /// the first one stays open.
     fn check_files(&mut self) -> Result<()> {
-        let mut kept_types = Vec::new();
+        let mut types = Vec::new();
         for (index, source) in self.sources.iter().enumerate() {
             if index > 0 && !source.can_reopen() {
                 self.total = None;
-                kept_types.push(vec![None; self.options.keep.len()]);
+                types.push(ColumnTypes::unknown(self.options.keep.len()));
                 continue;
             }
             let reader = open_reader(source, &self.options)?;
             self.total = self.total.zip(reader.total_rows()).map(|(a, b)| a + b);
-            kept_types.push(reader.kept_types());
+            types.push(reader.types());
             if index == 0 {
                 self.reader = Some(reader);
             }
         }
-        for (column, merged) in self.kept_types.iter_mut().enumerate() {
-            *merged = merge_types(kept_types.iter().map(|types| types[column]));
+        if let Some(common) = types.into_iter().reduce(ColumnTypes::common) {
+            self.types = common;
+        }
+        if let Some(reader) = &mut self.reader {
+            reader.use_types(&self.types);
         }
         Ok(())
+    }
+
+    /// Looks for the columns that the formats do not state in advance, from the beginning of each
+    /// file up to the first row that has them: mostly the first of all. What no row has is an error
+    /// here and not after hours; if not all files can be read again, it is one at the end.
+    fn look_for_columns(&mut self) -> Result<()> {
+        let states_columns =
+            |source: &Source| !matches!(source.format(), InputFormat::Jsonl | InputFormat::Lines);
+        if self.sources.iter().any(states_columns) {
+            self.presence.complete();
+        }
+        let mut found = self.presence.clone();
+        for source in self.sources.iter().filter(|source| source.can_reopen()) {
+            if found.is_complete() {
+                break;
+            }
+            let mut reader = open_reader(source, &self.options)?;
+            loop {
+                match reader.skip_rows(1) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    // It is reported after the rows before it.
+                    Err(_) => return Ok(()),
+                }
+                if reader.presence().is_none_or(|here| here.completes(&found)) {
+                    break;
+                }
+            }
+            if let Some(here) = reader.presence() {
+                found.merge(here);
+            }
+        }
+        if self.sources.iter().all(Source::can_reopen) {
+            found.check(&self.name(), &self.options)?;
+        }
+        if found.is_complete() {
+            self.presence = found;
+        }
+        Ok(())
+    }
+
+    /// The input's name in messages.
+    fn name(&self) -> String {
+        match self.sources.as_slice() {
+            [source] => source.name().into(),
+            sources => format!("the input of {} files", sources.len()),
+        }
     }
 
     /// Skips up to `count` rows, faster than reading them; fewer only at the end of the input.
@@ -84,6 +144,7 @@ impl Rows {
         let mut skipped = 0;
         while skipped < count {
             let Some(reader) = self.reader()? else {
+                self.presence.check(&self.name(), &self.options)?;
                 break;
             };
             let left = count - skipped;
@@ -109,7 +170,12 @@ impl Rows {
 
     /// The type of each kept column over all files; `None` where it is known only after reading.
     pub fn kept_types(&self) -> &[Option<CellType>] {
-        &self.kept_types
+        &self.types.kept
+    }
+
+    /// The ids' type over all files; `None` where it is known only after reading.
+    pub fn id_type(&self) -> Option<&CellType> {
+        self.types.id.as_ref()
     }
 
     /// How many bytes of the files, before decompression, have been read.
@@ -137,12 +203,17 @@ impl Rows {
             let Some(source) = self.sources.get(self.file) else {
                 return Ok(None);
             };
-            self.reader = Some(open_reader(source, &self.options)?);
+            let mut reader = open_reader(source, &self.options)?;
+            reader.use_types(&self.types);
+            self.reader = Some(reader);
         }
         Ok(self.reader.as_mut())
     }
 
     fn finish_file(&mut self) {
+        if let Some(here) = self.reader.as_ref().and_then(|reader| reader.presence()) {
+            self.presence.merge(here);
+        }
         let read = self.reader.take().map_or(0, |reader| reader.bytes_read());
         self.bytes_before += self.sources[self.file].size().unwrap_or(read);
         self.file += 1;
@@ -154,13 +225,11 @@ impl Rows {
                 row.file = self.file as u32;
                 row.index = self.next_index;
                 self.next_index += 1;
-                for (cell, kept) in row.kept.iter_mut().zip(&self.kept_types) {
-                    conform(cell, *kept);
-                }
                 return Ok(Some(row));
             }
             self.finish_file();
         }
+        self.presence.check(&self.name(), &self.options)?;
         Ok(None)
     }
 }
@@ -176,28 +245,4 @@ impl Iterator for Rows {
         }
         result.transpose()
     }
-}
-
-/// One type for a column of several files.
-fn merge_types(types: impl Iterator<Item = Option<CellType>>) -> Option<CellType> {
-    types
-        .reduce(|a, b| match (a?, b?) {
-            (a, b) if a == b => Some(a),
-            (CellType::Integer, CellType::Float) | (CellType::Float, CellType::Integer) => {
-                Some(CellType::Float)
-            }
-            _ => Some(CellType::Text),
-        })
-        .flatten()
-}
-
-/// Converts the cell to its column's type, which another file may have made wider.
-fn conform(cell: &mut Cell, kept: Option<CellType>) {
-    *cell = match (std::mem::replace(cell, Cell::Null), kept) {
-        (Cell::Integer(value), Some(CellType::Float)) => Cell::Float(value as f64),
-        (Cell::Bool(value), Some(CellType::Text)) => Cell::Text(value.to_string()),
-        (Cell::Integer(value), Some(CellType::Text)) => Cell::Text(value.to_string()),
-        (Cell::Float(value), Some(CellType::Text)) => Cell::Text(value.to_string()),
-        (other, _) => other,
-    };
 }

@@ -13,32 +13,50 @@
 mod batch;
 mod budget;
 mod cancel;
+mod columns;
+mod compression;
+mod dialect;
+mod digest;
 mod disk;
+mod earlier;
 mod embed;
 mod error;
 mod finish;
 mod format;
 mod formats;
+mod identity;
 mod input;
+mod known;
 mod merge;
 mod message;
+mod names;
 mod output;
+mod output_compression;
+mod ownership;
 mod pipeline;
+mod presence;
 mod progress;
 mod read_budget;
 mod read_options;
+mod record;
+mod reuse;
 mod row;
 mod run;
 mod settings;
 mod shard;
+mod signature;
 mod source;
 mod space;
 mod spool;
 mod staged;
+mod stored;
 mod target;
+mod verify;
 mod windows;
 
 pub use cancel::CancelToken;
+pub use dialect::{Dialect, Quote};
+pub use digest::TextDigest;
 pub use embed::{Embed, ModelMemory, Usage};
 pub use error::{Error, Result};
 pub use format::{InputFormat, OutputFormat};
@@ -47,18 +65,20 @@ pub use input::Rows;
 pub use lanewise_vectors::Precision;
 pub use merge::MergeJob;
 pub use message::{Message, Setting};
+pub use pipeline::Saved;
 pub use progress::{Progress, Step};
 pub use read_budget::ReadBudget;
 pub use read_options::ReadOptions;
-pub use row::{Cell, CellType, Embedded, Reading, Row};
-pub use run::{CheckedJob, CompleteOutput, Job, Report, Run};
+pub use row::{Cell, CellType, ColumnTypes, Embedded, Reading, Row};
+pub use run::{CheckedJob, Job, Report, Resume, Run};
 pub use shard::Shard;
 pub use space::{Space, sha256};
 pub use spool::Tally;
+pub use verify::{Verified, VerifyJob};
 pub use windows::OverflowPolicy;
 
 /// The crates that read and write the formats, for tests of programs that use this one.
 #[doc(hidden)]
 pub mod internals {
-    pub use {arrow_array, arrow_ipc, arrow_schema, flate2, parquet, tempfile};
+    pub use {arrow_array, arrow_ipc, arrow_schema, flate2, parquet, tempfile, zstd};
 }

@@ -9,6 +9,7 @@ use crate::finish;
 use crate::format::OutputFormat;
 use crate::message::{Message, Setting, message};
 use crate::output::output_format;
+use crate::ownership::{self, ReadFile};
 use crate::row::{Embedded, Row};
 use crate::run::Report;
 use crate::shard::Shard;
@@ -36,10 +37,17 @@ impl MergeJob {
     /// there already, or the token is cancelled.
     pub fn run(&self, cancel: &CancelToken) -> Result<Report> {
         let format = output_format(self.output_format, &self.output)?;
-        let target = Target::new(&self.output, format, Shard::WHOLE);
-        target.check_name(&self.shards)?;
+        let target = Target::new(&self.output, format, Shard::WHOLE)?;
+        let shards = self.shards.iter();
+        ownership::check_reads(
+            &target,
+            shards.map(|path| ReadFile {
+                path,
+                what: "an input",
+            }),
+        )?;
         if !self.force {
-            target.check_free()?;
+            ownership::check_free(&target, true)?;
         }
         let (spools, done) = check(&self.shards)?;
         let settings = spools[0].settings().clone();
@@ -48,7 +56,10 @@ impl MergeJob {
             next: 0,
             total: done.total.unwrap_or(0),
         };
-        finish::write(format, &target.output, &settings, &done, merged, cancel)?;
+        if self.force {
+            ownership::remove_staging(&target)?;
+        }
+        finish::write(&target, &settings, &done, merged, cancel)?;
         Ok(Report::new(target.output, true, done.tally))
     }
 }

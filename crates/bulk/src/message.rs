@@ -9,8 +9,12 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Setting {
+    /// [`Dialect::delimiter`](crate::Dialect::delimiter).
+    Delimiter,
     /// The length of vectors, which the caller's model is opened with.
     Dims,
+    /// [`Dialect::escape`](crate::Dialect::escape).
+    Escape,
     /// [`Job::field`](crate::Job::field).
     Field,
     /// [`Job::force`](crate::Job::force).
@@ -25,14 +29,20 @@ pub enum Setting {
     Keep,
     /// [`Job::max_memory`](crate::Job::max_memory).
     MaxMemory,
+    /// [`Dialect::no_header`](crate::Dialect::no_header).
+    NoHeader,
     /// [`Job::output`](crate::Job::output).
     Output,
     /// [`Job::output_format`](crate::Job::output_format).
     OutputFormat,
     /// [`Space::precision`](crate::Space::precision).
     Precision,
+    /// [`Dialect::quote`](crate::Dialect::quote).
+    Quote,
     /// [`Job::resume`](crate::Job::resume).
     Resume,
+    /// [`Job::reuse`](crate::Job::reuse).
+    Reuse,
     /// [`Job::shard`](crate::Job::shard).
     Shard,
 }
@@ -41,7 +51,9 @@ impl Setting {
     /// The name of the field that holds it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Delimiter => "delimiter",
             Self::Dims => "dims",
+            Self::Escape => "escape",
             Self::Field => "field",
             Self::Force => "force",
             Self::IdField => "id_field",
@@ -49,10 +61,13 @@ impl Setting {
             Self::InputFormat => "input_format",
             Self::Keep => "keep",
             Self::MaxMemory => "max_memory",
+            Self::NoHeader => "no_header",
             Self::Output => "output",
             Self::OutputFormat => "output_format",
             Self::Precision => "precision",
+            Self::Quote => "quote",
             Self::Resume => "resume",
+            Self::Reuse => "reuse",
             Self::Shard => "shard",
         }
     }
@@ -77,6 +92,13 @@ impl Message {
     /// The message with a text in front of it.
     pub(crate) fn after(mut self, text: String) -> Self {
         self.0.insert(0, Part::Text(text));
+        self
+    }
+
+    /// The message with another one after it.
+    pub(crate) fn join(mut self, between: &str, mut other: Self) -> Self {
+        self.0.push(between.into());
+        self.0.append(&mut other.0);
         self
     }
 

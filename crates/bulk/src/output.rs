@@ -1,22 +1,29 @@
 //! What an output consists of: its columns, the files beside it and their names.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::columns::OutputColumn;
 use crate::error::{Error, Result};
 use crate::format::OutputFormat;
 use crate::message::{Setting, message};
-use crate::row::CellType;
+use crate::output_compression::OutputCompression;
+use crate::record::{BYTES_KEY, RUN_KEY, RunRecord};
 use crate::space::Space;
 use crate::staged::{Staged, with_suffix};
 
+/// The name of the column with the digests of texts.
+pub const TEXT_DIGEST: &str = "text_digest";
+
 /// Names of columns that outputs have by themselves.
-pub const OWN_COLUMNS: [&str; 7] = [
+pub const OWN_COLUMNS: [&str; 8] = [
     "index",
     "id",
     "tokens",
     "truncated",
     "windows",
+    TEXT_DIGEST,
     "scale",
     "embedding",
 ];
@@ -28,24 +35,53 @@ pub struct Layout {
     pub space: Space,
     /// How many vectors there are.
     pub rows: u64,
-    /// Whether there are ids.
-    pub has_ids: bool,
+    /// The ids' column, if there are ids.
+    pub id: Option<OutputColumn>,
     /// The columns carried along.
-    pub kept: Vec<(String, CellType)>,
+    pub kept: Vec<OutputColumn>,
+    /// The run.
+    pub record: RunRecord,
+}
+
+impl Layout {
+    /// The space and the run as names and values.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let mut metadata = self.space.metadata();
+        metadata.insert(RUN_KEY.into(), self.record.json());
+        metadata
+    }
 }
 
 /// The format of an output.
+///
+/// # Errors
+/// If its name does not tell and none is given, or it is to be compressed and is of a format that
+/// is not read so.
 pub fn output_format(given: Option<OutputFormat>, output: &Path) -> Result<OutputFormat> {
-    given.or_else(|| OutputFormat::of_name(output)).ok_or_else(|| {
+    let (compression, uncompressed) = OutputCompression::of_name(output);
+    let format = given.or_else(|| OutputFormat::of_name(&uncompressed));
+    let format = format.ok_or_else(|| {
         Error::argument(message![
             format!(
-                "{}: the name does not tell the format (it would by ending in {}); give it with ",
+                "{}: the name does not tell the format (it would by ending in {}, the text formats also in .jsonl.gz, .csv.zst and so on); give it with ",
                 output.display(),
                 OutputFormat::known_endings()
             ),
             Setting::OutputFormat,
         ])
-    })
+    })?;
+    let problem = match format {
+        OutputFormat::Jsonl | OutputFormat::Csv => return Ok(format),
+        _ if compression == OutputCompression::Plain => return Ok(format),
+        OutputFormat::Parquet => "Parquet compresses its columns itself",
+        OutputFormat::Arrow => "an Arrow file is read from its end, which a compressed one has not",
+        OutputFormat::Npy => "NumPy maps an array into memory, which it cannot compressed",
+    };
+    Err(Error::argument(format!(
+        "{}: {problem}; name it {}",
+        output.display(),
+        uncompressed.display()
+    )))
 }
 
 /// The files that belong to an output besides itself.
@@ -75,17 +111,20 @@ pub fn metadata_path(output: &Path) -> PathBuf {
     with_suffix(output, ".meta.json")
 }
 
-/// Writes the companion that states the space, if the format needs one.
+/// Writes the companion that states the space and the run of an output of `bytes` bytes, if the
+/// format needs one.
 pub fn write_metadata(
     format: OutputFormat,
     output: &Path,
-    space: &Space,
+    mut metadata: BTreeMap<String, String>,
+    bytes: u64,
 ) -> io::Result<Option<Staged>> {
     if format.has_metadata() {
         return Ok(None);
     }
-    let mut file = Staged::create(&metadata_path(output))?;
-    serde_json::to_writer_pretty(&mut file, &space.metadata())?;
+    metadata.insert(BYTES_KEY.into(), bytes.to_string());
+    let mut file = Staged::create(&metadata_path(output), OutputCompression::Plain)?;
+    serde_json::to_writer_pretty(&mut file, &metadata)?;
     file.write_all(b"\n")?;
     Ok(Some(file))
 }

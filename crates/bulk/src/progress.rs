@@ -1,7 +1,12 @@
 //! Progress reports of a run.
 
+use crate::message::Message;
+
 /// Receives the progress of a run. `()` ignores it.
 pub trait Progress {
+    /// Something that a user should know, though the run goes on.
+    fn notice(&mut self, _: &Message) {}
+
     /// Embedding begins: there are `total` rows, if that is known, of which earlier runs did
     /// `before`.
     fn begin(&mut self, total: Option<u64>, before: u64);
@@ -21,9 +26,9 @@ pub struct Step {
     pub rows: u64,
     /// Tokens that the model read.
     pub tokens: u64,
-    /// How much of all input had been read when the batch was filled, from 0 to 1; `None` where
-    /// the input has no size.
-    pub input_read: Option<f64>,
+    /// How many rows there are in all, as the bytes of the rows so far suggest; `None` where the
+    /// input has no size, or too little of it was read to tell.
+    pub expected_rows: Option<u64>,
 }
 
 impl Progress for () {

@@ -1,5 +1,6 @@
 //! What readers are asked for.
 
+use crate::dialect::Dialect;
 use crate::format::InputFormat;
 use crate::read_budget::ReadBudget;
 
@@ -8,6 +9,8 @@ use crate::read_budget::ReadBudget;
 pub struct ReadOptions {
     /// The format of every file; `None` takes it from each file's name.
     pub format: Option<InputFormat>,
+    /// How the fields of CSV and TSV files are told apart.
+    pub dialect: Dialect,
     /// The column with the text, with dots between the names of nested ones. Lines have none.
     pub field: String,
     /// The column with the id.

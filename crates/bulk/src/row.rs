@@ -1,6 +1,9 @@
 //! A row on its way from an input file to the output.
 
+use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
+
+use crate::digest::TextDigest;
 
 /// A row of the input at one stage of its way to the output.
 ///
@@ -16,8 +19,8 @@ pub struct Row<T = String> {
     /// The line (text formats, counted from 1 as an editor does, the header included) or the row
     /// (Parquet and Arrow, counted from 1) in that file.
     pub line: u64,
-    /// The id, as text; `None` if ids were not asked for, or a rejected row has none.
-    pub id: Option<String>,
+    /// The id; `None` if ids were not asked for, or a rejected row has none.
+    pub id: Option<Cell>,
     /// The columns carried along, in the order asked for; a rejected row may have fewer or none.
     pub kept: Vec<Cell>,
     /// The row's content at this stage, or why it is rejected.
@@ -68,6 +71,8 @@ pub struct Reading {
     pub truncated: bool,
     /// How many parts of the text were embedded and averaged; 1 for all of it at once.
     pub windows: u32,
+    /// The digest of these tokens.
+    pub digest: TextDigest,
 }
 
 /// A vector, as it is stored.
@@ -81,7 +86,7 @@ pub struct Embedded {
     pub vector: Vec<u8>,
 }
 
-/// The value of one kept column in one row.
+/// The value of one kept column, or of the id, in one row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
     /// Missing, or null.
@@ -90,32 +95,77 @@ pub enum Cell {
     Bool(bool),
     /// A whole number.
     Integer(i64),
-    /// A number with a fraction, or too large for `Integer`.
+    /// A whole number too large for `Integer`.
+    Unsigned(u64),
+    /// A number with a fraction or an exponent.
     Float(f64),
-    /// Text; anything nested is its JSON.
+    /// Text; also a whole number too large for `Unsigned`.
     Text(String),
+    /// An array or object: its JSON.
+    Json(String),
+    /// The bytes of a binary column.
+    Bytes(Vec<u8>),
+    /// A value of a column of [`CellType::Arrow`] that is none of the above, in the encoding of the
+    /// spool.
+    Arrow(Vec<u8>),
 }
 
 impl Cell {
     /// The memory that it takes.
     pub(crate) fn bytes(&self) -> usize {
-        let text = match self {
-            Self::Text(text) => text.len(),
+        let outside = match self {
+            Self::Text(text) | Self::Json(text) => text.len(),
+            Self::Bytes(bytes) | Self::Arrow(bytes) => bytes.len(),
             _ => 0,
         };
-        size_of::<Self>() + text
+        size_of::<Self>() + outside
     }
 }
 
 /// The type of a kept column's cells, nulls apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CellType {
     /// [`Cell::Bool`].
     Bool,
     /// [`Cell::Integer`].
     Integer,
-    /// [`Cell::Float`].
+    /// [`Cell::Integer`] of no negative numbers, and [`Cell::Unsigned`].
+    Unsigned,
+    /// [`Cell::Float`], and whole numbers that a float holds exactly.
     Float,
-    /// [`Cell::Text`].
+    /// Text, which any other cell becomes where it is written.
     Text,
+    /// [`Cell::Bytes`].
+    Bytes,
+    /// A type of Parquet or Arrow. Truth values, numbers, text and bytes have the cells of that
+    /// name, and other values are [`Cell::Arrow`].
+    Arrow(DataType),
+}
+
+/// The types of the columns of a file, or of several; `None` where only the cells tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnTypes {
+    /// The ids' type.
+    pub id: Option<CellType>,
+    /// That of each kept column.
+    pub kept: Vec<Option<CellType>>,
+}
+
+impl ColumnTypes {
+    /// Types that only the cells of `kept` columns tell.
+    pub(crate) fn unknown(kept: usize) -> Self {
+        Self {
+            id: None,
+            kept: vec![None; kept],
+        }
+    }
+
+    /// The types over two files that have the same number of columns.
+    pub(crate) fn common(self, other: Self) -> Self {
+        let same = |(a, b): (Option<CellType>, Option<CellType>)| if a == b { a } else { None };
+        Self {
+            id: same((self.id, other.id)),
+            kept: self.kept.into_iter().zip(other.kept).map(same).collect(),
+        }
+    }
 }

@@ -8,17 +8,24 @@ use lanewise_vectors::Precision;
 
 use crate::budget::Budget;
 use crate::cancel::CancelToken;
-use crate::disk;
+use crate::columns;
+use crate::dialect::Dialect;
+use crate::earlier;
 use crate::embed::Embed;
 use crate::error::{Error, Result};
 use crate::finish;
 use crate::format::{InputFormat, OutputFormat};
+use crate::identity::{FileId, InputWatch};
 use crate::input::Rows;
-use crate::message::{Message, Setting, message};
-use crate::output::{OWN_COLUMNS, output_format, rejects_path};
-use crate::pipeline::{self, Work};
+use crate::known::Known;
+use crate::message::{Setting, message};
+use crate::output::{output_format, rejects_path};
+use crate::ownership::{self, Existing, ReadFile};
+use crate::pipeline::{self, Files, KnownVectors, Saved, Work};
 use crate::progress::Progress;
 use crate::read_options::ReadOptions;
+use crate::record::RunRecord;
+use crate::reuse::ReusedVectors;
 use crate::settings::{InputFile, KeptColumn, Settings};
 use crate::shard::Shard;
 use crate::space::Space;
@@ -29,6 +36,16 @@ use crate::target::Target;
 /// memory.
 const MAX_ROW_BYTES: usize = 64 << 20;
 
+/// How a run that is resumed is compared with the one that was interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Settings, model, and of each input file the size, the beginning, the end, samples and the
+    /// time of the last change; all of a file whose time alone differs.
+    Compare,
+    /// Settings, model, and all of each input file.
+    Verify,
+}
+
 /// What a run reads and writes. What its vectors are is stated by the caller, in a [`Space`].
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -36,6 +53,8 @@ pub struct Job {
     pub input: Vec<PathBuf>,
     /// Their format; `None` takes it from each file's name.
     pub input_format: Option<InputFormat>,
+    /// How the fields of CSV and TSV files are told apart.
+    pub dialect: Dialect,
     /// The file for the vectors, in the order of the rows.
     pub output: PathBuf,
     /// Its format; `None` takes it from the file's name.
@@ -44,17 +63,22 @@ pub struct Job {
     pub field: String,
     /// The column with the id.
     pub id_field: Option<String>,
-    /// Columns to carry along.
+    /// Columns to carry along. One that the output has by itself is `input_` and its name there.
     pub keep: Vec<String>,
+    /// Outputs of earlier runs: texts of the same tokens take their vectors from them. The output is
+    /// the same as without.
+    pub reuse: Vec<PathBuf>,
     /// Bytes of memory that the run may use, the pages of the model file counted.
     pub max_memory: u64,
-    /// Whether a run that was interrupted is continued.
-    pub resume: bool,
+    /// Whether a run that was interrupted is continued, if it is the same.
+    pub resume: Option<Resume>,
     /// Whether the output and an unfinished run's rows are replaced.
     pub force: bool,
     /// Which rows are embedded; a part of them goes into a file of its own, for a
     /// [`MergeJob`](crate::MergeJob).
     pub shard: Shard,
+    /// The model's file, which nothing may replace.
+    pub model: Option<PathBuf>,
 }
 
 impl Job {
@@ -62,16 +86,43 @@ impl Job {
     ///
     /// # Errors
     /// If settings do not go together, or the output cannot be written or is there already.
-    pub fn check(self) -> Result<CheckedJob> {
+    pub fn check(mut self) -> Result<CheckedJob> {
         let format = output_format(self.output_format, &self.output)?;
-        check_columns(&self.keep)?;
-        let target = Target::new(&self.output, format, self.shard);
-        target.check_name(&self.input)?;
-        if !self.force && !self.resume {
-            target.check_free()?;
+        columns::check_names(&mut self.keep, self.id_field.as_deref(), format)?;
+        let target = Target::new(&self.output, format, self.shard)?;
+        let inputs = self.input.iter().map(|path| ReadFile {
+            path,
+            what: "an input",
+        });
+        let model = self.model.iter().map(|path| ReadFile {
+            path,
+            what: "the model",
+        });
+        // One that the output replaces has been read by then.
+        let replaced = FileId::of(&target.destination);
+        let reused = self.reuse.iter().map(|path| ReadFile {
+            path,
+            what: "an output that is reused",
+        });
+        let reused = reused.filter(|file| replaced.is_none() || FileId::of(file.path) != replaced);
+        ownership::check_reads(&target, inputs.chain(model).chain(reused))?;
+        if self.resume == Some(Resume::Verify) && self.input.iter().any(|input| !is_regular(input))
+        {
+            return Err(Error::argument(message![
+                Setting::Resume,
+                ": standard input and pipes cannot be read again to be verified; give files",
+            ]));
+        }
+        let continues = self.resume.is_some() && (target.spool.exists() || target.output.exists());
+        if !self.force && !continues {
+            ownership::check_free(&target, false)?;
         }
         Ok(CheckedJob { job: self, target })
     }
+}
+
+fn is_regular(input: &Path) -> bool {
+    input.as_os_str() != "-" && fs::metadata(input).is_ok_and(|found| found.is_file())
 }
 
 /// A [`Job`] whose settings go together.
@@ -82,57 +133,56 @@ pub struct CheckedJob {
 }
 
 impl CheckedJob {
-    /// The output, if a run is to be resumed that is complete already.
-    pub fn complete_output(&self) -> Option<CompleteOutput<'_>> {
-        let output = self.target.output.as_path();
-        let complete = self.job.resume && output.exists() && !self.target.spool.exists();
-        complete.then(|| CompleteOutput {
-            path: output,
-            has_rejects: rejects_path(output).exists(),
-        })
-    }
-
     /// Opens the input and the spool.
     ///
     /// # Errors
     /// If the memory is too little for the model, or a file cannot be opened or is damaged.
     pub fn open<E: Embed>(self, embedder: Arc<E>) -> Result<Run<E>> {
         let Self { job, target } = self;
-        let budget = Budget::new(job.max_memory, embedder.memory(), embedder.context())?;
+        let (memory, reuses) = (embedder.memory(), !job.reuse.is_empty());
+        let budget = Budget::new(job.max_memory, memory, embedder.context(), reuses)?;
         let options = ReadOptions {
             format: job.input_format,
+            dialect: job.dialect,
             field: job.field.clone(),
             id_field: job.id_field.clone(),
             keep: job.keep.clone(),
             max_row_bytes: MAX_ROW_BYTES,
             budget: budget.read,
         };
+        let watch = InputWatch::new(&job.input);
         let rows = Rows::open(&job.input, options)?;
-        let (spool, found) = match target.spool.exists() {
-            true if job.force => (SpoolWriter::restart(&target.spool)?, None),
-            true => SpoolWriter::resume(&target.spool)?,
-            false => (SpoolWriter::create(&target.spool)?, None),
+        let is_there = target.spool.exists();
+        let mut replaced = Vec::new();
+        let (spool, found) = if job.force {
+            replaced = Existing::of_target(&target);
+            let spool = match is_there {
+                true => SpoolWriter::restart(&target.spool)?,
+                false => SpoolWriter::create(&target.spool)?,
+            };
+            ownership::remove_staging(&target)?;
+            (Some(spool), None)
+        } else if job.resume.is_some() && is_there {
+            let (spool, found) = SpoolWriter::resume(&target.spool)?;
+            (Some(spool), found)
+        } else if job.resume.is_some() && target.output.exists() {
+            (None, None)
+        } else {
+            (Some(SpoolWriter::create(&target.spool)?), None)
         };
         Ok(Run {
             _cleanup: EmptySpool(target.spool.clone()),
             job,
             target,
             embedder,
-            batch_tokens: budget.batch_tokens,
+            budget,
             rows,
+            watch,
             spool,
             found,
+            replaced,
         })
     }
-}
-
-/// An output that an earlier run has completed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CompleteOutput<'a> {
-    /// The file.
-    pub path: &'a Path,
-    /// Whether rows were rejected.
-    pub has_rejects: bool,
 }
 
 /// The result of a run or merge.
@@ -142,8 +192,13 @@ pub struct Report {
     pub output: PathBuf,
     /// The file that says why rows have no vector, if there is one.
     pub rejects: Option<PathBuf>,
-    /// Counts over its rows, including those of earlier runs.
+    /// Counts over its rows, including those of earlier runs; if it was complete before, those of
+    /// rows alone.
     pub tally: Tally,
+    /// Vectors of this run that were not computed.
+    pub saved: Saved,
+    /// Whether an earlier run had completed it, so that there was nothing to do.
+    pub was_complete: bool,
 }
 
 impl Report {
@@ -154,6 +209,8 @@ impl Report {
             rejects: has_rejects.then(|| rejects_path(&output)),
             output,
             tally,
+            saved: Saved::default(),
+            was_complete: false,
         }
     }
 }
@@ -165,11 +222,15 @@ pub struct Run<E> {
     job: Job,
     target: Target,
     embedder: Arc<E>,
-    batch_tokens: usize,
+    budget: Budget,
     rows: Rows,
-    spool: SpoolWriter,
+    watch: InputWatch,
+    /// `None` if there is an output, which may be complete.
+    spool: Option<SpoolWriter>,
     /// What an earlier run has left.
     found: Option<(Settings, Summary)>,
+    /// What is replaced.
+    replaced: Vec<Existing>,
     _cleanup: EmptySpool,
 }
 
@@ -193,15 +254,41 @@ impl<E: Embed> Run<E> {
             job,
             target,
             embedder,
-            batch_tokens,
+            budget,
             rows,
-            mut spool,
+            watch,
+            spool,
             found,
+            replaced,
             _cleanup,
         } = self;
         assert_eq!(space.dims, embedder.dims(), "the space is the embedder's");
-        let settings = settings(&job, space, &rows)?;
-        let done = prepare(&settings, &rows, &mut spool, found, &target)?;
+        let mut settings = settings(&job, space, &rows)?;
+        columns::check_types(&settings, target.format)?;
+        settings.replaced = replaced;
+        let verify = job.resume == Some(Resume::Verify);
+        let Some(mut spool) = spool else {
+            let record = RunRecord::read(&target)?;
+            earlier::compare_inputs(
+                &job.input,
+                verify,
+                &mut settings,
+                Some(&record.settings),
+                cancel,
+                progress,
+            )?;
+            watch.check()?;
+            return earlier::finished(&target, &settings, &record);
+        };
+        let theirs = found.as_ref().map(|(settings, _)| settings);
+        earlier::compare_inputs(&job.input, verify, &mut settings, theirs, cancel, progress)?;
+        watch.check()?;
+        // Before the spool has anything: what cannot be reused leaves none.
+        let mut known = Known::new(budget.known_texts);
+        let (space, output) = (&settings.space, &target.output);
+        let reused = ReusedVectors::collect(&job.reuse, space, output, budget.read, &mut known)?;
+        let done = earlier::prepare(&settings, &rows, &mut spool, found, &target)?;
+        let mut saved = Saved::default();
         if done.total.is_none() {
             let total = rows.total_hint().map(|rows| settings.shard.rows(rows));
             let begun = fs::metadata(&target.spool).map_or(0, |spool| spool.len());
@@ -209,19 +296,31 @@ impl<E: Embed> Run<E> {
                 embedder: &embedder,
                 settings: &settings,
                 done: &done,
-                batch_tokens,
+                batch_tokens: budget.batch_tokens,
+                watch,
+            };
+            let vectors = KnownVectors {
+                reused,
+                places: earlier::remember(&target.spool, &done, &mut known)?,
+            };
+            let files = Files {
+                rows,
+                known,
+                vectors,
+                spool,
             };
             progress.begin(total, done.tally.rows);
-            let end = pipeline::run(&work, rows, spool, cancel, progress);
+            let end = pipeline::run(&work, files, cancel, progress);
             progress.end(end.is_ok());
             if end.is_err() && !matches!(end, Err(Error::Cancelled)) && done.tally.rows == 0 {
                 discard_spool_of(&target.spool, begun);
             }
-            end?;
+            saved = end?;
         } else {
             drop(spool);
         }
-        complete(&target, job.shard, cancel)
+        let report = complete(&target, job.shard, cancel)?;
+        Ok(Report { saved, ..report })
     }
 }
 
@@ -247,21 +346,16 @@ fn discard_spool_of(spool: &Path, bytes: u64) {
 fn complete(target: &Target, shard: Shard, cancel: &CancelToken) -> Result<Report> {
     let mut spool = SpoolReader::open(&target.spool)?;
     let done = spool.scan()?;
+    let settings = spool.settings().clone();
+    // What is there now need not be what was there when the run began.
+    ownership::check_own(target, &settings, &done)?;
     if shard.is_whole() {
-        let settings = spool.settings().clone();
         let rows = spool.rows();
-        finish::write(
-            target.format,
-            &target.output,
-            &settings,
-            &done,
-            rows,
-            cancel,
-        )?;
+        finish::write(target, &settings, &done, rows, cancel)?;
         finish::remove(&target.spool)?;
     } else {
-        fs::rename(&target.spool, &target.output)
-            .and_then(|()| finish::sync_directory(&target.output))
+        finish::rename(&target.spool, &target.destination)
+            .and_then(|()| finish::sync_directory(&target.destination))
             .map_err(|error| cannot_write(&target.output, &error))?;
     }
     Ok(Report::new(
@@ -269,52 +363,6 @@ fn complete(target: &Target, shard: Shard, cancel: &CancelToken) -> Result<Repor
         shard.is_whole(),
         done.tally,
     ))
-}
-
-/// Checks that the spool was begun with the same settings, or writes them into a new one; returns
-/// how far it has come.
-fn prepare(
-    settings: &Settings,
-    rows: &Rows,
-    spool: &mut SpoolWriter,
-    found: Option<(Settings, Summary)>,
-    target: &Target,
-) -> Result<Summary> {
-    let begun = found.is_some();
-    let done = match found {
-        None => Summary::default(),
-        Some((theirs, done)) => {
-            if let Some(difference) = difference(&theirs, settings) {
-                let problem =
-                    difference.after("the run was begun with other settings: ".to_owned());
-                let remedy = message!["use the same ones, or start over with ", Setting::Force];
-                return Err(Error::file(&target.spool, problem, remedy));
-            }
-            done
-        }
-    };
-    if let Some(rows) = rows.total_hint() {
-        disk::check(
-            &target.spool,
-            target.format,
-            &settings.space,
-            settings.shard.rows(rows),
-            done.end,
-        )?;
-    }
-    if !begun {
-        spool.settings(settings)?;
-    }
-    Ok(done)
-}
-
-/// The first setting in which the run that was begun differs from this one.
-fn difference(theirs: &Settings, ours: &Settings) -> Option<Message> {
-    theirs.difference(ours).or_else(|| {
-        let (there, here) = (theirs.shard, ours.shard);
-        (there != here)
-            .then(|| message![Setting::Shard, format!(" is {there} there and {here} here")])
-    })
 }
 
 fn settings(job: &Job, space: Space, rows: &Rows) -> Result<Settings> {
@@ -326,39 +374,24 @@ fn settings(job: &Job, space: Space, rows: &Rows) -> Result<Settings> {
         ]));
     }
     let kept = job.keep.iter().zip(rows.kept_types());
+    let inputs = (0..)
+        .zip(&job.input)
+        .map(|(file, path)| InputFile::new(path, rows.file_name(file), job.input_format));
     Ok(Settings {
         space,
-        inputs: (0..)
-            .zip(&job.input)
-            .map(|(file, path)| InputFile::new(path, rows.file_name(file)))
-            .collect(),
+        inputs: inputs.collect::<Result<_>>()?,
         input_format: job.input_format.map(|format| format!("{format:?}")),
+        dialect: job.dialect.to_string(),
         field: job.field.clone(),
         id_field: job.id_field.clone(),
+        id_type: rows.id_type().cloned(),
         keep: kept
             .map(|(name, cells)| KeptColumn {
                 name: name.clone(),
-                cells: *cells,
+                cells: cells.clone(),
             })
             .collect(),
         shard: job.shard,
+        replaced: Vec::new(),
     })
-}
-
-/// Refuses columns that would have the same name as others in the output.
-fn check_columns(keep: &[String]) -> Result<()> {
-    for (position, name) in keep.iter().enumerate() {
-        let problem = if OWN_COLUMNS.contains(&name.as_str()) {
-            "is the name of a column that the output has by itself; rename it in the input"
-        } else if keep[..position].contains(name) {
-            "is given twice"
-        } else {
-            continue;
-        };
-        return Err(Error::argument(message![
-            Setting::Keep,
-            format!(": '{name}' {problem}")
-        ]));
-    }
-    Ok(())
 }

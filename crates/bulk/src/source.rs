@@ -1,5 +1,4 @@
-//! The bytes of input files and standard input, decompressed if they begin with the magic bytes of
-//! gzip or zstd.
+//! The bytes of input files and standard input, decompressed if they begin as compressed bytes do.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Write};
@@ -7,17 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::read::MultiGzDecoder;
-
+use crate::compression::Compression;
 use crate::error::{Error, Result};
 use crate::format::InputFormat;
-use crate::message::{Message, Setting, message};
+use crate::message::{Setting, message};
+use crate::signature::{self, Recognized};
 
 const BUFFER_BYTES: usize = 1 << 16;
-/// The longest magic number that is looked for.
-const HEAD_BYTES: u64 = 6;
+/// The bytes by which formats are recognized: the name of a member of a zip archive or the signature
+/// of a tar archive may be among them.
+const HEAD_BYTES: usize = 4096;
+/// With fewer of them, more are waited for: a pipe may be slow.
+const LEAST_HEAD_BYTES: usize = 16;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What text in UTF-8 may begin with.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// An input file, or standard input.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub struct Source {
     format: InputFormat,
     /// `None` for what is not a regular file.
     size: Option<u64>,
-    compressed: bool,
+    compression: Compression,
 }
 
 impl Source {
@@ -38,7 +41,7 @@ impl Source {
             name: path.display().to_string(),
             format: InputFormat::Lines,
             size: None,
-            compressed: false,
+            compression: Compression::None,
         };
         if source.is_standard_input() {
             source.name = "standard input".into();
@@ -55,7 +58,12 @@ impl Source {
             if metadata.is_file() {
                 source.size = Some(metadata.len());
                 let (head, _) = with_head(source.file()?).map_err(|e| source.cannot("read", e))?;
-                source.compressed = Encoding::of(&head) != Encoding::Plain;
+                source.compression = Compression::of(&head);
+                source.refuse(signature::unreadable(&head))?;
+                if head.is_empty() && InputFormat::is_compressed_name(path) {
+                    let problem = "is empty, which no compressed file is";
+                    return Err(Error::named_file(&source.name, problem, "fetch it again"));
+                }
             }
         }
         source.format = match format.or_else(|| InputFormat::of_name(path)) {
@@ -63,9 +71,10 @@ impl Source {
             None => {
                 return Err(Error::argument(message![
                     format!(
-                        "{}: the name does not tell the format (it would by ending in {}, or in one of these and .gz or .zst); give it with ",
+                        "{}: the name does not tell the format (it would by ending in {}, or in one of these and {}); give it with ",
                         source.name,
-                        InputFormat::known_endings()
+                        InputFormat::known_endings(),
+                        InputFormat::compression_endings()
                     ),
                     Setting::InputFormat,
                 ]));
@@ -91,7 +100,8 @@ impl Source {
 
     /// Whether opening it twice is possible and cheap.
     pub fn can_reopen(&self) -> bool {
-        self.size.is_some() && !(self.compressed && self.format == InputFormat::Parquet)
+        self.size.is_some()
+            && (self.compression == Compression::None || self.format != InputFormat::Parquet)
     }
 
     /// Its bytes, decompressed.
@@ -107,32 +117,34 @@ impl Source {
             count: Arc::clone(&count),
         };
         let (head, raw) = with_head(raw).map_err(|error| self.cannot("read", error))?;
-        let encoding = Encoding::of(&head);
-        let decoded: Box<dyn Read + Send> = match encoding {
-            Encoding::Plain => Box::new(raw),
-            Encoding::Gzip => Box::new(MultiGzDecoder::new(raw)),
-            Encoding::Zstd => {
-                let decoder = zstd::Decoder::new(raw);
-                Box::new(decoder.map_err(|error| self.cannot("decompress", error))?)
-            }
-        };
+        let compression = Compression::of(&head);
+        let decoder = compression.decoder(raw);
         let mut stream = Stream {
             name: self.name.clone(),
-            encoding,
+            compression,
             count,
             head: Vec::new(),
             reader: BufReader::new(Box::new(io::empty())),
         };
-        let (head, decoded) = with_head(decoded).map_err(|error| stream.error(error))?;
+        let decoder = decoder.map_err(|error| stream.error(error))?;
+        let (head, decoded) = with_head(decoder).map_err(|error| stream.error(error))?;
+        self.refuse(signature::compressed_twice(compression, &head))?;
+        self.refuse(signature::unreadable(&head))?;
         stream.head = head;
         stream.reader = BufReader::with_capacity(BUFFER_BYTES, Box::new(decoded));
         Ok(stream)
     }
 
+    /// The file itself, if it is a regular one and not compressed.
+    pub fn plain_file(&self) -> Result<Option<File>> {
+        let plain = self.size.is_some() && self.compression == Compression::None;
+        plain.then(|| self.file()).transpose()
+    }
+
     /// Its bytes as a seekable file: itself, or an unnamed temporary file if it is compressed or
     /// not a regular file.
     pub fn seekable(&self) -> Result<File> {
-        if self.size.is_some() && !self.compressed {
+        if self.size.is_some() && self.compression == Compression::None {
             return self.file();
         }
         let mut stream = self.stream()?;
@@ -164,6 +176,12 @@ impl Source {
         File::open(&self.path).map_err(|error| self.cannot("open", error))
     }
 
+    fn refuse(&self, recognized: Option<Recognized>) -> Result<()> {
+        recognized.map_or(Ok(()), |(problem, remedy)| {
+            Err(Error::named_file(&self.name, problem, remedy))
+        })
+    }
+
     fn cannot(&self, action: &str, error: io::Error) -> Error {
         let remedy = match error.kind() {
             io::ErrorKind::NotFound => "check the name",
@@ -174,7 +192,8 @@ impl Source {
     }
 }
 
-fn temporary_file_error(error: io::Error) -> Error {
+/// The error of a copy of the input.
+pub fn temporary_file_error(error: io::Error) -> Error {
     let directory = std::env::temp_dir().display().to_string();
     let problem = format!("cannot write a temporary file: {error}");
     let remedy = "set TMPDIR to a directory with room for the decompressed input, or give an uncompressed file";
@@ -184,7 +203,7 @@ fn temporary_file_error(error: io::Error) -> Error {
 /// The bytes of an input, decompressed.
 pub struct Stream {
     name: String,
-    encoding: Encoding,
+    compression: Compression,
     count: Arc<AtomicU64>,
     head: Vec<u8>,
     reader: BufReader<Box<dyn Read + Send>>,
@@ -196,9 +215,14 @@ impl Stream {
         &self.name
     }
 
-    /// How many bytes have been read from the file, before decompression.
+    /// How many bytes have been read from the file, before decompression; without those that wait
+    /// in the buffer, if the file is not compressed.
     pub fn bytes_read(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
+        let waiting = match self.compression {
+            Compression::None => self.reader.buffer().len() as u64,
+            _ => 0,
+        };
+        self.count.load(Ordering::Relaxed).saturating_sub(waiting)
     }
 
     /// Whether the decompressed bytes began with `magic`.
@@ -208,18 +232,8 @@ impl Stream {
 
     /// Checks that this is text, and skips its byte order mark.
     pub fn into_text(mut self) -> Result<Self> {
-        let format = |format: &str| message!["give ", Setting::InputFormat, format!(" {format}")];
-        let convert = || Message::from("convert it with iconv -f UTF-16 -t UTF-8");
-        let binary = [
-            (&b"PAR1"[..], "is a Parquet file", format("parquet")),
-            (b"ARROW1", "is an Arrow file", format("arrow")),
-            (b"\xff\xfe", "is UTF-16", convert()),
-            (b"\xfe\xff", "is UTF-16", convert()),
-        ];
-        for (magic, problem, remedy) in binary {
-            if self.starts_with(magic) {
-                return Err(Error::named_file(&self.name, problem, remedy));
-            }
+        if let Some((problem, remedy)) = signature::columnar(&self.head) {
+            return Err(Error::named_file(&self.name, problem, remedy));
         }
         if self.starts_with(BYTE_ORDER_MARK) {
             let mut mark = [0; BYTE_ORDER_MARK.len()];
@@ -229,20 +243,29 @@ impl Stream {
         Ok(self)
     }
 
+    /// The same for text in which a line feed ends a line.
+    pub fn into_lines(self) -> Result<Self> {
+        let mut text = self.into_text()?;
+        let bytes = text.reader.fill_buf();
+        let is_other = |bytes: &[u8]| {
+            let carriage_return = bytes.iter().position(|&byte| byte == b'\r');
+            carriage_return.is_some_and(|place| place + 1 < bytes.len()) && !bytes.contains(&b'\n')
+        };
+        match bytes.map(is_other) {
+            Err(error) => Err(text.error(error)),
+            Ok(false) => Ok(text),
+            Ok(true) => Err(Error::named_file(
+                &text.name,
+                "carriage returns alone end its lines, as on old Macs",
+                "convert it with tr '\\r' '\\n'",
+            )),
+        }
+    }
+
     /// What an I/O error of this stream means to the user; it may come from decompression.
     pub fn error(&self, error: io::Error) -> Error {
-        let (problem, remedy) = match self.encoding {
-            Encoding::Plain => ("cannot read", "check the file and its disk"),
-            Encoding::Gzip => (
-                "cannot decompress the gzip data",
-                "it is damaged or cut short (gzip -t tells): fetch it again",
-            ),
-            Encoding::Zstd => (
-                "cannot decompress the zstd data",
-                "it is damaged or cut short (zstd -t tells): fetch it again; what needs more than --long=27 has to be decompressed before",
-            ),
-        };
-        Error::named_file(&self.name, format!("{problem}: {error}"), remedy)
+        let (problem, remedy) = self.compression.explain(&error);
+        Error::named_file(&self.name, problem, remedy)
     }
 }
 
@@ -262,31 +285,19 @@ impl BufRead for Stream {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Plain,
-    Gzip,
-    Zstd,
-}
-
-impl Encoding {
-    fn of(head: &[u8]) -> Self {
-        // A zstd file may begin with a skippable frame, as those of pzstd do.
-        let skippable = |head: &[u8]| matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]);
-        if head.starts_with(b"\x1f\x8b") {
-            Self::Gzip
-        } else if head.starts_with(b"\x28\xb5\x2f\xfd") || skippable(head) {
-            Self::Zstd
-        } else {
-            Self::Plain
-        }
-    }
-}
-
 /// The first bytes of a reader, and a reader that yields them again.
 fn with_head<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, impl Read + use<R>)> {
-    let mut head = Vec::new();
-    reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    let mut head = vec![0; HEAD_BYTES];
+    let mut filled = 0;
+    while filled < LEAST_HEAD_BYTES {
+        match reader.read(&mut head[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    head.truncate(filled);
     Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 

@@ -178,6 +178,10 @@ mod tests {
             }
         }
 
+        fn ids(_: &Self::Encoded) -> &[u32] {
+            &[]
+        }
+
         fn bytes_read(&self, text: &str, (words, _): &Self::Encoded) -> usize {
             let last = words.last().expect("a text that does not fit has words");
             text.find(last.as_str()).expect("words are distinct") + last.len()

@@ -38,6 +38,24 @@ pub fn real_model(variant: Variant) -> Option<PathBuf> {
     found(path, variant == Variant::Q8_0)
 }
 
+/// The path of all-MiniLM-L6-v2, or `None` if it is missing. `LANEWISE_MODEL_MINILM` overrides that of
+/// the file in Q8_0, `LANEWISE_MODEL_MINILM_F32` that of the float32 one, which is required only then.
+///
+/// # Panics
+/// If the file is missing although it is required.
+pub fn minilm(variant: Variant) -> Option<PathBuf> {
+    let (variable, name) = match variant {
+        Variant::Q8_0 => ("LANEWISE_MODEL_MINILM", "q8_0"),
+        Variant::F32 => ("LANEWISE_MODEL_MINILM_F32", "f32"),
+    };
+    if let Some(path) = env::var_os(variable) {
+        return found(path.into(), true);
+    }
+    let cache = env::home_dir().unwrap_or_default().join(".cache/lanewise");
+    let path = cache.join(format!("all-minilm-l6-v2-{name}.gguf"));
+    found(path, variant == Variant::Q8_0)
+}
+
 /// The path of a file of the golden set of EmbeddingGemma, or `None` if it is missing.
 ///
 /// # Panics

@@ -1,5 +1,6 @@
 //! Malformed models: a small correct one with one thing wrong in each.
 
+mod bert;
 mod keys;
 mod vocabulary;
 
@@ -35,15 +36,14 @@ fn options() -> Options {
     }
 }
 
+/// A model of each family without damage.
+pub fn models() -> [File; 2] {
+    [model(), bert::model()]
+}
+
 /// All malformed models, always the same ones in the same order, no two with the same bytes.
 pub fn cases() -> Vec<Case> {
-    let mut cases = Cases {
-        model: model(),
-        layout: model().layout(),
-        group: "",
-        list: Vec::new(),
-        seen: HashSet::new(),
-    };
+    let mut cases = Cases::of(model());
     cases.files_of_other_kinds();
     cases.cut_short();
     cases.sizes();
@@ -53,9 +53,11 @@ pub fn cases() -> Vec<Case> {
     cases.keys_of_another_type();
     cases.values_out_of_range();
     cases.vocabulary();
-    cases.tensors();
-    cases.weights();
-    cases.list
+    cases.tensors("Tensors");
+    cases.dense_heads();
+    // What <bos> reads of the embedding table: its row is the third.
+    cases.weights("Weights that are not finite", 2 * 34);
+    [cases.list, bert::cases()].concat()
 }
 
 struct Cases {
@@ -67,6 +69,17 @@ struct Cases {
 }
 
 impl Cases {
+    /// None yet, of a model.
+    fn of(model: File) -> Self {
+        Self {
+            layout: model.layout(),
+            model,
+            group: "",
+            list: Vec::new(),
+            seen: HashSet::new(),
+        }
+    }
+
     fn add(&mut self, what: impl Into<String>, bytes: Vec<u8>) {
         if bytes != self.layout.bytes && self.seen.insert(bytes.clone()) {
             let (group, what) = (self.group, what.into());
@@ -226,8 +239,8 @@ impl Cases {
         });
     }
 
-    fn tensors(&mut self) {
-        self.group = "Tensors";
+    fn tensors(&mut self, group: &'static str) {
+        self.group = group;
         for index in 0..self.model.tensors.len() {
             let tensor = self.model.tensors[index].clone();
             let name = tensor.name.clone();
@@ -278,6 +291,9 @@ impl Cases {
                 file.tensors[index].offset = Some(1 << 40);
             });
         }
+    }
+
+    fn dense_heads(&mut self) {
         for name in ["dense_2.weight", "dense_3.weight"] {
             self.change(format!("{name} as a Q4_0 tensor"), |file| {
                 file.tensor_mut(name).kind = 2
@@ -290,11 +306,9 @@ impl Cases {
     }
 
     /// Values that are infinite or not a number; those of matrices come to light in the forward
-    /// pass.
-    fn weights(&mut self) {
-        self.group = "Weights that are not finite";
-        // What <bos> reads of the embedding table: its row is the third.
-        let bos_row = 2 * 34;
+    /// pass, those of the embedding table in the row at byte `bos_row`.
+    fn weights(&mut self, group: &'static str, bos_row: usize) {
+        self.group = group;
         for index in 0..self.model.tensors.len() {
             let name = self.model.tensors[index].name.clone();
             let bad: [(&str, &[u8]); 3] = match self.model.tensors[index].kind {

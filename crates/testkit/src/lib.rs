@@ -4,6 +4,7 @@
 //! tests.
 
 pub mod assets;
+pub mod checkpoint;
 pub mod gguf_writer;
 #[cfg(unix)]
 #[cfg_attr(miri, path = "guarded_miri.rs")]
@@ -11,6 +12,7 @@ pub mod guarded;
 pub mod hostile;
 pub mod random;
 pub mod texts;
+pub mod tiny_bert;
 pub mod tiny_model;
 
 /// A path for a file that a test writes: in the target directory, under a name that no other test

@@ -1,5 +1,7 @@
 //! The number formats that vectors are stored in.
 
+use std::fmt;
+
 use half::f16;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
@@ -80,6 +82,22 @@ impl Precision {
         1.0
     }
 
+    /// Appends a stored number that a text format has, as [`decode`](Self::decode) gave it; false if
+    /// it is none.
+    ///
+    /// A float in a text is the shortest decimal that becomes the same `f32` again. It is read as
+    /// `f32`: by way of `f64` it might be rounded twice.
+    pub fn parse(self, number: &str, out: &mut Vec<u8>) -> bool {
+        let float = || number.parse().ok().filter(|value: &f32| value.is_finite());
+        let bytes = match self {
+            Self::F32 => float().map(|value| out.extend(value.to_le_bytes())),
+            Self::F16 => float().map(|value| out.extend(f16::from_f32(value).to_le_bytes())),
+            Self::I8 => number.parse().ok().map(|value: i8| out.push(value as u8)),
+            Self::Binary => number.parse().ok().map(|value| out.push(value)),
+        };
+        bytes.is_some()
+    }
+
     /// The stored numbers of a vector, as text formats write them.
     pub fn decode(self, bytes: &[u8]) -> impl Iterator<Item = Number> {
         bytes
@@ -104,6 +122,15 @@ pub enum Number {
     Integer(i16),
 }
 
+impl fmt::Display for Number {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Float(value) => value.fmt(formatter),
+            Self::Integer(value) => value.fmt(formatter),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +149,30 @@ mod tests {
         assert_eq!(stored(Precision::F32).0, VECTOR.map(Number::Float));
         let nearest = VECTOR.map(|value| Number::Float(f16::from_f32(value).to_f32()));
         assert_eq!(stored(Precision::F16).0, nearest);
+    }
+
+    #[test]
+    fn stored_numbers_are_read_back_from_their_texts() {
+        for precision in [
+            Precision::F32,
+            Precision::F16,
+            Precision::I8,
+            Precision::Binary,
+        ] {
+            let (mut bytes, mut parsed) = (Vec::new(), Vec::new());
+            precision.encode(&VECTOR, &mut bytes);
+            for number in precision.decode(&bytes) {
+                let text = number.to_string();
+                assert!(precision.parse(&text, &mut parsed), "{text}");
+            }
+            assert_eq!(parsed, bytes, "{precision:?}");
+            for wrong in ["", "x", "NaN", "1e99", "300", "-129", "1 "] {
+                let float = matches!(precision, Precision::F32 | Precision::F16);
+                if !(float && ["300", "-129"].contains(&wrong)) {
+                    assert!(!precision.parse(wrong, &mut parsed), "{wrong}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -44,6 +44,29 @@ impl Kernels {
         }
     }
 
+    /// One query or key head: `out = quantize(x + bias)`, or of `x` without a bias, as INT16 up to
+    /// ±[`HEAD_MAX`](crate::HEAD_MAX). Returns the scale.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ or are not multiples of [`BLOCK`](crate::BLOCK).
+    #[inline(always)]
+    pub fn head_bias(&self, x: Pieces<'_>, bias: Option<&[f32]>, out: &mut [i16]) -> f32 {
+        let pieces = pieces_of(out.len());
+        assert!(x.count == pieces && bias.is_none_or(|bias| bias.len() == out.len()));
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `x` has checked its
+        // pieces, of which there are as many as of `out` and of the bias, where there is one.
+        unsafe {
+            (self.0.head_bias)(
+                x.values.as_ptr(),
+                x.stride,
+                bias.map_or(std::ptr::null(), <[f32]>::as_ptr),
+                pieces,
+                out.as_mut_ptr(),
+            )
+        }
+    }
+
     /// Query times key in INT16, for rows of queries and one panel of [`PANEL`] keys:
     /// `out[q][k] = f32(Σ query[q] key[k]) × key_scales[k] × query_scales[q]`.
     ///

@@ -83,7 +83,58 @@ impl Kernels {
         unsafe { (self.0.rms_norm)(x.as_mut_ptr(), weight.as_ptr(), pieces_of(x.len()), eps) }
     }
 
-    /// `out[t] = quantize(gelu(gate[t]) * up[t])`, [`BLOCK`] values a token.
+    /// `x = layer_norm(x + (y + base)) * weight + bias`, or of `x + y` without a base. `eps` is added to
+    /// the biased variance.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ or are not multiples of [`BLOCK`].
+    #[inline]
+    pub fn add_layer_norm(
+        &self,
+        x: &mut [f32],
+        y: Pieces<'_>,
+        base: Option<&[f32]>,
+        [weight, bias]: [&[f32]; 2],
+        eps: f32,
+    ) {
+        let pieces = pieces_of(x.len());
+        assert!(y.count == pieces && weight.len() == x.len() && bias.len() == x.len());
+        assert!(base.is_none_or(|base| base.len() == x.len()));
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `y` has checked
+        // its pieces, of which there are as many as of `x`, `weight`, `bias` and the base, where there
+        // is one.
+        unsafe {
+            (self.0.add_layer_norm)(
+                x.as_mut_ptr(),
+                y.values.as_ptr(),
+                y.stride,
+                base.map_or(std::ptr::null(), <[f32]>::as_ptr),
+                weight.as_ptr(),
+                bias.as_ptr(),
+                pieces,
+                eps,
+            )
+        }
+    }
+
+    /// `out[t] = quantize(gelu(x[t] + bias))`, [`BLOCK`] values a token, with GELU in its exact form
+    /// (the error function).
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ.
+    #[inline]
+    pub fn bias_gelu_quantize(&self, x: &[f32], bias: &[f32], out: &mut [ActivationBlock]) {
+        assert!(x.len() == out.len() * BLOCK && bias.len() == BLOCK);
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `x` holds `BLOCK` values
+        // for each block of `out`, and `bias` as many.
+        unsafe {
+            (self.0.bias_gelu_quantize)(x.as_ptr(), bias.as_ptr(), out.len(), out.as_mut_ptr())
+        }
+    }
+
+    /// `out[t] = quantize(gelu(gate[t]) * up[t])`, [`BLOCK`] values a token, with GELU in its tanh form.
     ///
     /// # Panics
     ///

@@ -11,6 +11,7 @@
 mod accumulate;
 mod exp;
 mod gelu;
+mod layer_norm;
 mod norm;
 mod pack_values;
 mod quantize;
@@ -18,11 +19,12 @@ mod rope;
 mod softmax;
 
 pub use accumulate::accumulate;
-pub use gelu::gelu_multiply_quantize;
+pub use gelu::{bias_gelu_quantize, gelu_multiply_quantize};
+pub use layer_norm::add_layer_norm;
 pub use norm::{add_rms_norm, rms_norm, rms_norm_quantize};
 pub use pack_values::pack_values;
 pub use quantize::{dequantize_q8_0, quantize};
-pub use rope::head_norm_rope;
+pub use rope::{head_bias, head_norm_rope};
 pub use softmax::softmax;
 
 use crate::layout::BLOCK;

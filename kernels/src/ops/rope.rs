@@ -1,4 +1,4 @@
-//! Query and key heads: RMS norm, rotary position embedding, INT16.
+//! Query and key heads: RMS norm, rotary position embedding, bias, INT16.
 
 use super::norm::inverse_rms;
 use super::quantize::inverse_scale;
@@ -58,6 +58,47 @@ pub unsafe fn head_norm_rope<S: Simd>(
         let inverse = S::splat(inverse_scale(largest, HEAD_MAX as f32));
         for at in (0..2 * half).step_by(LANES) {
             S::store_i16(S::load(head.add(at)).mul(inverse).round(), out.add(at));
+        }
+        largest / HEAD_MAX as f32
+    }
+}
+
+/// One query or key head: `out = quantize(x + bias)`, or of `x` where `bias` is null, as INT16 up to
+/// [`HEAD_MAX`]. Returns the scale.
+///
+/// # Safety
+///
+/// - `x + piece * stride` is valid for reading `BLOCK` values for each `piece` below `pieces`.
+/// - `bias` is null or valid for reading `pieces * BLOCK` values.
+/// - `out` is valid for writing `pieces * BLOCK` values.
+/// - The CPU supports the instruction set of `S`.
+#[inline(always)]
+pub unsafe fn head_bias<S: Simd>(
+    x: *const f32,
+    stride: usize,
+    bias: *const f32,
+    pieces: usize,
+    out: *mut i16,
+) -> f32 {
+    // SAFETY: `at` is below `pieces * BLOCK` and a multiple of `LANES`, so each access at it ends within
+    // the lengths that the caller guarantees, and `at / BLOCK` is a piece of `x`.
+    unsafe {
+        prefetch_later_row(x, stride, pieces);
+        let biased = |at: usize| {
+            let value = S::load(x.add(at / BLOCK * stride + at % BLOCK));
+            match bias.is_null() {
+                true => value,
+                false => value.add(S::load(bias.add(at))),
+            }
+        };
+        let mut largest = S::splat(0.0);
+        for at in (0..pieces * BLOCK).step_by(LANES) {
+            largest = largest.max_magnitude(biased(at).abs());
+        }
+        let largest = largest.reduce_max_magnitude();
+        let inverse = S::splat(inverse_scale(largest, HEAD_MAX as f32));
+        for at in (0..pieces * BLOCK).step_by(LANES) {
+            S::store_i16(biased(at).mul(inverse).round(), out.add(at));
         }
         largest / HEAD_MAX as f32
     }

@@ -130,6 +130,7 @@ impl ToVectors {
         tokenizer: &dyn Tokenizer,
         given: &Given,
     ) -> Result<Self, Failure> {
+        let prompts = (model.family().prompts)(model.gguf())?;
         let mut vector = vec![0.0; model.shape().hidden];
         let mut differences = Vec::with_capacity(given.texts.len());
         for text in &given.texts {
@@ -142,7 +143,7 @@ impl ToVectors {
                 )));
             }
             let mut ids = vec![tokenizer.bos()];
-            let (prompted, limit) = (text.prompted(model.family()), model.shape().context - 2);
+            let (prompted, limit) = (text.prompted(&prompts)?, model.shape().context - 2);
             tokenizer.encode_limited(&prompted, limit, &mut ids);
             ids.push(tokenizer.eos());
             runtime.embed(&[&ids], &mut vector)?;

@@ -27,7 +27,7 @@ pub struct Machine {
     /// GGUF version of the file.
     pub gguf_version: u32,
     /// Whether the vectors passed the dense heads.
-    pub dense_heads: bool,
+    pub dense_heads: Option<bool>,
     /// Of Lanewise.
     pub version: &'static str,
     /// The compiler of the kernels.
@@ -50,7 +50,7 @@ impl Machine {
             file: model.gguf().path().display().to_string(),
             file_bytes: model.gguf().file_len(),
             gguf_version: model.gguf().version(),
-            dense_heads: model.has_dense_heads(),
+            dense_heads: model.dense_heads(),
             version: env!("CARGO_PKG_VERSION"),
             compiler: lanewise_kernels::RUSTC,
         }

@@ -12,11 +12,11 @@ mod vectors;
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use lanewise::internals::models::{self, Model};
+use lanewise::internals::models::Model;
 use lanewise::internals::{Runtime, RuntimeOptions};
 use serde::Serialize;
 
@@ -76,6 +76,14 @@ struct Report {
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let path = arguments.model.path()?;
     let options = arguments.run.builder().runtime_options()?;
+    if let Some(svg) = &arguments.svg {
+        let mut read = std::iter::once(&path).chain(&arguments.vectors);
+        if read.any(|read| is_same_file(read, svg)) {
+            let svg = svg.display();
+            let message = format!("--svg {svg}: this file is read as well; take another name");
+            return Err(Failure::usage(message));
+        }
+    }
     // Read before anything is loaded, and reported when a file cannot be used before minutes are
     // spent.
     let given = arguments
@@ -85,13 +93,13 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         .transpose()?;
 
     let mut snapshots = vec![Snapshot::take()];
-    let model = models::open(&path)?;
+    let model = arguments.run.open(&path)?;
     snapshots.push(Snapshot::take());
     let tokenizer = (model.family().tokenizer)(Arc::clone(model.gguf()))?;
     snapshots.push(Snapshot::take());
     let options = RuntimeOptions {
         // Vectors without the heads are in another space, but both paths are in the same.
-        dense_heads: model.has_dense_heads(),
+        dense_heads: model.dense_heads() == Some(true),
         ..options
     };
     let mut runtime = Runtime::new(Arc::clone(&model), &options)?;
@@ -130,6 +138,25 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     report.print(arguments.json).map_err(Failure::output)?;
     report.int8_accuracy.check()?;
     Ok(Outcome::Complete)
+}
+
+/// Whether two names lead to one file, by hard or symbolic links.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let id = |path| {
+            fs::metadata(path)
+                .ok()
+                .map(|found| (found.dev(), found.ino()))
+        };
+        id(a).is_some() && id(a) == id(b)
+    }
+    #[cfg(not(unix))]
+    {
+        let path = |path| fs::canonicalize(path).ok();
+        path(a).is_some() && path(a) == path(b)
+    }
 }
 
 impl Report {

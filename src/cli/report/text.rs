@@ -167,14 +167,14 @@ fn machine(f: &mut fmt::Formatter<'_>, machine: &Machine) -> fmt::Result {
     writeln!(f, "  system           {}", machine.system)?;
     writeln!(f, "  instruction set  {}", machine.instruction_set)?;
     writeln!(f, "  threads          {}", machine.threads)?;
-    let heads = if machine.dense_heads {
-        "with dense heads"
-    } else {
-        "WITHOUT dense heads: its vectors are in a space of their own"
+    let heads = match machine.dense_heads {
+        None => "",
+        Some(true) => ", with dense heads",
+        Some(false) => ", WITHOUT dense heads: its vectors are in a space of their own",
     };
     writeln!(
         f,
-        "  file             {}, {:.1} MB, GGUF v{}, {heads}",
+        "  file             {}, {:.1} MB, GGUF v{}{heads}",
         machine.file,
         mb(machine.file_bytes),
         machine.gguf_version

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use lanewise::Prompt;
-use lanewise::internals::models::Family;
+use lanewise::internals::models::Prompts;
 use serde::Deserialize;
 
 use crate::cli::failure::{self, Failure};
@@ -34,9 +34,12 @@ pub struct GivenText {
 }
 
 impl GivenText {
-    /// The text as a model of the family reads it.
-    pub fn prompted(&self, family: &Family) -> Cow<'_, str> {
-        family.prompted(self.prompt().unwrap_or_default(), None, &self.text)
+    /// The text as a model with these prompts reads it.
+    ///
+    /// # Errors
+    /// If the model does not know the prompt.
+    pub fn prompted(&self, prompts: &Prompts) -> lanewise::Result<Cow<'_, str>> {
+        prompts.prompted(self.prompt().unwrap_or_default(), None, &self.text)
     }
 
     fn prompt(&self) -> lanewise::Result<Prompt> {

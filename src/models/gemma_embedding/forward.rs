@@ -19,10 +19,10 @@ use lanewise_pool::partition::chunks;
 use super::weights::Layer;
 use super::{Config, GemmaEmbedding};
 use crate::Result;
-use crate::engine::attention::{Attention, Parameters};
+use crate::engine::attention::{Attention, Heads, Parameters};
 use crate::engine::{
-    ActivationShape, Activations, Batch, Executor, MEAN_TERMS, Matrix, PanelBuffer, Phase, Product,
-    Rope, reserve, sized,
+    ActivationShape, Activations, Batch, Executor, MEAN_TERMS, Matrix, PanelBuffer, Phase, Pooling,
+    Product, Rope, reserve, sized,
 };
 use crate::models::ForwardPass;
 use crate::vectors::normalize;
@@ -126,7 +126,7 @@ impl ForwardPass for Forward {
             };
             self.layer(executor, batch, index, layer, next, then);
         }
-        self.mean_pool(executor, batch, out);
+        executor.pool(batch, Pooling::Mean, &self.x, out);
         if self.dense_heads
             && let Some([dense_2, dense_3]) = &weights.dense
         {
@@ -170,7 +170,7 @@ impl ForwardPass for Forward {
             None,
             Then::NormInPlace(&weights.output_norm),
         );
-        self.mean_pool(executor, batch, out);
+        executor.pool(batch, Pooling::Mean, &self.x, out);
         let points_somewhere = |x: &[f32]| finite(x) && x.iter().any(|value| *value != 0.0);
         if out.chunks_exact(batch.shape().hidden).all(points_somewhere) {
             "dense_2.weight or dense_3.weight".into()
@@ -261,10 +261,13 @@ impl Forward {
             (&self.local_rope, config.sliding_window / 2)
         };
         let parameters = Parameters {
-            query_norm: &layer.attn_q_norm,
-            key_norm: &layer.attn_k_norm,
-            eps: config.rms_norm_eps,
-            rope,
+            heads: Heads::NormRope {
+                query_norm: &layer.attn_q_norm,
+                key_norm: &layer.attn_k_norm,
+                eps: config.rms_norm_eps,
+                rope,
+            },
+            value_bias: None,
             reach,
         };
         self.attention
@@ -352,23 +355,6 @@ impl Forward {
             }
             worker.stopwatch.lap(Phase::Norm);
         });
-    }
-
-    /// `out[text] = mean of x over the text's tokens`.
-    fn mean_pool(&mut self, executor: &mut Executor, batch: &Batch, out: &mut [f32]) {
-        let (kernels, hidden) = (executor.kernels(), batch.shape().hidden);
-        let x = &self.x;
-        executor.for_each_part(chunks(out, hidden), |text, mean, worker| {
-            let tokens = &batch.texts()[text];
-            mean.fill(0.0);
-            for x in x[tokens.start * hidden..tokens.end * hidden].chunks_exact(hidden) {
-                kernels.accumulate(mean, x);
-            }
-            let count = tokens.len() as f32;
-            mean.iter_mut().for_each(|value| *value /= count);
-            worker.stopwatch.lap(Phase::Pool);
-        });
-        executor.lap(Phase::Wait);
     }
 
     /// `out = matrix x` for one row a text, the input in two terms; no activation follows.

@@ -10,11 +10,12 @@ mod weights;
 use std::sync::Arc;
 
 pub use config::Config;
+pub use prompts::prompts;
 pub use weights::{Layer, Weights};
 
-use super::{Dims, Family, ForwardPass, Matrices, Model, Reference, Summary};
+use super::{Dims, Family, ForwardPass, Matrices, Model, Reference, Summary, pooling};
 use crate::Result;
-use crate::engine::{Batch, Job, Shape};
+use crate::engine::{Batch, Job, Pooling, Shape};
 use crate::gguf::Gguf;
 use crate::tokenizer::SentencePiece;
 
@@ -22,8 +23,11 @@ use crate::tokenizer::SentencePiece;
 pub static FAMILY: Family = Family {
     name: "EmbeddingGemma",
     architecture: "gemma-embedding",
-    open: |gguf| Ok(Arc::new(GemmaEmbedding::from_gguf(gguf)?)),
-    prompt_text: prompts::prompt_text,
+    open: |gguf, options| {
+        pooling::check_asked(&gguf, FAMILY.architecture, Pooling::Mean, options)?;
+        Ok(Arc::new(GemmaEmbedding::from_gguf(gguf)?))
+    },
+    prompts: |_| Ok(prompts()),
     tokenizer: |gguf| Ok(Box::new(SentencePiece::from_gguf(gguf)?)),
 };
 
@@ -82,7 +86,8 @@ impl Model for GemmaEmbedding {
         Summary {
             layers: self.config.layers,
             feed_forward: self.config.feed_forward,
-            sliding_window: self.config.sliding_window,
+            sliding_window: Some(self.config.sliding_window),
+            pooling: Pooling::Mean,
         }
     }
 
@@ -93,8 +98,8 @@ impl Model for GemmaEmbedding {
         }
     }
 
-    fn has_dense_heads(&self) -> bool {
-        self.weights.dense.is_some()
+    fn dense_heads(&self) -> Option<bool> {
+        Some(self.weights.dense.is_some())
     }
 
     fn matrices(&self) -> Matrices<'_> {
@@ -122,7 +127,7 @@ impl Model for GemmaEmbedding {
     }
 
     fn forward_pass(self: Arc<Self>, dense_heads: bool) -> Result<Box<dyn ForwardPass>> {
-        if dense_heads && !self.has_dense_heads() {
+        if dense_heads && self.weights.dense.is_none() {
             return Err(super::missing_dense_heads(&self.gguf));
         }
         Ok(Box::new(forward::Forward::new(self, dense_heads)))

@@ -4,25 +4,43 @@
 use std::borrow::Cow;
 
 use crate::Prompt;
+use crate::models::{PromptText, Prompts};
 
 /// What the model reads before a text. A document's prompt has the title in place of `none`; other
 /// prompts have none.
-pub(super) fn prompt_text(prompt: Prompt, title: Option<&str>) -> Cow<'static, str> {
-    let text = match prompt {
-        Prompt::Raw => "",
-        Prompt::Query => "task: search result | query: ",
-        Prompt::Document => {
-            return format!("title: {} | text: ", title.unwrap_or("none")).into();
-        }
-        Prompt::QuestionAnswering => "task: question answering | query: ",
-        Prompt::FactChecking => "task: fact checking | query: ",
-        Prompt::CodeRetrieval => "task: code retrieval | query: ",
-        Prompt::Classification => "task: classification | query: ",
-        Prompt::Clustering => "task: clustering | query: ",
-        Prompt::SentenceSimilarity => "task: sentence similarity | query: ",
-        Prompt::Summarization => "task: summarization | query: ",
+pub fn prompts() -> Prompts {
+    let document = PromptText::Titled {
+        before: "title: ",
+        untitled: "none",
+        after: " | text: ",
     };
-    text.into()
+    let fixed = |text| PromptText::Fixed(Cow::Borrowed(text));
+    Prompts::new([
+        (Prompt::Query, fixed("task: search result | query: ")),
+        (Prompt::Document, document),
+        (
+            Prompt::QuestionAnswering,
+            fixed("task: question answering | query: "),
+        ),
+        (Prompt::FactChecking, fixed("task: fact checking | query: ")),
+        (
+            Prompt::CodeRetrieval,
+            fixed("task: code retrieval | query: "),
+        ),
+        (
+            Prompt::Classification,
+            fixed("task: classification | query: "),
+        ),
+        (Prompt::Clustering, fixed("task: clustering | query: ")),
+        (
+            Prompt::SentenceSimilarity,
+            fixed("task: sentence similarity | query: "),
+        ),
+        (
+            Prompt::Summarization,
+            fixed("task: summarization | query: "),
+        ),
+    ])
 }
 
 #[cfg(test)]
@@ -30,12 +48,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_prompt_is_known() {
+        assert!(prompts().known().eq(Prompt::all()));
+    }
+
+    #[test]
     fn a_title_is_part_of_documents_only() {
-        let titled = |prompt| prompt_text(prompt, Some("Moons"));
-        assert_eq!(titled(Prompt::Document), "title: Moons | text: ");
-        assert_eq!(prompt_text(Prompt::Document, None), "title: none | text: ");
+        let prompts = prompts();
+        let text = |prompt, title| prompts.text(prompt, title).unwrap();
+        assert_eq!(
+            text(Prompt::Document, Some("Moons")),
+            "title: Moons | text: "
+        );
+        assert_eq!(text(Prompt::Document, None), "title: none | text: ");
         for prompt in Prompt::all().filter(|&prompt| prompt != Prompt::Document) {
-            assert_eq!(titled(prompt), prompt_text(prompt, None));
+            assert_eq!(text(prompt, Some("Moons")), text(prompt, None));
         }
     }
 }

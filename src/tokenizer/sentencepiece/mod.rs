@@ -20,26 +20,20 @@
 //! vocabulary holds such a character before a U+2581, the text is cut, and each segment merges by
 //! itself with the same result. Which characters these are is read from the vocabulary.
 
-mod added;
 mod segment;
-mod vocabulary;
 
 use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use added::AddedTokens;
 use segment::Segment;
-use vocabulary::{TOKENS, TokenType, Vocabulary, no_memory};
 
-use super::Tokenizer;
+use super::added::AddedTokens;
+use super::vocabulary::{TOKENS, TokenType, Vocabulary, no_memory};
+use super::{SPACE, SPACE_BYTES, Tokenizer};
 use crate::gguf::{Gguf, Value};
 use crate::{Error, Result};
-
-/// The character that pieces have in place of a space.
-const SPACE: char = '\u{2581}';
-const SPACE_BYTES: [u8; 3] = [0xE2, 0x96, 0x81];
 
 const MODEL: &str = "tokenizer.ggml.model";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
@@ -229,6 +223,15 @@ impl Tokenizer for SentencePiece {
             rest = space.unwrap_or(after);
         }
         text
+    }
+
+    /// Characters and not bytes of the decoded text are counted, because U+2581 is decoded as a space.
+    fn bytes_of(&self, text: &str, ids: &[u32]) -> usize {
+        let decoded = self.decode(ids);
+        let complete = decoded.utf8_chunks().next();
+        let characters = complete.map_or(0, |chunk| chunk.valid().chars().count());
+        let end = text.char_indices().nth(characters);
+        end.map_or(text.len(), |(position, _)| position)
     }
 
     fn bos(&self) -> u32 {

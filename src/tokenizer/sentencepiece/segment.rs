@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::SPACE_BYTES;
-use super::vocabulary::Vocabulary;
+use super::super::SPACE_BYTES;
+use super::super::vocabulary::Vocabulary;
 
 /// No symbol, no piece.
 const NONE: u32 = u32::MAX;

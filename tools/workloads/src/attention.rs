@@ -27,6 +27,22 @@ pub fn head_norm_rope(kernels: Kernels, dim: usize) -> Work {
     )
 }
 
+/// Bias and INT16 quantization of one query head.
+pub fn head_bias(kernels: Kernels, dim: usize) -> Work {
+    Work::new(
+        format!("head_bias/f32-i16/{dim}"),
+        Amount::Bytes((dim * (2 * size_of::<f32>() + size_of::<i16>())) as u64),
+        move || {
+            let mut random = Random(1);
+            let (x, bias) = (random.floats(dim, 2.0), random.floats(dim, 2.0));
+            Prepared::new((vec![0i16; dim], vec![0.0f32]), move |(out, scale)| {
+                let pieces = Pieces::new(&x, BLOCK, dim / BLOCK);
+                scale[0] = kernels.head_bias(pieces, Some(&bias), out);
+            })
+        },
+    )
+}
+
 /// Packing of one panel of keys, which is the same code on every instruction set.
 pub fn pack_keys(dim: usize) -> Work {
     Work::new(

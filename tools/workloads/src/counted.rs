@@ -48,7 +48,7 @@ impl Counted {
 }
 
 /// Every kernel; the matrix product with each tile size, because each is separate code.
-pub const COUNTED: [Counted; 22] = [
+pub const COUNTED: [Counted; 25] = [
     counted("pack_panel", |kernels, blocks| {
         super::pack_panel(kernels, panel(blocks, 1), Temperature::Warm)
     }),
@@ -91,6 +91,12 @@ pub const COUNTED: [Counted; 22] = [
     counted("pack_values", |kernels, blocks| {
         super::pack_values(kernels, blocks * BLOCK)
     }),
+    counted("head_bias", |kernels, blocks| {
+        super::head_bias(kernels, blocks * BLOCK)
+    }),
+    counted("add_layer_norm", |kernels, blocks| {
+        super::add_layer_norm(kernels, blocks * BLOCK)
+    }),
     counted("add_rms_norm", |kernels, blocks| {
         super::add_rms_norm(kernels, blocks * BLOCK)
     }),
@@ -102,6 +108,9 @@ pub const COUNTED: [Counted; 22] = [
     }),
     counted("gelu_multiply_quantize", |kernels, blocks| {
         super::gelu_multiply_quantize(kernels, blocks)
+    }),
+    counted("bias_gelu_quantize", |kernels, blocks| {
+        super::bias_gelu_quantize(kernels, blocks)
     }),
     counted("quantize", |kernels, blocks| {
         super::quantize(kernels, blocks * BLOCK, 1)

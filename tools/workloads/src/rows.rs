@@ -40,6 +40,22 @@ pub fn add_rms_norm(kernels: Kernels, width: usize) -> Work {
     )
 }
 
+/// The residual addition with LayerNorm, from a plain row and with a base.
+pub fn add_layer_norm(kernels: Kernels, width: usize) -> Work {
+    Work::new(
+        format!("add_layer_norm/f32/{width}"),
+        Amount::Bytes(bytes::<f32>(6 * width)),
+        move || {
+            let (y, base) = (Random(1).floats(width, 2.0), Random(3).floats(width, 1.0));
+            let (weight, bias) = (unit_weights(width), Random(4).floats(width, 1.0));
+            Prepared::new(Random(2).floats(width, 2.0), move |x| {
+                let pieces = Pieces::new(&y, BLOCK, width / BLOCK);
+                kernels.add_layer_norm(x, pieces, Some(&base), [&weight, &bias], EPS);
+            })
+        },
+    )
+}
+
 /// The norm before a matrix product.
 pub fn rms_norm_quantize(kernels: Kernels, width: usize) -> Work {
     Work::new(
@@ -65,6 +81,21 @@ pub fn rms_norm(kernels: Kernels, width: usize) -> Work {
             let weight = unit_weights(width);
             Prepared::new(Random(1).floats(width, 2.0), move |x| {
                 kernels.rms_norm(x, &weight, EPS)
+            })
+        },
+    )
+}
+
+/// Bias, GELU and quantization, for [`BLOCK`] values a token.
+pub fn bias_gelu_quantize(kernels: Kernels, tokens: usize) -> Work {
+    Work::new(
+        format!("bias_gelu_quantize/f32-i8/{tokens}x{BLOCK}"),
+        Amount::Bytes(bytes::<f32>(tokens * BLOCK) + bytes::<ActivationBlock>(tokens)),
+        move || {
+            let x = Random(1).floats(tokens * BLOCK, 4.0);
+            let bias = Random(2).floats(BLOCK, 1.0);
+            Prepared::new(vec![ActivationBlock::default(); tokens], move |out| {
+                kernels.bias_gelu_quantize(&x, &bias, out)
             })
         },
     )

@@ -35,8 +35,22 @@ pub(crate) fn guarded<T, E: std::fmt::Display>(
         Ok(Err(error)) => error.to_string(),
         Err(panic) => panic_message(panic.as_ref()).to_owned(),
     };
-    Err(damaged(name, kind, problem.trim_end()))
+    let problem = problem.trim_end();
+    let not_read = NOT_READ
+        .iter()
+        .find_map(|start| problem.strip_prefix(start));
+    Err(match not_read {
+        Some(feature) => unsupported(
+            name,
+            &format!("has something of {kind} that is not read: {feature}"),
+            "write it again without that",
+        ),
+        None => damaged(name, kind, problem),
+    })
 }
+
+/// How messages of the arrow and parquet crates begin if they cannot read what is no damage.
+const NOT_READ: [&str; 3] = ["NYI: ", "Not yet implemented: ", "not yet implemented: "];
 
 /// The error of a damaged file.
 pub(crate) fn damaged(name: &str, kind: &str, problem: &str) -> Error {
@@ -48,6 +62,11 @@ pub(crate) fn damaged(name: &str, kind: &str, problem: &str) -> Error {
             Setting::InputFormat,
         ],
     )
+}
+
+/// The error of a file that is sound, but of a kind that is not read.
+pub(crate) fn unsupported(name: &str, problem: &str, remedy: &str) -> Error {
+    Error::named_file(name, problem.to_owned(), remedy.to_owned())
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

@@ -4,7 +4,7 @@ use super::RowReader;
 use crate::error::{Error, Result};
 use crate::message::{Setting, message};
 use crate::read_options::ReadOptions;
-use crate::row::{CellType, Row};
+use crate::row::{ColumnTypes, Row};
 use crate::source::{Source, Stream};
 
 /// A file of lines.
@@ -29,7 +29,7 @@ impl LinesReader {
             ]));
         }
         Ok(Self {
-            stream: source.stream()?.into_text()?,
+            stream: source.stream()?.into_lines()?,
             limit: options.max_row_bytes,
             number: 0,
         })
@@ -41,14 +41,21 @@ impl RowReader for LinesReader {
         let line = lanewise_lines::read_line(&mut self.stream, self.limit);
         let line = line.map_err(|error| self.stream.error(error))?;
         self.number += 1;
+        // Files put together have a byte order mark in the middle.
+        let without_mark = |text: String| match text.strip_prefix('\u{feff}') {
+            Some(rest) => rest.to_owned(),
+            None => text,
+        };
         Ok(line.map(|text| Row {
-            outcome: text.map_err(|problem| format!("the line {problem}")),
+            outcome: text
+                .map(without_mark)
+                .map_err(|problem| format!("the line {problem}")),
             ..Row::at_line(self.number)
         }))
     }
 
-    fn kept_types(&self) -> Vec<Option<CellType>> {
-        Vec::new()
+    fn types(&self) -> ColumnTypes {
+        ColumnTypes::unknown(0)
     }
 
     fn bytes_read(&self) -> u64 {

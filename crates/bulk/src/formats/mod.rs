@@ -3,27 +3,36 @@
 //! A reader ([`RowReader`]) yields the rows of one file, and a writer ([`RowWriter`]) makes an
 //! output in one pass over the rows, in their order.
 
-mod arrow;
+pub(crate) mod arrow;
+mod cells;
 mod csv;
-mod guard;
+pub(crate) mod guard;
 mod jsonl;
 mod lines;
+mod lookahead;
+mod metadata;
 mod npy;
-mod parquet;
+pub(crate) mod parquet;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_schema::DataType;
+
 use crate::error::Result;
 use crate::format::{InputFormat, OutputFormat};
 use crate::output::{Layout, ids_path};
+use crate::output_compression::OutputCompression;
+use crate::presence::Presence;
 use crate::read_options::ReadOptions;
-use crate::row::{CellType, Embedded, Row};
+use crate::row::{ColumnTypes, Embedded, Row};
 use crate::source::Source;
 use crate::staged::Staged;
 
+pub use cells::JsonCell;
 pub use guard::panics_are_caught;
+pub use metadata::read_metadata;
 
 /// One input file being read.
 pub trait RowReader: Send {
@@ -40,8 +49,18 @@ pub trait RowReader: Send {
         Ok(count)
     }
 
-    /// The type of each kept column, if the format has types.
-    fn kept_types(&self) -> Vec<Option<CellType>>;
+    /// The types of the ids and of each kept column, if the format has types.
+    fn types(&self) -> ColumnTypes;
+
+    /// Takes the types over all files. Where one is not the same as here, cells must be of no
+    /// [`CellType::Arrow`](crate::CellType::Arrow).
+    fn use_types(&mut self, _types: &ColumnTypes) {}
+
+    /// Which of the columns asked for the rows so far had, if the format does not state its columns
+    /// in advance.
+    fn presence(&self) -> Option<&Presence> {
+        None
+    }
 
     /// The number of rows, if the file states it.
     fn total_rows(&self) -> Option<u64> {
@@ -58,11 +77,19 @@ pub fn open_reader(source: &Source, options: &Arc<ReadOptions>) -> Result<Box<dy
     Ok(match source.format() {
         InputFormat::Lines => Box::new(lines::LinesReader::open(source, &options)?),
         InputFormat::Jsonl => Box::new(jsonl::JsonlReader::open(source, options)?),
-        InputFormat::Csv => Box::new(csv::CsvReader::open(source, options, b',')?),
-        InputFormat::Tsv => Box::new(csv::CsvReader::open(source, options, b'\t')?),
+        InputFormat::Csv | InputFormat::Tsv => Box::new(csv::CsvReader::open(source, options)?),
         InputFormat::Parquet => Box::new(parquet::ParquetReader::open(source, options)?),
         InputFormat::Arrow => Box::new(arrow::ArrowReader::open(source, options)?),
     })
+}
+
+/// Checks that a format can hold a column of this type.
+pub fn check_column(format: OutputFormat, data_type: &DataType) -> Result<(), String> {
+    let nulls = arrow::nulls(data_type)?;
+    match format {
+        OutputFormat::Parquet => parquet::check_column(nulls),
+        _ => Ok(()),
+    }
 }
 
 /// An output being made.
@@ -74,18 +101,18 @@ pub trait RowWriter {
     fn finish(self: Box<Self>) -> io::Result<Vec<Staged>>;
 }
 
-/// Begins an output; the files get their names once all is written.
+/// Begins an output in `file`; the files get their names once all is written.
 pub fn create_writer(
     format: OutputFormat,
     output: &Path,
+    file: Staged,
     layout: Layout,
 ) -> io::Result<Box<dyn RowWriter>> {
-    let file = Staged::create(output)?;
     Ok(match format {
         OutputFormat::Jsonl => Box::new(jsonl::JsonlWriter::new(file, layout, jsonl::Fields::All)),
         OutputFormat::Csv => Box::new(csv::CsvWriter::new(file, layout)?),
         OutputFormat::Npy => {
-            let ids = Staged::create(&ids_path(output))?;
+            let ids = Staged::create(&ids_path(output), OutputCompression::Plain)?;
             Box::new(npy::NpyWriter::new(file, ids, layout)?)
         }
         OutputFormat::Parquet => Box::new(parquet::ParquetWriter::new(file, layout)?),

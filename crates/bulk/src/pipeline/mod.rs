@@ -2,6 +2,7 @@
 //! own threads), and one writes the spool. Bounded channels between them bound the memory and keep
 //! the order of the rows.
 
+mod passes;
 mod read;
 mod write;
 
@@ -10,16 +11,20 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Origin};
 use crate::cancel::CancelToken;
 use crate::embed::Embed;
 use crate::error::{Error, Result};
+use crate::identity::InputWatch;
 use crate::input::Rows;
+use crate::known::{Known, Place};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::spool::{SpoolWriter, Summary};
 use crate::windows::OverflowPolicy;
+
+pub use write::KnownVectors;
 
 /// Batches that wait between two threads. One is enough to absorb a slow moment of either, and each
 /// may take much memory.
@@ -44,6 +49,25 @@ struct Computed<E: Embed> {
     vectors: Vec<f32>,
 }
 
+/// Vectors that were not computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// Those taken from other outputs.
+    pub reused: u64,
+    /// Those of texts that the input had before.
+    pub repeated: u64,
+}
+
+impl Saved {
+    fn count(&mut self, origin: Origin) {
+        match origin {
+            Origin::Computed { .. } => {}
+            Origin::Known(Place::Reused(_)) => self.reused += 1,
+            Origin::Known(Place::Run(_)) => self.repeated += 1,
+        }
+    }
+}
+
 /// The inputs of a run.
 pub struct Work<'a, E> {
     /// The model.
@@ -54,18 +78,31 @@ pub struct Work<'a, E> {
     pub done: &'a Summary,
     /// Tokens of a batch at most.
     pub batch_tokens: usize,
+    /// The input files, whose rows are taken only as long as they stay the same.
+    pub watch: InputWatch,
 }
 
-/// Embeds the rows that follow those in the spool.
+/// What the pipeline reads and appends to.
+pub struct Files {
+    /// The input.
+    pub rows: Rows,
+    /// The texts whose vectors are known.
+    pub known: Known,
+    /// Their vectors.
+    pub vectors: KnownVectors,
+    /// The spool.
+    pub spool: SpoolWriter,
+}
+
+/// Embeds the rows that follow those in the spool; returns how many vectors were not computed.
 ///
 /// If this is cancelled or fails, what has been computed is in the spool.
 pub fn run<E: Embed>(
     work: &Work<'_, E>,
-    rows: Rows,
-    spool: SpoolWriter,
+    files: Files,
     cancel: &CancelToken,
     progress: &mut dyn Progress,
-) -> Result<()> {
+) -> Result<Saved> {
     let (embedder, settings, done) = (work.embedder, work.settings, work.done);
     let (to_engine, from_reader) = sync_channel::<Batch<E>>(WAITING);
     let (to_writer, from_engine) = sync_channel::<Computed<E>>(WAITING);
@@ -78,28 +115,45 @@ pub fn run<E: Embed>(
         shard: settings.shard,
         batch_tokens: work.batch_tokens,
     };
-    let reader = read::Reader::new(Arc::clone(embedder), task, rows, to_engine);
+    let Files {
+        rows,
+        known,
+        vectors,
+        spool,
+    } = files;
+    let reader = read::Reader::new(Arc::clone(embedder), task, rows, known, to_engine);
+    let reader = reader.watching(work.watch.clone());
     let reader = spawn("lanewise-read", move || reader.run(first))?;
-    let writer = write::Writer::new(settings, embedder.dims(), spool);
+    let writer = write::Writer::new(settings, embedder.dims(), spool, vectors);
     let writer = spawn("lanewise-write", move || writer.run(from_engine))?;
 
+    let mut saved = Saved::default();
     let mut computed = Ok(());
+    let mut passes = passes::Passes::new(&**embedder);
     let mut cancelled = false;
     loop {
         cancelled = cancelled || cancel.is_cancelled();
         if cancelled {
             break;
         }
-        let batch = match from_reader.recv_timeout(TICK) {
+        let mut batch = match from_reader.recv_timeout(TICK) {
             Ok(batch) => batch,
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => break,
         };
         let mut vectors = vec![0.0; batch.windows.len() * embedder.dims()];
-        computed = embedder.embed(&batch.windows, &mut vectors);
-        if computed.is_err() {
-            break;
+        match passes.embed(&**embedder, &batch.windows, &mut vectors, cancel) {
+            Ok(done) if done < batch.windows.len() => {
+                batch.truncate(done);
+                vectors.truncate(done * embedder.dims());
+            }
+            Ok(_) => {}
+            Err(error) => {
+                computed = Err(error);
+                break;
+            }
         }
+        batch.rows.iter().for_each(|row| saved.count(row.origin));
         progress.advance(batch.step());
         if to_writer.send(Computed { batch, vectors }).is_err() {
             break;
@@ -115,9 +169,10 @@ pub fn run<E: Embed>(
         return Err(Error::Cancelled);
     }
     match join(reader)? {
-        Some(total) => spool.end(total),
-        None => spool.sync(),
+        Some(total) => spool.end(total)?,
+        None => spool.sync()?,
     }
+    Ok(saved)
 }
 
 fn spawn<T: Send + 'static>(

@@ -14,16 +14,18 @@
 
 mod reader;
 mod row;
+mod seen;
 mod wire;
 mod writer;
 
 pub use reader::{SpoolReader, SpoolRows, Summary};
+pub use seen::SeenTypes;
 use wire::{Decoder, Encoder, Malformed};
-pub use writer::{Block, SpoolWriter, cannot_write};
+pub use writer::{Block, SpoolWriter, VectorPlace, cannot_write};
 
-use crate::row::{Cell, CellType, Embedded, Row};
+use crate::row::{Embedded, Row};
 
-const MAGIC: &[u8; 16] = b"lanewise spool 1";
+const MAGIC: &[u8; 16] = b"lanewise spool 2";
 const SETTINGS: u8 = b'S';
 const ROWS: u8 = b'R';
 const END: u8 = b'E';
@@ -67,49 +69,22 @@ impl Tally {
     }
 }
 
-/// The types of the cells of a column that have been seen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SeenTypes(u8);
-
-impl SeenTypes {
-    /// Adds a cell.
-    pub fn see(&mut self, cell: &Cell) {
-        self.0 |= match cell {
-            Cell::Null => 0,
-            Cell::Bool(_) => 1,
-            Cell::Integer(_) => 2,
-            Cell::Float(_) => 4,
-            Cell::Text(_) => 8,
-        };
-    }
-
-    /// Adds what another has seen.
-    pub fn add(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// The narrowest type that holds all of them; text for a column of nulls.
-    pub fn common(self) -> CellType {
-        match self.0 {
-            1 => CellType::Bool,
-            2 => CellType::Integer,
-            4 | 6 => CellType::Float,
-            _ => CellType::Text,
-        }
-    }
-}
-
 /// Precedes the rows of a frame, so that they need not be decoded to be counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct BlockHead {
     /// The index of the first row after the block, in the whole input.
     next_index: u64,
     tally: Tally,
-    /// For each column carried along.
+    /// For each column carried along, and at last for the ids.
     seen: Vec<SeenTypes>,
 }
 
 impl BlockHead {
+    /// Its bytes in the file, with `kept` columns.
+    const fn bytes(kept: usize) -> usize {
+        6 * 8 + 2 * (kept + 1)
+    }
+
     fn encode(&self, payload: &mut Vec<u8>) {
         let mut out = Encoder(payload);
         let tally = &self.tally;
@@ -123,7 +98,7 @@ impl BlockHead {
         ] {
             out.u64(count);
         }
-        self.seen.iter().for_each(|seen| out.u8(seen.0));
+        self.seen.iter().for_each(|seen| seen.encode(&mut out));
     }
 
     fn decode(payload: &mut Decoder<'_>, kept: usize) -> Result<Self, Malformed> {
@@ -136,7 +111,9 @@ impl BlockHead {
                 split: payload.u64()?,
                 tokens: payload.u64()?,
             },
-            seen: payload.take(kept)?.iter().copied().map(SeenTypes).collect(),
+            seen: (0..=kept)
+                .map(|_| SeenTypes::decode(payload))
+                .collect::<Result<_, _>>()?,
         })
     }
 }

@@ -4,14 +4,17 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::row::VECTOR_OFFSET;
 use super::wire::{Decoder, Malformed};
-use super::{BlockHead, END, MAGIC, ROWS, SETTINGS, SeenTypes, Tally};
+use super::{BlockHead, END, MAGIC, ROWS, SETTINGS, SeenTypes, Tally, VectorPlace};
+use crate::digest::TextDigest;
 use crate::error::{Error, Result};
 use crate::message::{Setting, message};
 use crate::row::{Embedded, Row};
 use crate::settings::Settings;
 
-const FRAME_HEAD: u64 = 8;
+/// The length and checksum of a frame.
+pub(super) const FRAME_HEAD: u64 = 8;
 /// No known model has longer vectors.
 const MAX_DIMS: usize = 1 << 16;
 
@@ -22,7 +25,8 @@ pub struct Summary {
     pub tally: Tally,
     /// The index of the row to go on with, in the whole input; 0 without rows.
     pub next_index: u64,
-    /// The types of the cells of each column carried along.
+    /// The types of the cells of each column carried along, and at last of the ids; empty without
+    /// settings.
     pub seen: Vec<SeenTypes>,
     /// The rows of the whole input, if the run came to its end.
     pub total: Option<u64>,
@@ -108,7 +112,7 @@ impl SpoolReader {
     pub fn scan(&mut self) -> Result<Summary> {
         let first = self.position;
         let mut summary = Summary {
-            seen: vec![SeenTypes::default(); self.settings.keep.len()],
+            seen: vec![SeenTypes::default(); self.settings.keep.len() + 1],
             end: first,
             ..Summary::default()
         };
@@ -136,6 +140,7 @@ impl SpoolReader {
             spool: self,
             payload: Vec::new(),
             position: 0,
+            row_start: 0,
         }
     }
 
@@ -163,12 +168,25 @@ impl SpoolReader {
 /// The rows of a spool.
 pub struct SpoolRows {
     spool: SpoolReader,
-    /// The rows of the block being read.
+    /// The block being read, and how far.
     payload: Vec<u8>,
     position: usize,
+    /// Where the last row begins in the file.
+    row_start: u64,
 }
 
 impl SpoolRows {
+    /// The digest of the next row with a vector, and the place of that.
+    pub fn next_vector(&mut self) -> Result<Option<(TextDigest, VectorPlace)>> {
+        while let Some(row) = self.next_row()? {
+            if let Ok(embedded) = &row.outcome {
+                let place = VectorPlace(self.row_start + VECTOR_OFFSET as u64);
+                return Ok(Some((embedded.reading.digest, place)));
+            }
+        }
+        Ok(None)
+    }
+
     fn next_row(&mut self) -> Result<Option<Row<Embedded>>> {
         while self.position == self.payload.len() {
             match self.spool.next_frame()? {
@@ -181,6 +199,8 @@ impl SpoolRows {
         }
         let settings = &self.spool.settings;
         let vector_bytes = settings.space.precision.bytes(settings.space.dims);
+        let left = self.payload.len() - self.position;
+        self.row_start = self.spool.position - left as u64;
         let mut decoder = Decoder(&self.payload[self.position..]);
         let row = Row::decode(&mut decoder, vector_bytes, settings.keep.len());
         self.position = self.payload.len() - decoder.0.len();
@@ -226,7 +246,7 @@ fn read_frame(
     Ok(Some(payload))
 }
 
-fn cannot_read(path: &Path, error: &io::Error) -> Error {
+pub(super) fn cannot_read(path: &Path, error: &io::Error) -> Error {
     Error::file(
         path,
         format!("cannot read: {error}"),

@@ -1,10 +1,13 @@
 //! The bytes of a row in the spool.
 
 use super::wire::{Decoder, Encoder, Malformed};
+use crate::digest::TextDigest;
 use crate::row::{Cell, Embedded, Reading, Row};
 
 const EMBEDDED: u8 = 0;
 const REJECTED: u8 = 1;
+/// Where a row's scale and vector begin, counted from its first byte.
+pub(super) const VECTOR_OFFSET: usize = 8 + 4 + 8 + 1 + 8 + 1 + 4 + 16;
 
 impl Row<Embedded> {
     /// Appends the row to a payload.
@@ -13,26 +16,29 @@ impl Row<Embedded> {
         out.u64(self.index);
         out.u32(self.file);
         out.u64(self.line);
-        out.u8(self.id.is_some().into());
-        if let Some(id) = &self.id {
-            out.bytes(id.as_bytes());
-        }
         match &self.outcome {
             Ok(embedded) => {
+                let reading = &embedded.reading;
                 out.u8(EMBEDDED);
-                out.u64(embedded.reading.tokens);
-                out.u8(embedded.reading.truncated.into());
-                out.u32(embedded.reading.windows);
+                out.u64(reading.tokens);
+                out.u8(reading.truncated.into());
+                out.u32(reading.windows);
+                out.0.extend(reading.digest.0);
                 out.f32(embedded.scale);
                 out.0.extend(&embedded.vector);
-                self.kept
-                    .iter()
-                    .for_each(|cell| encode_cell(cell, &mut out));
             }
             Err(reason) => {
                 out.u8(REJECTED);
                 out.bytes(reason.as_bytes());
             }
+        }
+        out.u8(self.id.is_some().into());
+        if let Some(id) = &self.id {
+            encode_cell(id, &mut out);
+        }
+        if self.outcome.is_ok() {
+            let cells = self.kept.iter();
+            cells.for_each(|cell| encode_cell(cell, &mut out));
         }
     }
 
@@ -46,7 +52,7 @@ impl Row<Embedded> {
             index: payload.u64()?,
             file: payload.u32()?,
             line: payload.u64()?,
-            id: decode_flag(payload)?.then(|| payload.text()).transpose()?,
+            id: None,
             kept: Vec::new(),
             outcome: match payload.u8()? {
                 EMBEDDED => Ok(Embedded {
@@ -54,6 +60,7 @@ impl Row<Embedded> {
                         tokens: payload.u64()?,
                         truncated: decode_flag(payload)?,
                         windows: payload.u32()?,
+                        digest: TextDigest(payload.array()?),
                     },
                     scale: payload.f32()?,
                     vector: payload.take(vector_bytes)?.into(),
@@ -62,6 +69,9 @@ impl Row<Embedded> {
                 _ => return Err(Malformed),
             },
         };
+        row.id = decode_flag(payload)?
+            .then(|| decode_cell(payload))
+            .transpose()?;
         if row.outcome.is_ok() {
             let cells = (0..kept).map(|_| decode_cell(payload));
             row.kept = cells.collect::<Result<_, _>>()?;
@@ -97,6 +107,22 @@ fn encode_cell(cell: &Cell, out: &mut Encoder<'_>) {
             out.u8(4);
             out.bytes(value.as_bytes());
         }
+        Cell::Unsigned(value) => {
+            out.u8(5);
+            out.u64(*value);
+        }
+        Cell::Json(value) => {
+            out.u8(6);
+            out.bytes(value.as_bytes());
+        }
+        Cell::Bytes(value) => {
+            out.u8(7);
+            out.bytes(value);
+        }
+        Cell::Arrow(value) => {
+            out.u8(8);
+            out.bytes(value);
+        }
     }
 }
 
@@ -107,6 +133,10 @@ fn decode_cell(payload: &mut Decoder<'_>) -> Result<Cell, Malformed> {
         2 => Cell::Integer(payload.u64()? as i64),
         3 => Cell::Float(f64::from_bits(payload.u64()?)),
         4 => Cell::Text(payload.text()?),
+        5 => Cell::Unsigned(payload.u64()?),
+        6 => Cell::Json(payload.text()?),
+        7 => Cell::Bytes(payload.bytes()?.into()),
+        8 => Cell::Arrow(payload.bytes()?.into()),
         _ => return Err(Malformed),
     })
 }
@@ -120,19 +150,24 @@ mod tests {
             index,
             file: 1,
             line: index + 1,
-            id: Some(format!("id {index}")),
+            id: Some(Cell::Text(format!("id {index}"))),
             kept: vec![
                 Cell::Null,
                 Cell::Bool(true),
                 Cell::Integer(-5),
                 Cell::Float(0.1),
                 Cell::Text("ä".into()),
+                Cell::Unsigned(u64::MAX),
+                Cell::Json("[1]".into()),
+                Cell::Bytes(vec![0xff]),
+                Cell::Arrow(vec![1, 2]),
             ],
             outcome: Ok(Embedded {
                 reading: Reading {
                     tokens: 7,
                     truncated: true,
                     windows: 1,
+                    digest: TextDigest([index as u8; 16]),
                 },
                 scale: 0.5,
                 vector: vec![index as u8, 2, 3],
@@ -155,11 +190,15 @@ mod tests {
             let mut payload = Vec::new();
             row.encode(&mut payload);
             let mut decoder = Decoder(&payload);
-            assert_eq!(Row::decode(&mut decoder, 3, 5).as_ref(), Ok(&row));
+            assert_eq!(Row::decode(&mut decoder, 3, 9).as_ref(), Ok(&row));
             assert!(decoder.0.is_empty());
+            if row.outcome.is_ok() {
+                let mut vector = Decoder(&payload[VECTOR_OFFSET..]);
+                assert_eq!((vector.f32(), vector.u8()), (Ok(0.5), Ok(row.index as u8)));
+            }
             for end in 0..payload.len() {
                 assert_eq!(
-                    Row::decode(&mut Decoder(&payload[..end]), 3, 5),
+                    Row::decode(&mut Decoder(&payload[..end]), 3, 9),
                     Err(Malformed),
                     "{end}"
                 );

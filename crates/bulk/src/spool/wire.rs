@@ -12,6 +12,10 @@ impl Encoder<'_> {
         self.0.push(value);
     }
 
+    pub fn u16(&mut self, value: u16) {
+        self.0.extend(value.to_le_bytes());
+    }
+
     pub fn u32(&mut self, value: u32) {
         self.0.extend(value.to_le_bytes());
     }
@@ -38,7 +42,7 @@ impl<'a> Decoder<'a> {
         self.0.split_off(..count).ok_or(Malformed)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (bytes, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
         self.0 = rest;
         Ok(*bytes)
@@ -60,8 +64,16 @@ impl<'a> Decoder<'a> {
         self.u32().map(f32::from_bits)
     }
 
-    pub fn text(&mut self) -> Result<String, Malformed> {
+    pub fn u16(&mut self) -> Result<u16, Malformed> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = usize::try_from(self.u64()?).map_err(|_| Malformed)?;
-        String::from_utf8(self.take(length)?.into()).map_err(|_| Malformed)
+        self.take(length)
+    }
+
+    pub fn text(&mut self) -> Result<String, Malformed> {
+        String::from_utf8(self.bytes()?.into()).map_err(|_| Malformed)
     }
 }

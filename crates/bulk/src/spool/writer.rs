@@ -1,10 +1,12 @@
 //! Appending to a spool.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::reader::{FRAME_HEAD, cannot_read};
+use super::row::VECTOR_OFFSET;
 use super::wire::Encoder;
 use super::{BlockHead, END, MAGIC, ROWS, SETTINGS, SpoolReader, Summary, Tally};
 use crate::error::{Error, Result};
@@ -16,28 +18,32 @@ use crate::settings::Settings;
 /// written.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Where the vector of a row is in the spool: the position of its scale, which precedes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VectorPlace(pub(super) u64);
+
 /// Rows that go into one frame.
-#[derive(Default)]
 pub struct Block {
     head: BlockHead,
     rows: Vec<u8>,
+    /// Where they will begin in the spool.
+    start: u64,
 }
 
 impl Block {
-    /// A block of rows with `kept` columns carried along.
-    pub fn new(kept: usize) -> Self {
-        let mut block = Self::default();
-        block.head.seen.resize(kept, Default::default());
-        block
-    }
-
-    /// Adds a row, after which the run goes on with row `next_index`.
-    pub fn push(&mut self, row: &Row<Embedded>, next_index: u64) {
+    /// Adds a row, after which the run goes on with row `next_index`. The place means nothing for a
+    /// row without a vector.
+    pub fn push(&mut self, row: &Row<Embedded>, next_index: u64) -> VectorPlace {
+        let place = self.start + (self.rows.len() + VECTOR_OFFSET) as u64;
         self.head.next_index = next_index;
         self.head.tally.count(row);
         let columns = self.head.seen.iter_mut().zip(&row.kept);
         columns.for_each(|(seen, cell)| seen.see(cell));
+        if let (Ok(_), Some(id), Some(seen)) = (&row.outcome, &row.id, self.head.seen.last_mut()) {
+            seen.see(id);
+        }
         row.encode(&mut self.rows);
+        VectorPlace(place)
     }
 
     /// Counts over the rows.
@@ -50,7 +56,11 @@ impl Block {
 pub struct SpoolWriter {
     file: File,
     path: PathBuf,
+    /// Its length.
+    end: u64,
     synced: Instant,
+    /// Opened when a vector is first read back.
+    reader: Option<File>,
 }
 
 impl SpoolWriter {
@@ -68,12 +78,12 @@ impl SpoolWriter {
         Ok(writer)
     }
 
-    /// Opens a spool to append to, and returns how far it has come. An incomplete last frame is cut
-    /// off.
+    /// Opens a spool to append to, and returns how far it has come; nothing in it changes until
+    /// [`cut`](Self::cut).
     ///
     /// `None` if the earlier run ended before it had written its settings.
     pub fn resume(path: &Path) -> Result<(Self, Option<(Settings, Summary)>)> {
-        let mut writer = Self::lock(OpenOptions::new().write(true).open(path), path)?;
+        let writer = Self::lock(OpenOptions::new().write(true).open(path), path)?;
         let found = match SpoolReader::open_unfinished(path)? {
             Some(mut reader) => {
                 let summary = reader.scan()?;
@@ -81,11 +91,16 @@ impl SpoolWriter {
             }
             None => None,
         };
-        let end = found.as_ref().map_or(0, |(_, summary)| summary.end);
-        let cut = writer.file.set_len(end);
-        cut.and_then(|()| writer.file.seek(SeekFrom::Start(end)))
-            .map_err(|error| writer.error(&error))?;
         Ok((writer, found))
+    }
+
+    /// Cuts off what follows the first `end` bytes, an incomplete frame at most, and goes on there.
+    pub fn cut(&mut self, end: u64) -> Result<()> {
+        let cut = self.file.set_len(end);
+        cut.and_then(|()| self.file.seek(SeekFrom::Start(end)))
+            .map_err(|error| self.error(&error))?;
+        self.end = end;
+        Ok(())
     }
 
     fn lock(file: io::Result<File>, path: &Path) -> Result<Self> {
@@ -105,7 +120,9 @@ impl SpoolWriter {
         Ok(Self {
             file,
             path: path.to_owned(),
+            end: 0,
             synced: Instant::now(),
+            reader: None,
         })
     }
 
@@ -116,8 +133,48 @@ impl SpoolWriter {
         self.file
             .write_all(MAGIC)
             .map_err(|error| self.error(&error))?;
+        self.end = MAGIC.len() as u64;
         self.frame(&[&payload])?;
         self.sync()
+    }
+
+    /// A block of rows with `kept` columns carried along, to be written next.
+    pub fn block(&self, kept: usize) -> Block {
+        let kind = 1;
+        Block {
+            head: BlockHead {
+                seen: vec![Default::default(); kept + 1],
+                ..BlockHead::default()
+            },
+            rows: Vec::new(),
+            start: self.end + FRAME_HEAD + (kind + BlockHead::bytes(kept)) as u64,
+        }
+    }
+
+    /// Reads a vector that has been written, or is in `block`, the next one; returns its scale.
+    pub fn vector(&mut self, block: &Block, place: VectorPlace, vector: &mut [u8]) -> Result<f32> {
+        let mut scale = [0; 4];
+        if let Some(position) = place.0.checked_sub(block.start) {
+            let mut rows = &block.rows[position as usize..];
+            rows.read_exact(&mut scale)
+                .and_then(|()| rows.read_exact(vector))
+                .map_err(|error| self.error(&error))?;
+            return Ok(f32::from_le_bytes(scale));
+        }
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            None => {
+                let file = File::open(&self.path);
+                self.reader
+                    .insert(file.map_err(|error| cannot_read(&self.path, &error))?)
+            }
+        };
+        reader
+            .seek(SeekFrom::Start(place.0))
+            .and_then(|_| reader.read_exact(&mut scale))
+            .and_then(|()| reader.read_exact(vector))
+            .map_err(|error| cannot_read(&self.path, &error))?;
+        Ok(f32::from_le_bytes(scale))
     }
 
     /// Writes a block of rows.
@@ -159,7 +216,9 @@ impl SpoolWriter {
         let mut parts = std::iter::once(head.as_flattened()).chain(payload.iter().copied());
         parts
             .try_for_each(|part| self.file.write_all(part))
-            .map_err(|error| self.error(&error))
+            .map_err(|error| self.error(&error))?;
+        self.end += FRAME_HEAD + u64::from(length);
+        Ok(())
     }
 
     fn error(&self, error: &io::Error) -> Error {
@@ -176,8 +235,9 @@ pub fn cannot_write(path: &Path, error: &io::Error) -> Error {
         ]
     };
     let remedy: Message = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            resume("make room")
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => resume("make room"),
+        io::ErrorKind::FileTooLarge => {
+            resume("raise the limit on the size of files (ulimit -f) or take another file system")
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "take a directory that can be written to".into()

@@ -1,11 +1,23 @@
 //! Arrow IPC, and the columns of Arrow arrays that Parquet shares.
 
+mod batches;
+mod column;
+mod flatbuffer;
+mod footer;
+mod messages;
 mod read;
 mod read_columns;
+mod show;
+mod stream;
+mod value;
 mod write;
 mod write_columns;
 
+pub use batches::{BatchColumns, BatchRows};
+#[cfg(test)]
+pub use column::{Column, data_type};
 pub use read::ArrowReader;
-pub use read_columns::{ReadColumns, RowsOfBatch, map_types};
+pub use read_columns::{ReadColumns, map_types};
+pub use show::{plain_text, shown};
 pub use write::ArrowWriter;
-pub use write_columns::{EMBEDDING, WriteColumns, io_error};
+pub use write_columns::{EMBEDDING, WriteColumns, io_error, nulls};

@@ -1,46 +1,37 @@
-//! Arrow IPC, message by message. The file format is the stream format between magic bytes and a
-//! footer that only random access needs, so both are read as streams, also from a pipe or a
-//! compressed file.
+//! Arrow IPC: a file or a stream of record batches.
 //!
-//! Messages are framed here and not by `arrow_ipc`'s readers: their sizes must be checked against
-//! the memory budget before anything is allocated, whole batches can be skipped without decoding,
-//! and a string that is not UTF-8 must reject its row and not its batch. Batches and dictionaries
-//! are decoded by `arrow_ipc`.
+//! Batches and dictionaries are decoded by `arrow_ipc`. A string that is not UTF-8 must reject its
+//! row and not its batch, so strings are decoded as bytes.
 
-use std::io::{self, Read};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow_buffer::Buffer;
-use arrow_ipc::convert::try_fb_to_schema;
+use arrow_ipc::MessageHeader;
 use arrow_ipc::reader::FileDecoder;
-use arrow_ipc::{Block, Endianness, Message, MessageHeader, root_as_message};
-use arrow_schema::{DataType, Schema};
+use arrow_schema::{DataType, Field, Schema};
 
-use super::read_columns::{ReadColumns, RowsOfBatch, map_types};
-use crate::error::{Error, Result};
+use super::batches::{BatchColumns, BatchRows};
+use super::messages::{KIND, Messages, Metadata, text};
+use super::read_columns::{ReadColumns, map_types};
+use crate::error::Result;
 use crate::formats::RowReader;
-use crate::formats::guard::{damaged, guarded};
+use crate::formats::guard::guarded;
 use crate::read_budget::ReadBudget;
 use crate::read_options::ReadOptions;
-use crate::row::{CellType, Row};
-use crate::source::{Source, Stream};
-
-const KIND: &str = "Arrow IPC";
-const FILE_MAGIC: &[u8] = b"ARROW1";
-/// The magic bytes and two for alignment.
-const FILE_START_BYTES: u64 = 8;
-const CONTINUATION: [u8; 4] = [0xff; 4];
-/// The continuation mark and the length of the metadata.
-const PREFIX_BYTES: usize = 8;
-
-const MOST_METADATA_BYTES: i32 = 1 << 26;
+use crate::row::{ColumnTypes, Row};
+use crate::source::Source;
 
 /// An Arrow file or stream.
-pub struct ArrowReader {
+pub struct ArrowReader<C: BatchColumns = ReadColumns> {
     messages: Messages,
     decoder: FileDecoder,
-    columns: ReadColumns,
-    batch: Option<RowsOfBatch>,
+    /// The dictionaries of columns that are read, and the memory that each takes.
+    dictionaries: HashMap<i64, u64>,
+    /// What a count of variadic buffers may stand for, in the order of the columns: true for views,
+    /// false for dictionaries of views, which have a count in files of early versions of Polars 1.
+    counts: Vec<bool>,
+    columns: C,
+    batch: Option<C::Rows>,
     next_in_batch: usize,
     next_in_file: u64,
 }
@@ -48,33 +39,42 @@ pub struct ArrowReader {
 impl ArrowReader {
     /// Opens the file and finds the columns in its schema.
     pub fn open(source: &Source, options: Arc<ReadOptions>) -> Result<Self> {
-        let mut messages = Messages::open(source, options.budget)?;
-        let name = source.name();
-        let Some(metadata) = messages.next()? else {
-            return Err(damaged(name, KIND, "there is no schema"));
-        };
-        let (schema, version) = guarded(name, KIND, || {
-            let message = message(&metadata)?;
-            let schema = message.header_as_schema();
-            let schema = schema.ok_or("the first message is no schema")?;
-            if schema.endianness() != Endianness::Little {
-                return Err("big-endian data".to_owned());
-            }
-            let version = message.version();
-            Ok((try_fb_to_schema(schema).map_err(text)?, version))
-        })?;
-        messages.skip_body(&metadata)?;
-        let columns = ReadColumns::find(name, &schema, options)?;
+        Self::open_with(source, options.budget, |schema| {
+            ReadColumns::find(source.name(), schema, None, options)
+        })
+    }
+}
+
+impl<C: BatchColumns> ArrowReader<C> {
+    /// Opens the file to read the columns that `find` finds in its schema.
+    pub fn open_with(
+        source: &Source,
+        budget: ReadBudget,
+        find: impl FnOnce(&Schema) -> Result<C>,
+    ) -> Result<Self> {
+        let (messages, described) = Messages::open(source, budget)?;
+        let schema = described.schema;
+        let columns = find(&schema)?;
         let mut projection = Vec::new();
         for path in columns.paths() {
             projection.extend(schema.index_of(&path[0]).ok());
         }
         projection.sort_unstable();
         projection.dedup();
-        let decoder = FileDecoder::new(Arc::new(without_text_types(&schema)), version);
+        let mut ids = HashSet::new();
+        for &column in &projection {
+            dictionary_ids(schema.field(column), &mut ids);
+        }
+        let mut counts = Vec::new();
+        for field in schema.fields() {
+            variadic_counts(field.data_type(), &mut counts);
+        }
+        let decoder = FileDecoder::new(Arc::new(without_text_types(&schema)), described.version);
         Ok(Self {
             messages,
             decoder: decoder.with_projection(projection),
+            dictionaries: ids.into_iter().map(|id| (id, 0)).collect(),
+            counts,
             columns,
             batch: None,
             next_in_batch: 0,
@@ -95,12 +95,12 @@ impl ArrowReader {
                 self.next_in_file += left;
                 self.batch = None;
             }
-            let Some(metadata) = self.messages.next()? else {
+            let Some(mut metadata) = self.messages.next()? else {
                 return Ok(false);
             };
-            let name = self.messages.stream.name().to_owned();
+            let name = self.messages.name().to_owned();
             let (kind, rows) = guarded(&name, KIND, || {
-                let message = message(&metadata)?;
+                let message = metadata.message()?;
                 let batch = message.header_as_record_batch();
                 let rows = batch.and_then(|batch| u64::try_from(batch.length()).ok());
                 Ok::<_, String>((message.header_type(), rows))
@@ -113,39 +113,69 @@ impl ArrowReader {
                         self.next_in_file += rows;
                         continue;
                     }
-                    let (block, bytes) = self.messages.read_body(metadata)?;
+                    if self.counts.contains(&false) {
+                        metadata.keep_counts(&self.counts);
+                    }
+                    let held = self.dictionaries.values().sum();
+                    let whole = self.messages.read_body(&metadata, held)?;
                     self.batch = guarded(&name, KIND, || {
-                        let batch = self.decoder.read_record_batch(&block, &bytes);
+                        let batch = self.decoder.read_record_batch(&whole.block, &whole.bytes);
                         let batch = batch.map_err(text)?;
                         batch.map(|batch| self.columns.batch(&batch)).transpose()
                     })?;
                     self.next_in_batch = 0;
                 }
-                MessageHeader::DictionaryBatch => {
-                    let (block, bytes) = self.messages.read_body(metadata)?;
-                    let decoder = &mut self.decoder;
-                    guarded(&name, KIND, || decoder.read_dictionary(&block, &bytes))?;
-                }
+                MessageHeader::DictionaryBatch => self.read_dictionary(&name, &metadata)?,
                 _ => self.messages.skip_body(&metadata)?,
             }
         }
     }
 }
 
-impl RowReader for ArrowReader {
-    fn next_row(&mut self) -> Result<Option<Row>> {
+impl<C: BatchColumns> ArrowReader<C> {
+    /// The batch with the next row and the row's number in it, once; and its number in the file.
+    pub fn next_in_batch(&mut self) -> Result<Option<(&C::Rows, usize, u64)>> {
         if !self.fill(&mut 0)? {
             return Ok(None);
         }
-        let Some(batch) = &self.batch else {
-            return Ok(None);
-        };
-        let (index, line) = (self.next_in_batch, self.next_in_file + 1);
-        let name = self.messages.stream.name();
-        let row = guarded(name, KIND, || Ok::<_, String>(batch.row(index, line)))?;
+        let (index, row) = (self.next_in_batch, self.next_in_file);
         self.next_in_batch += 1;
         self.next_in_file += 1;
-        Ok(Some(row))
+        Ok(self.batch.as_ref().map(|batch| (batch, index, row)))
+    }
+
+    fn read_dictionary(&mut self, name: &str, metadata: &Metadata) -> Result<()> {
+        let (id, is_delta) = guarded(name, KIND, || {
+            let message = metadata.message()?;
+            let dictionary = message.header_as_dictionary_batch();
+            let dictionary = dictionary.ok_or("a dictionary without its header")?;
+            Ok::<_, String>((dictionary.id(), dictionary.isDelta()))
+        })?;
+        if !self.dictionaries.contains_key(&id) {
+            return self.messages.skip_body(metadata);
+        }
+        let held = self.dictionaries.values().sum();
+        let whole = self.messages.read_body(metadata, held)?;
+        let decoder = &mut self.decoder;
+        guarded(name, KIND, || {
+            decoder.read_dictionary(&whole.block, &whole.bytes)
+        })?;
+        let before = self.dictionaries.get(&id).filter(|_| is_delta);
+        let memory = before
+            .map_or(0, |&before| before)
+            .saturating_add(whole.memory);
+        self.dictionaries.insert(id, memory);
+        Ok(())
+    }
+}
+
+impl RowReader for ArrowReader {
+    fn next_row(&mut self) -> Result<Option<Row>> {
+        let name = self.messages.name().to_owned();
+        let Some((batch, index, row)) = self.next_in_batch()? else {
+            return Ok(None);
+        };
+        guarded(&name, KIND, || Ok::<_, String>(batch.row(index, row + 1))).map(Some)
     }
 
     fn skip_rows(&mut self, count: u64) -> Result<u64> {
@@ -159,163 +189,69 @@ impl RowReader for ArrowReader {
         Ok(count - left)
     }
 
-    fn kept_types(&self) -> Vec<Option<CellType>> {
-        self.columns.kept_types()
+    fn types(&self) -> ColumnTypes {
+        self.columns.types()
+    }
+
+    fn use_types(&mut self, types: &ColumnTypes) {
+        self.columns.use_types(types);
     }
 
     fn bytes_read(&self) -> u64 {
-        self.messages.stream.bytes_read()
+        self.messages.bytes_read()
     }
 }
 
-/// The encapsulated messages of a stream: for each its metadata ([`Messages::next`]), then a body
-/// to read or skip.
-struct Messages {
-    stream: Stream,
-    budget: ReadBudget,
-    /// Whether this is the file format, which always has an end marker.
-    is_file: bool,
-    /// Whether the first message is still to come; in files, writers align it with zeros.
-    before_first: bool,
-    ended: bool,
-}
-
-impl Messages {
-    fn open(source: &Source, budget: ReadBudget) -> Result<Self> {
-        let mut stream = source.stream()?;
-        let is_file = stream.starts_with(FILE_MAGIC);
-        if is_file {
-            let skipped = io::copy(&mut (&mut stream).take(FILE_START_BYTES), &mut io::sink());
-            skipped.map_err(|error| stream.error(error))?;
+fn variadic_counts(data_type: &DataType, counts: &mut Vec<bool>) {
+    let is_view =
+        |data_type: &DataType| matches!(data_type, DataType::Utf8View | DataType::BinaryView);
+    match data_type {
+        view if is_view(view) => counts.push(true),
+        DataType::Dictionary(_, values) if is_view(values) => counts.push(false),
+        DataType::Struct(fields) => {
+            let fields = fields.iter();
+            fields.for_each(|field| variadic_counts(field.data_type(), counts));
         }
-        Ok(Self {
-            stream,
-            budget,
-            is_file,
-            before_first: is_file,
-            ended: false,
-        })
-    }
-
-    /// The metadata of the next message after [`PREFIX_BYTES`], as the decoder expects it; `None`
-    /// at the end.
-    fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        if self.ended {
-            return Ok(None);
+        DataType::Union(fields, _) => {
+            let fields = fields.iter();
+            fields.for_each(|(_, field)| variadic_counts(field.data_type(), counts));
         }
-        let mut word = self.read(4)?;
-        while self.before_first && word == [0; 4] {
-            word = self.read(4)?;
-        }
-        self.before_first = false;
-        if word.is_empty() && !self.is_file {
-            self.ended = true;
-            return Ok(None);
-        }
-        if word == CONTINUATION {
-            word = self.read(4)?;
-        }
-        let length = word.try_into().map(i32::from_le_bytes);
-        let length = length.map_err(|_| self.damaged("it is cut short"))?;
-        if length == 0 {
-            self.ended = true;
-            return Ok(None);
-        }
-        if !(0..=MOST_METADATA_BYTES).contains(&length) {
-            return Err(self.damaged(&format!("metadata of {length} bytes")));
-        }
-        let mut metadata = CONTINUATION.to_vec();
-        metadata.extend(length.to_le_bytes());
-        metadata.extend(self.read(length as u64)?);
-        if metadata.len() < PREFIX_BYTES + length as usize {
-            return Err(self.damaged("it is cut short"));
-        }
-        Ok(Some(metadata))
-    }
-
-    fn body_bytes(&self, metadata: &[u8]) -> Result<u64> {
-        let length = guarded(self.stream.name(), KIND, || {
-            Ok::<_, String>(message(metadata)?.bodyLength())
-        })?;
-        u64::try_from(length)
-            .map_err(|_| self.damaged(&format!("a record batch of {length} bytes")))
-    }
-
-    fn skip_body(&mut self, metadata: &[u8]) -> Result<()> {
-        let length = self.body_bytes(metadata)?;
-        let skipped = io::copy(&mut (&mut self.stream).take(length), &mut io::sink());
-        match skipped {
-            Ok(skipped) if skipped == length => Ok(()),
-            Ok(_) => Err(self.damaged("it is cut short")),
-            Err(error) => Err(self.stream.error(error)),
-        }
-    }
-
-    /// The whole message, after checking its sizes.
-    fn read_body(&mut self, metadata: Vec<u8>) -> Result<(Block, Buffer)> {
-        let length = self.body_bytes(&metadata)?;
-        self.check_memory(length)?;
-        let start = metadata.len();
-        let mut bytes = metadata;
-        let read = (&mut self.stream).take(length).read_to_end(&mut bytes);
-        read.map_err(|error| self.stream.error(error))?;
-        if bytes.len() as u64 != start as u64 + length {
-            return Err(self.damaged("it is cut short"));
-        }
-        let decompressed = guarded(self.stream.name(), KIND, || {
-            Ok::<_, String>(decompressed_bytes(&message(&bytes)?, &bytes[start..]))
-        })?;
-        self.check_memory(length.saturating_add(decompressed))?;
-        let block = Block::new(0, start as i32, length as i64);
-        Ok((block, Buffer::from_vec(bytes)))
-    }
-
-    fn check_memory(&self, bytes: u64) -> Result<()> {
-        self.budget
-            .check(self.stream.name(), "a record batch", bytes)
-    }
-
-    /// Up to `count` bytes, fewer only at the end.
-    fn read(&mut self, count: u64) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let read = (&mut self.stream).take(count).read_to_end(&mut bytes);
-        read.map_err(|error| self.stream.error(error))?;
-        Ok(bytes)
-    }
-
-    fn damaged(&self, problem: &str) -> Error {
-        damaged(self.stream.name(), KIND, problem)
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::Map(field, _)
+        | DataType::RunEndEncoded(_, field) => variadic_counts(field.data_type(), counts),
+        _ => {}
     }
 }
 
-fn message(bytes: &[u8]) -> Result<Message<'_>, String> {
-    root_as_message(&bytes[PREFIX_BYTES..]).map_err(text)
+/// The dictionaries of a column, and of those in it.
+fn dictionary_ids(field: &Field, ids: &mut HashSet<i64>) {
+    #[expect(deprecated, reason = "messages have no other name for a dictionary")]
+    ids.extend(field.dict_id());
+    inner_dictionary_ids(field.data_type(), ids);
 }
 
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
-/// The decompressed sizes that the buffers state; the decoder allocates as much.
-fn decompressed_bytes(message: &Message<'_>, body: &[u8]) -> u64 {
-    let dictionary = message.header_as_dictionary_batch();
-    let batch = match dictionary {
-        Some(dictionary) => dictionary.data(),
-        None => message.header_as_record_batch(),
-    };
-    let batch = batch.filter(|batch| batch.compression().is_some());
-    let buffers = batch.and_then(|batch| batch.buffers());
-    let sizes = buffers.into_iter().flatten().map(|buffer| {
-        let start = usize::try_from(buffer.offset()).ok();
-        let size = start.and_then(|start| body.get(start..)?.first_chunk());
-        let size = size.map_or(0, |size| i64::from_le_bytes(*size));
-        match buffer.length() {
-            0 => 0,
-            // -1 marks a buffer that is not compressed.
-            _ => u64::try_from(size).unwrap_or(0),
+fn inner_dictionary_ids(data_type: &DataType, ids: &mut HashSet<i64>) {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().for_each(|field| dictionary_ids(field, ids)),
+        DataType::Union(fields, _) => {
+            fields
+                .iter()
+                .for_each(|(_, field)| dictionary_ids(field, ids));
         }
-    });
-    sizes.fold(0, u64::saturating_add)
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::Map(field, _) => dictionary_ids(field, ids),
+        DataType::RunEndEncoded(_, values) => dictionary_ids(values, ids),
+        DataType::Dictionary(_, values) => inner_dictionary_ids(values, ids),
+        _ => {}
+    }
 }
 
 /// The schema with strings as plain bytes of the same layout, so that invalid UTF-8 rejects its row

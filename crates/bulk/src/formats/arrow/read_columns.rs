@@ -3,85 +3,146 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
-};
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema};
-use serde_json::Value;
 
+use super::batches::{BatchColumns, BatchRows};
+use super::show::shown;
+use super::value::{bytes, carried, cell, cell_type, is_binary, is_string, value};
 use crate::error::{Error, Result};
 use crate::read_options::ReadOptions;
-use crate::row::{Cell, CellType, Row};
+use crate::row::{Cell, CellType, ColumnTypes, Row};
 
-/// The columns that a row is made of, each as a path of names from the outermost struct inwards.
+/// The columns that a row is made of.
 #[derive(Debug, Clone)]
 pub struct ReadColumns {
-    text: Vec<String>,
-    id: Option<Vec<String>>,
-    kept: Vec<Vec<String>>,
-    kept_types: Vec<CellType>,
+    text: ReadColumn,
+    id: Option<ReadColumn>,
+    kept: Vec<ReadColumn>,
     options: Arc<ReadOptions>,
 }
 
+/// A column that is read.
+#[derive(Debug, Clone)]
+struct ReadColumn {
+    /// Its name behind those of the structs that it is in, from the outermost inwards.
+    path: Vec<String>,
+    /// The type that it has in an output.
+    data_type: DataType,
+    /// Whether it has that type in all files.
+    has_type: bool,
+}
+
+impl ReadColumn {
+    fn cell_type(&self) -> CellType {
+        cell_type(self.data_type.clone())
+    }
+
+    fn use_type(&mut self, over_all: Option<&CellType>) {
+        self.has_type = over_all == Some(&self.cell_type());
+    }
+}
+
 impl ReadColumns {
-    /// Finds the columns in the schema of the file `name`.
-    pub fn find(name: &str, schema: &Schema, options: Arc<ReadOptions>) -> Result<Self> {
+    /// Finds the columns in the schema of the file `name`. `more` may say more of their types, where
+    /// the format itself cannot.
+    pub fn find(
+        name: &str,
+        schema: &Schema,
+        more: Option<&Schema>,
+        options: Arc<ReadOptions>,
+    ) -> Result<Self> {
+        let fields = schema.fields();
         let find = |wanted: &str, fits: &dyn Fn(&DataType) -> bool, use_of_it: &str| {
-            let present = || leaf_names(schema.fields());
-            let Some((path, field)) = find_path(schema.fields(), wanted) else {
-                let problem = format!("no column \"{wanted}\"");
-                return Err(Error::bad_column(name, &problem, &present()));
+            let bad = |problem: &str| Error::bad_column(name, problem, &leaf_names(fields));
+            let found = find_path(fields, wanted);
+            let found = found.map_err(|twice| bad(&format!("more than one column \"{twice}\"")))?;
+            let Some((path, field)) = found else {
+                return Err(Error::no_column(name, wanted, &leaf_names(fields)));
             };
-            let data_type = field.data_type();
-            if !fits(data_type) {
-                let problem = format!("the column \"{wanted}\" is {data_type}, {use_of_it}");
-                return Err(Error::bad_column(name, &problem, &present()));
+            let unfit = |why: &str| {
+                let data_type = field.data_type();
+                bad(&format!("the column \"{wanted}\" is {data_type}, {why}"))
+            };
+            if !fits(field.data_type()) {
+                return Err(unfit(use_of_it));
             }
-            Ok((path, cell_type(data_type)))
+            let data_type = carried(field.data_type()).map_err(unfit)?;
+            let hint = more.and_then(|schema| field_at(schema.fields(), &path));
+            let hint = hint.and_then(|hint| carried(hint.data_type()).ok());
+            let data_type = match hint {
+                Some(hint) => with_hint(&data_type, &hint),
+                None => data_type,
+            };
+            Ok(ReadColumn {
+                path,
+                data_type,
+                has_type: true,
+            })
         };
         let text_types = |data_type: &DataType| is_string(data_type) || is_binary(data_type);
-        let id_types = |data_type: &DataType| !data_type.is_nested() && !is_binary(data_type);
-        let kept_types = |data_type: &DataType| !is_binary(data_type);
-        let (text, _) = find(&options.field, &text_types, "not a string")?;
+        let id_types = |data_type: &DataType| {
+            !data_type.is_nested() || matches!(data_type, DataType::RunEndEncoded(..))
+        };
+        let text = find(&options.field, &text_types, "not a string")?;
         let id = options.id_field.as_ref();
         let id = id.map(|id| find(id, &id_types, "no id")).transpose()?;
-        let mut kept = Vec::new();
-        let mut types = Vec::new();
-        for column in &options.keep {
-            let (path, kept_type) = find(column, &kept_types, "which cannot be carried along")?;
-            kept.push(path);
-            types.push(kept_type);
-        }
+        let kept = options
+            .keep
+            .iter()
+            .map(|column| find(column, &|_| true, ""));
         Ok(Self {
             text,
-            id: id.map(|(path, _)| path),
-            kept,
-            kept_types: types,
+            id,
+            kept: kept.collect::<Result<_>>()?,
             options,
         })
     }
 
-    /// What the cells of each kept column are.
-    pub fn kept_types(&self) -> Vec<Option<CellType>> {
-        self.kept_types.iter().copied().map(Some).collect()
+    /// What the cells of each column are.
+    pub fn types(&self) -> ColumnTypes {
+        ColumnTypes {
+            id: self.id.as_ref().map(ReadColumn::cell_type),
+            kept: self
+                .kept
+                .iter()
+                .map(|column| Some(column.cell_type()))
+                .collect(),
+        }
     }
 
-    /// The names of the columns and structs to read, from the outermost inwards.
-    pub fn paths(&self) -> impl Iterator<Item = &Vec<String>> {
+    /// Takes the types over all files.
+    pub fn use_types(&mut self, types: &ColumnTypes) {
+        if let Some(id) = &mut self.id {
+            id.use_type(types.id.as_ref());
+        }
+        for (column, over_all) in self.kept.iter_mut().zip(&types.kept) {
+            column.use_type(over_all.as_ref());
+        }
+    }
+}
+
+impl BatchColumns for ReadColumns {
+    type Rows = RowsOfBatch;
+
+    fn paths(&self) -> impl Iterator<Item = &Vec<String>> {
         let first = std::iter::once(&self.text);
-        first.chain(&self.id).chain(&self.kept)
+        first
+            .chain(&self.id)
+            .chain(&self.kept)
+            .map(|column| &column.path)
     }
 
-    /// The rows of a batch that has these columns.
-    pub fn batch(&self, batch: &RecordBatch) -> Result<RowsOfBatch, String> {
-        let nest = |path: &Vec<String>| Nest::new(batch, path);
+    fn batch(&self, batch: &RecordBatch) -> Result<RowsOfBatch, String> {
+        let column = |column: &ReadColumn| Ok((Nest::new(batch, &column.path)?, column.clone()));
         Ok(RowsOfBatch {
-            text: nest(&self.text)?,
-            id: self.id.as_ref().map(nest).transpose()?,
-            kept: self.kept.iter().map(nest).collect::<Result<_, _>>()?,
+            text: Nest::new(batch, &self.text.path)?,
+            id: self.id.as_ref().map(column).transpose()?,
+            kept: self
+                .kept
+                .iter()
+                .map(column)
+                .collect::<Result<_, String>>()?,
             options: Arc::clone(&self.options),
             rows: batch.num_rows(),
         })
@@ -91,18 +152,19 @@ impl ReadColumns {
 /// The rows of one record batch.
 pub struct RowsOfBatch {
     text: Nest,
-    id: Option<Nest>,
-    kept: Vec<Nest>,
+    id: Option<(Nest, ReadColumn)>,
+    kept: Vec<(Nest, ReadColumn)>,
     options: Arc<ReadOptions>,
     rows: usize,
 }
 
-impl RowsOfBatch {
-    /// How many rows it has.
-    pub fn rows(&self) -> usize {
+impl BatchRows for RowsOfBatch {
+    fn rows(&self) -> usize {
         self.rows
     }
+}
 
+impl RowsOfBatch {
     /// The row of this index, which is at `line` in the file.
     pub fn row(&self, index: usize, line: u64) -> Row {
         let mut row = Row::at_line(line);
@@ -112,16 +174,17 @@ impl RowsOfBatch {
 
     fn read(&self, index: usize, row: &mut Row) -> Result<String, String> {
         let about = |name: &str, problem| format!("the column \"{name}\" {problem}");
-        for (nest, name) in self.kept.iter().zip(&self.options.keep) {
-            row.kept.push(nest.cell(index).map_err(|e| about(name, e))?);
+        let cell = |(nest, column): &(Nest, ReadColumn), name: &str| {
+            let cell = nest.cell(column, index, self.options.max_row_bytes);
+            cell.map_err(|problem| about(name, problem))
+        };
+        for (column, name) in self.kept.iter().zip(&self.options.keep) {
+            row.kept.push(cell(column, name)?);
         }
-        if let (Some(nest), Some(name)) = (&self.id, &self.options.id_field) {
-            row.id = match nest.cell(index).map_err(|e| about(name, e))? {
+        if let (Some(column), Some(name)) = (&self.id, &self.options.id_field) {
+            row.id = match cell(column, name)? {
                 Cell::Null => return Err(about(name, "is null, no id".into())),
-                Cell::Bool(value) => Some(value.to_string()),
-                Cell::Integer(value) => Some(value.to_string()),
-                Cell::Float(value) => Some(value.to_string()),
-                Cell::Text(value) => Some(value),
+                id => Some(id),
             };
         }
         self.text(index).map_err(|e| about(&self.options.field, e))
@@ -166,186 +229,88 @@ impl Nest {
         value(leaf, index)
     }
 
-    fn cell(&self, index: usize) -> Result<Cell, String> {
-        match self.value(index) {
-            Some((leaf, at)) => cell(leaf, at),
-            None => Ok(Cell::Null),
+    fn cell(&self, column: &ReadColumn, index: usize, most_bytes: usize) -> Result<Cell, String> {
+        let Some((leaf, at)) = self.value(index) else {
+            return Ok(Cell::Null);
+        };
+        match cell(&column.data_type, leaf, at, most_bytes)? {
+            Cell::Arrow(encoded) if !column.has_type => {
+                shown(&column.data_type, &encoded).ok_or_else(|| "cannot be shown".into())
+            }
+            cell => Ok(cell),
         }
     }
 }
 
-fn value(array: &dyn Array, index: usize) -> Option<(&dyn Array, usize)> {
-    if array.is_null(index) || *array.data_type() == DataType::Null {
-        return None;
-    }
-    match array.as_any_dictionary_opt() {
-        Some(dictionary) => {
-            let key = integer(dictionary.keys(), index)?;
-            value(dictionary.values().as_ref(), usize::try_from(key).ok()?)
-        }
-        None => Some((array, index)),
-    }
-}
-
-/// The bytes of a string or binary value.
-fn bytes(array: &dyn Array, index: usize) -> Option<&[u8]> {
-    Some(match array.data_type() {
-        DataType::Utf8 => array.as_string::<i32>().value(index).as_bytes(),
-        DataType::LargeUtf8 => array.as_string::<i64>().value(index).as_bytes(),
-        DataType::Utf8View => array.as_string_view().value(index).as_bytes(),
-        DataType::Binary => array.as_binary::<i32>().value(index),
-        DataType::LargeBinary => array.as_binary::<i64>().value(index),
-        DataType::BinaryView => array.as_binary_view().value(index),
-        _ => return None,
-    })
-}
-
-fn integer(array: &dyn Array, index: usize) -> Option<i128> {
-    Some(match array.data_type() {
-        DataType::Int8 => array.as_primitive::<Int8Type>().value(index).into(),
-        DataType::Int16 => array.as_primitive::<Int16Type>().value(index).into(),
-        DataType::Int32 => array.as_primitive::<Int32Type>().value(index).into(),
-        DataType::Int64 => array.as_primitive::<Int64Type>().value(index).into(),
-        DataType::UInt8 => array.as_primitive::<UInt8Type>().value(index).into(),
-        DataType::UInt16 => array.as_primitive::<UInt16Type>().value(index).into(),
-        DataType::UInt32 => array.as_primitive::<UInt32Type>().value(index).into(),
-        DataType::UInt64 => array.as_primitive::<UInt64Type>().value(index).into(),
-        _ => return None,
-    })
-}
-
-fn float(array: &dyn Array, index: usize) -> Option<f64> {
-    Some(match array.data_type() {
-        DataType::Float16 => array.as_primitive::<Float16Type>().value(index).into(),
-        DataType::Float32 => array.as_primitive::<Float32Type>().value(index).into(),
-        DataType::Float64 => array.as_primitive::<Float64Type>().value(index),
-        _ => return None,
-    })
-}
-
-/// A value that is not null, of the type that [`cell_type`] gives for the array's.
-fn cell(array: &dyn Array, index: usize) -> Result<Cell, String> {
-    if let Some(bytes) = bytes(array, index) {
-        return lanewise_lines::text(bytes.to_vec()).map(Cell::Text);
-    }
-    if let Some(number) = integer(array, index) {
-        return Ok(match i64::try_from(number) {
-            Ok(number) if *array.data_type() != DataType::UInt64 => Cell::Integer(number),
-            _ => Cell::Text(number.to_string()),
-        });
-    }
-    if let Some(number) = float(array, index) {
-        return Ok(Cell::Float(number));
-    }
-    if let Some(values) = array.as_boolean_opt() {
-        return Ok(Cell::Bool(values.value(index)));
-    }
-    if array.data_type().is_nested() {
-        let mut budget = MOST_JSON_VALUES;
-        return Ok(Cell::Text(json(array, index, &mut budget)?.to_string()));
-    }
-    display(array, index).map(Cell::Text)
-}
-
-/// What the cells of a column are. A `u64` is text, since neither other number holds all of them.
-fn cell_type(data_type: &DataType) -> CellType {
-    match data_type {
-        DataType::Dictionary(_, values) => cell_type(values),
-        DataType::Boolean => CellType::Bool,
-        DataType::UInt64 => CellType::Text,
-        integer if integer.is_integer() => CellType::Integer,
-        float if float.is_floating() => CellType::Float,
-        _ => CellType::Text,
-    }
-}
-
-/// Dates, times, decimals and the like, as Arrow displays them.
-fn display(array: &dyn Array, index: usize) -> Result<String, String> {
-    let options = FormatOptions::default();
-    let formatter = ArrayFormatter::try_new(array, &options).map_err(|error| error.to_string())?;
-    let text = formatter.value(index).try_to_string();
-    text.map_err(|error| format!("cannot be shown: {error}"))
-}
-
-/// How many values a nested one may contain. Lists of nulls take no space in a file, however long
-/// they are.
-const MOST_JSON_VALUES: usize = 1 << 20;
-
-/// A value as JSON: structs and maps are objects, lists are arrays.
-fn json(array: &dyn Array, index: usize, budget: &mut usize) -> Result<Value, String> {
-    *budget = budget
-        .checked_sub(1)
-        .ok_or_else(|| format!("holds more than {MOST_JSON_VALUES} values"))?;
-    let Some((array, index)) = value(array, index) else {
-        return Ok(Value::Null);
+/// A type with what another says of it that the values have as well: kinds of strings, bytes and
+/// lists, time zones, durations.
+fn with_hint(found: &DataType, hint: &DataType) -> DataType {
+    let item = |found: &FieldRef, hint: &FieldRef| -> FieldRef {
+        let data_type = with_hint(found.data_type(), hint.data_type());
+        Arc::new(found.as_ref().clone().with_data_type(data_type))
     };
-    let mut list = |values: ArrayRef| -> Result<Value, String> {
-        let values = (0..values.len()).map(|index| json(&values, index, budget));
-        values.collect::<Result<_, _>>().map(Value::Array)
-    };
-    Ok(match array.data_type() {
-        DataType::List(_) => list(array.as_list::<i32>().value(index))?,
-        DataType::LargeList(_) => list(array.as_list::<i64>().value(index))?,
-        DataType::FixedSizeList(..) => list(array.as_fixed_size_list().value(index))?,
-        DataType::Struct(fields) => {
-            let columns = fields.iter().zip(array.as_struct().columns());
-            let members = columns
-                .map(|(field, column)| Ok((field.name().clone(), json(column, index, budget)?)));
-            Value::Object(members.collect::<Result<_, String>>()?)
+    match (found, hint) {
+        (found, hint) if found.is_string() && hint.is_string() => hint.clone(),
+        (found, hint) if is_binary(found) && is_binary(hint) => hint.clone(),
+        (DataType::Timestamp(unit, Some(_)), DataType::Timestamp(_, Some(zone))) => {
+            DataType::Timestamp(*unit, Some(Arc::clone(zone)))
         }
-        DataType::Map(..) => {
-            let entries = array.as_map().value(index);
-            let (keys, values) = (entries.column(0), entries.column(1));
-            let members = (0..entries.len()).map(|index| {
-                let key = match json(keys, index, budget)? {
-                    Value::String(key) => key,
-                    other => other.to_string(),
-                };
-                Ok((key, json(values, index, budget)?))
-            });
-            Value::Object(members.collect::<Result<_, String>>()?)
+        (DataType::Int64, DataType::Duration(_)) => hint.clone(),
+        (DataType::List(a), DataType::List(b)) => DataType::List(item(a, b)),
+        (DataType::List(a), DataType::LargeList(b)) => DataType::LargeList(item(a, b)),
+        (DataType::List(a), DataType::FixedSizeList(b, size)) => {
+            DataType::FixedSizeList(item(a, b), *size)
         }
-        other if other.is_nested() => Value::String(display(array, index)?),
-        _ => match cell(array, index)? {
-            Cell::Null => Value::Null,
-            Cell::Bool(value) => value.into(),
-            Cell::Integer(value) => value.into(),
-            Cell::Float(value) => value.into(),
-            Cell::Text(value) => value.into(),
-        },
-    })
-}
-
-fn is_string(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Dictionary(_, values) => is_string(values),
-        other => other.is_string(),
+        (DataType::Struct(a), DataType::Struct(b))
+            if a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name() == b.name()) =>
+        {
+            DataType::Struct(a.iter().zip(b).map(|(a, b)| item(a, b)).collect())
+        }
+        (DataType::Map(a, sorted), DataType::Map(b, _)) => DataType::Map(item(a, b), *sorted),
+        _ => found.clone(),
     }
 }
 
-fn is_binary(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Dictionary(_, values) => is_binary(values),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
-        _ => false,
+/// The field of these names, from the outermost inwards.
+fn field_at<'a>(fields: &'a Fields, path: &[String]) -> Option<&'a FieldRef> {
+    let (first, inner) = path.split_first()?;
+    let (_, field) = fields.find(first)?;
+    match field.data_type() {
+        _ if inner.is_empty() => Some(field),
+        DataType::Struct(fields) => field_at(fields, inner),
+        _ => None,
     }
 }
 
 /// The field at a path of names separated by dots. A name may contain dots: the longest one that
-/// exists counts.
-fn find_path<'a>(fields: &'a Fields, path: &str) -> Option<(Vec<String>, &'a FieldRef)> {
-    if let Some((_, field)) = fields.find(path) {
-        return Some((vec![path.to_owned()], field));
+/// exists counts. The error is a name that two fields have.
+type Found<'a> = Result<Option<(Vec<String>, &'a FieldRef)>, String>;
+
+fn find_path<'a>(fields: &'a Fields, path: &str) -> Found<'a> {
+    if let Some(field) = find_one(fields, path)? {
+        return Ok(Some((vec![path.to_owned()], field)));
     }
-    path.rmatch_indices('.').find_map(|(dot, _)| {
-        let (_, outer) = fields.find(&path[..dot])?;
-        let DataType::Struct(inner) = outer.data_type() else {
-            return None;
-        };
-        let (names, field) = find_path(inner, &path[dot + 1..])?;
-        let outermost = path[..dot].to_owned();
-        Some((std::iter::once(outermost).chain(names).collect(), field))
-    })
+    for (dot, _) in path.rmatch_indices('.') {
+        let (name, rest) = (&path[..dot], &path[dot + 1..]);
+        if let Some(outer) = find_one(fields, name)?
+            && let DataType::Struct(inner) = outer.data_type()
+        {
+            let found = find_path(inner, rest).map_err(|twice| format!("{name}.{twice}"))?;
+            if let Some((names, field)) = found {
+                let outermost = std::iter::once(name.to_owned());
+                return Ok(Some((outermost.chain(names).collect(), field)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn find_one<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a FieldRef>, String> {
+    let mut named = fields.iter().filter(|field| field.name() == name);
+    match (named.next(), named.next()) {
+        (_, Some(_)) => Err(name.to_owned()),
+        (field, None) => Ok(field),
+    }
 }
 
 /// The paths of the columns that have values.
@@ -395,6 +360,11 @@ fn map_type(data_type: &DataType, change: &dyn Fn(&DataType) -> Option<DataType>
         DataType::Map(field, sorted) => DataType::Map(map_field(field, change), *sorted),
         DataType::Dictionary(keys, values) => {
             DataType::Dictionary(keys.clone(), Box::new(map_type(values, change)))
+        }
+        DataType::ListView(field) => DataType::ListView(map_field(field, change)),
+        DataType::LargeListView(field) => DataType::LargeListView(map_field(field, change)),
+        DataType::RunEndEncoded(ends, values) => {
+            DataType::RunEndEncoded(Arc::clone(ends), map_field(values, change))
         }
         other => other.clone(),
     }

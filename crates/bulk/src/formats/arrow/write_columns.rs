@@ -5,24 +5,26 @@ use std::io;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BooleanBuilder, Float32Builder, Float64Builder, Int64Builder, StringBuilder, UInt32Builder,
-    UInt64Builder,
+    BooleanBuilder, FixedSizeBinaryBuilder, Float32Builder, UInt32Builder, UInt64Builder,
 };
 use arrow_array::{
-    Array, ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Int8Array, RecordBatch,
-    UInt8Array,
+    ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Int8Array, RecordBatch, UInt8Array,
 };
 use arrow_buffer::{Buffer, MutableBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use lanewise_vectors::Precision;
 
-use crate::output::Layout;
-use crate::row::{Cell, CellType, Embedded, Row};
+use super::column::{Column, data_type};
+use crate::output::{Layout, TEXT_DIGEST};
+use crate::row::{Cell, Embedded, Row};
 
 /// Rows of a record batch, if their columns carried along are short.
 const BATCH_ROWS: usize = 1024;
 /// Bytes of columns carried along in one record batch, except for its last row.
 const BATCH_BYTES: usize = 8 << 20;
+
+/// The length of a [`TextDigest`](crate::digest::TextDigest).
+const DIGEST_BYTES: i32 = 16;
 
 /// The name of the vectors' column.
 pub const EMBEDDING: &str = "embedding";
@@ -36,11 +38,13 @@ pub struct WriteColumns {
     rows: usize,
     bytes: usize,
     index: UInt64Builder,
-    id: Option<StringBuilder>,
-    kept: Vec<KeptBuilder>,
+    has_ids: bool,
+    /// The ids, if there are any, and the columns carried along.
+    given: Vec<Column>,
     tokens: UInt64Builder,
     truncated: BooleanBuilder,
     windows: UInt32Builder,
+    digest: FixedSizeBinaryBuilder,
     scale: Option<Float32Builder>,
     /// Allocated with the alignment that arrays need.
     embedding: MutableBuffer,
@@ -54,24 +58,20 @@ impl WriteColumns {
         let list_size = i32::try_from(numbers)
             .map_err(|_| ArrowError::SchemaError("vectors are too long".into()))?;
         let mut fields = vec![Field::new("index", DataType::UInt64, false)];
-        fields.extend(
-            layout
-                .has_ids
-                .then(|| Field::new("id", DataType::Utf8, true)),
-        );
-        for (name, cells) in &layout.kept {
-            fields.push(Field::new(name, KeptBuilder::data_type(*cells), true));
-        }
+        let given = || layout.id.iter().chain(&layout.kept);
+        fields
+            .extend(given().map(|column| Field::new(&column.name, data_type(&column.cells), true)));
         fields.extend([
             Field::new("tokens", DataType::UInt64, false),
             Field::new("truncated", DataType::Boolean, false),
             Field::new("windows", DataType::UInt32, false),
+            Field::new(TEXT_DIGEST, DataType::FixedSizeBinary(DIGEST_BYTES), false),
         ]);
         let has_scale = space.precision.has_scale();
         fields.extend(has_scale.then(|| Field::new("scale", DataType::Float32, false)));
         let list = DataType::FixedSizeList(item(space.precision), list_size);
         fields.push(Field::new(EMBEDDING, list, false));
-        let metadata: HashMap<String, String> = space.metadata().into_iter().collect();
+        let metadata: HashMap<String, String> = layout.metadata().into_iter().collect();
         let schema = Schema::new(fields).with_metadata(metadata);
         Ok(Self {
             schema: Arc::new(schema),
@@ -80,15 +80,14 @@ impl WriteColumns {
             rows: 0,
             bytes: 0,
             index: UInt64Builder::new(),
-            id: layout.has_ids.then(StringBuilder::new),
-            kept: layout
-                .kept
-                .iter()
-                .map(|(_, cells)| KeptBuilder::new(*cells))
-                .collect(),
+            has_ids: layout.id.is_some(),
+            given: given()
+                .map(|column| Column::new(&data_type(&column.cells)))
+                .collect::<Result<_, _>>()?,
             tokens: UInt64Builder::new(),
             truncated: BooleanBuilder::new(),
             windows: UInt32Builder::new(),
+            digest: FixedSizeBinaryBuilder::new(DIGEST_BYTES),
             scale: has_scale.then(Float32Builder::new),
             embedding: MutableBuffer::new(BATCH_ROWS * space.precision.bytes(space.dims)),
         })
@@ -106,17 +105,15 @@ impl WriteColumns {
         embedded: &Embedded,
     ) -> Result<Option<RecordBatch>, ArrowError> {
         self.index.append_value(row.index);
-        if let Some(id) = &mut self.id {
-            id.append_option(row.id.as_deref());
+        let id = self.has_ids.then(|| row.id.as_ref().unwrap_or(&Cell::Null));
+        for (column, cell) in self.given.iter_mut().zip(id.into_iter().chain(&row.kept)) {
+            column.push(cell)?;
+            self.bytes += cell.bytes().max(column.null_bytes());
         }
-        for (builder, cell) in self.kept.iter_mut().zip(&row.kept) {
-            builder.push(cell);
-            self.bytes += cell.bytes();
-        }
-        self.bytes += row.id.as_ref().map_or(0, String::len);
         self.tokens.append_value(embedded.reading.tokens);
         self.truncated.append_value(embedded.reading.truncated);
         self.windows.append_value(embedded.reading.windows);
+        self.digest.append_value(embedded.reading.digest.0)?;
         if let Some(scale) = &mut self.scale {
             scale.append_value(embedded.scale);
         }
@@ -134,13 +131,13 @@ impl WriteColumns {
             return Ok(None);
         }
         let mut columns: Vec<ArrayRef> = vec![Arc::new(self.index.finish())];
-        if let Some(id) = &mut self.id {
-            columns.push(Arc::new(id.finish()));
+        for column in &mut self.given {
+            columns.push(column.finish()?);
         }
-        columns.extend(self.kept.iter_mut().map(KeptBuilder::finish));
         columns.push(Arc::new(self.tokens.finish()));
         columns.push(Arc::new(self.truncated.finish()));
         columns.push(Arc::new(self.windows.finish()));
+        columns.push(Arc::new(self.digest.finish()));
         if let Some(scale) = &mut self.scale {
             columns.push(Arc::new(scale.finish()));
         }
@@ -183,59 +180,11 @@ fn item(precision: Precision) -> Arc<Field> {
     Arc::new(Field::new_list_field(number, false))
 }
 
-/// A column carried along.
-enum KeptBuilder {
-    Bool(BooleanBuilder),
-    Integer(Int64Builder),
-    Float(Float64Builder),
-    Text(StringBuilder),
-}
-
-impl KeptBuilder {
-    fn new(cells: CellType) -> Self {
-        match cells {
-            CellType::Bool => Self::Bool(BooleanBuilder::new()),
-            CellType::Integer => Self::Integer(Int64Builder::new()),
-            CellType::Float => Self::Float(Float64Builder::new()),
-            CellType::Text => Self::Text(StringBuilder::new()),
-        }
-    }
-
-    fn data_type(cells: CellType) -> DataType {
-        match cells {
-            CellType::Bool => DataType::Boolean,
-            CellType::Integer => DataType::Int64,
-            CellType::Float => DataType::Float64,
-            CellType::Text => DataType::Utf8,
-        }
-    }
-
-    /// Adds a cell; one that is not of the column's type becomes text in a text column, else null.
-    fn push(&mut self, cell: &Cell) {
-        match (self, cell) {
-            (Self::Bool(builder), Cell::Bool(value)) => builder.append_value(*value),
-            (Self::Bool(builder), _) => builder.append_null(),
-            (Self::Integer(builder), Cell::Integer(value)) => builder.append_value(*value),
-            (Self::Integer(builder), _) => builder.append_null(),
-            (Self::Float(builder), Cell::Float(value)) => builder.append_value(*value),
-            (Self::Float(builder), Cell::Integer(value)) => builder.append_value(*value as f64),
-            (Self::Float(builder), _) => builder.append_null(),
-            (Self::Text(builder), Cell::Null) => builder.append_null(),
-            (Self::Text(builder), Cell::Bool(value)) => builder.append_value(value.to_string()),
-            (Self::Text(builder), Cell::Integer(value)) => builder.append_value(value.to_string()),
-            (Self::Text(builder), Cell::Float(value)) => builder.append_value(value.to_string()),
-            (Self::Text(builder), Cell::Text(value)) => builder.append_value(value),
-        }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Bool(builder) => Arc::new(builder.finish()) as Arc<dyn Array>,
-            Self::Integer(builder) => Arc::new(builder.finish()),
-            Self::Float(builder) => Arc::new(builder.finish()),
-            Self::Text(builder) => Arc::new(builder.finish()),
-        }
-    }
+/// A column of one null; the problem, if columns of this type cannot be written.
+pub fn nulls(data_type: &DataType) -> Result<ArrayRef, String> {
+    let mut column = Column::new(data_type).map_err(|error| error.to_string())?;
+    column.push(&Cell::Null).map_err(|_| "it has no nulls")?;
+    column.finish().map_err(|error| error.to_string())
 }
 
 /// The I/O error inside, if there is one.

@@ -1,6 +1,8 @@
 //! Comma- and tab-separated values.
 
+mod header;
 mod read;
+mod records;
 mod write;
 
 pub use read::CsvReader;

@@ -6,7 +6,8 @@ use csv::Writer;
 use lanewise_vectors::Number;
 
 use crate::formats::RowWriter;
-use crate::output::Layout;
+use crate::formats::cells::{natural, text};
+use crate::output::{Layout, TEXT_DIGEST};
 use crate::row::{Cell, Embedded, Row};
 use crate::staged::Staged;
 
@@ -21,9 +22,14 @@ impl CsvWriter {
     pub fn new(file: Staged, layout: Layout) -> io::Result<Self> {
         let mut out = Writer::from_writer(file);
         let mut names: Vec<String> = vec!["index".into()];
-        names.extend(layout.has_ids.then(|| "id".into()));
-        names.extend(layout.kept.iter().map(|(name, _)| name.clone()));
-        names.extend(["tokens", "truncated", "windows"].map(String::from));
+        names.extend(
+            layout
+                .id
+                .iter()
+                .chain(&layout.kept)
+                .map(|column| column.name.clone()),
+        );
+        names.extend(["tokens", "truncated", "windows", TEXT_DIGEST].map(String::from));
         names.extend(layout.space.precision.has_scale().then(|| "scale".into()));
         let numbers = layout.space.precision.numbers(layout.space.dims);
         names.extend((0..numbers).map(|number| format!("e{number}")));
@@ -31,12 +37,8 @@ impl CsvWriter {
         Ok(Self { out, layout })
     }
 
-    fn text(&mut self, value: &str) -> io::Result<()> {
-        self.out.write_field(value).map_err(csv_error)
-    }
-
     fn field(&mut self, value: impl ToString) -> io::Result<()> {
-        self.text(&value.to_string())
+        self.out.write_field(value.to_string()).map_err(csv_error)
     }
 }
 
@@ -44,21 +46,22 @@ impl RowWriter for CsvWriter {
     fn row(&mut self, row: &Row<Embedded>, embedded: &Embedded) -> io::Result<()> {
         let precision = self.layout.space.precision;
         self.field(row.index)?;
-        if self.layout.has_ids {
-            self.text(row.id.as_deref().unwrap_or_default())?;
-        }
-        for cell in &row.kept {
-            match cell {
-                Cell::Null => self.text("")?,
-                Cell::Bool(value) => self.field(value)?,
-                Cell::Integer(value) => self.field(value)?,
-                Cell::Float(value) => self.field(value)?,
-                Cell::Text(value) => self.text(value)?,
-            }
+        let id = self
+            .layout
+            .id
+            .as_ref()
+            .map(|_| row.id.as_ref().unwrap_or(&Cell::Null));
+        let columns = self.layout.id.iter().chain(&self.layout.kept);
+        for (cell, column) in id.into_iter().chain(&row.kept).zip(columns) {
+            let cell = natural(cell, column);
+            let cell = cell.ok_or_else(|| io::Error::other("a cell is of another type"))?;
+            let text = text(&cell).unwrap_or_default();
+            self.out.write_field(&*text).map_err(csv_error)?;
         }
         self.field(embedded.reading.tokens)?;
         self.field(embedded.reading.truncated)?;
         self.field(embedded.reading.windows)?;
+        self.field(embedded.reading.digest)?;
         if precision.has_scale() {
             self.field(embedded.scale)?;
         }

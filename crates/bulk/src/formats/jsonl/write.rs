@@ -7,8 +7,9 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use crate::formats::RowWriter;
-use crate::output::Layout;
-use crate::row::{Cell, Embedded, Row};
+use crate::formats::cells::JsonCell;
+use crate::output::{Layout, TEXT_DIGEST};
+use crate::row::{Embedded, Row};
 use crate::staged::Staged;
 
 /// Which fields objects have.
@@ -78,15 +79,17 @@ impl Serialize for Object<'_> {
         let precision = self.layout.space.precision;
         let mut object = serializer.serialize_map(None)?;
         object.serialize_entry("index", &self.row.index)?;
-        if self.layout.has_ids {
-            object.serialize_entry("id", &self.row.id)?;
+        if let Some(column) = &self.layout.id {
+            let id = self.row.id.as_ref().map(|id| JsonCell(id, column));
+            object.serialize_entry("id", &id)?;
         }
-        for ((name, _), cell) in self.layout.kept.iter().zip(&self.row.kept) {
-            object.serialize_entry(name, &JsonCell(cell))?;
+        for (column, cell) in self.layout.kept.iter().zip(&self.row.kept) {
+            object.serialize_entry(&column.name, &JsonCell(cell, column))?;
         }
         object.serialize_entry("tokens", &self.embedded.reading.tokens)?;
         object.serialize_entry("truncated", &self.embedded.reading.truncated)?;
         object.serialize_entry("windows", &self.embedded.reading.windows)?;
+        object.serialize_entry(TEXT_DIGEST, &self.embedded.reading.digest.to_string())?;
         if precision.has_scale() {
             object.serialize_entry("scale", &self.embedded.scale)?;
         }
@@ -94,20 +97,6 @@ impl Serialize for Object<'_> {
             object.serialize_entry("embedding", &Numbers(precision, &self.embedded.vector))?;
         }
         object.end()
-    }
-}
-
-struct JsonCell<'a>(&'a Cell);
-
-impl Serialize for JsonCell<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Cell::Null => serializer.serialize_none(),
-            Cell::Bool(value) => serializer.serialize_bool(*value),
-            Cell::Integer(value) => serializer.serialize_i64(*value),
-            Cell::Float(value) => serializer.serialize_f64(*value),
-            Cell::Text(value) => serializer.serialize_str(value),
-        }
     }
 }
 

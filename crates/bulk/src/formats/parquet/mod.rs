@@ -7,4 +7,4 @@ mod thrift;
 mod write;
 
 pub use read::ParquetReader;
-pub use write::ParquetWriter;
+pub use write::{ParquetWriter, check_column};

@@ -38,15 +38,19 @@ impl PagedFile {
         Ok(Self { file, length })
     }
 
-    /// Checks the footer. Other magic bytes are left to the parquet crate to name.
-    pub fn check_footer(&self) -> Result<()> {
+    /// Checks the footer, and returns what in it is not read. Other magic bytes are left to the
+    /// parquet crate to name.
+    pub fn check_footer(&self) -> Result<Option<Unread>> {
         let tail_start = self.length.checked_sub(TAIL_BYTES);
         let Some(tail_start) = tail_start.filter(|&start| start > 0) else {
             return Err(ParquetError::EOF(format!("only {} bytes", self.length)));
         };
         let tail = self.get_bytes(tail_start, TAIL_BYTES as usize)?;
+        if tail.ends_with(b"PARE") {
+            return Ok(Some(Unread::Encrypted));
+        }
         let Some((footer_bytes, b"PAR1")) = tail.split_first_chunk() else {
-            return Ok(());
+            return Ok(None);
         };
         let footer_bytes = u32::from_le_bytes(*footer_bytes);
         let start = tail_start.checked_sub(footer_bytes.into());
@@ -159,9 +163,25 @@ impl<R: Read> Read for HeaderReader<R> {
     }
 }
 
+/// What a sound file may have that is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// Its footer or columns of it are encrypted.
+    Encrypted,
+    /// A compression of this number.
+    Codec(i32),
+    /// An encoding of this number.
+    Encoding(i32),
+}
+
+/// The largest numbers of `CompressionCodec` and `Encoding` that the parquet crate knows.
+const LAST_CODEC: i32 = 7;
+const LAST_ENCODING: i32 = 9;
+
 /// Refuses a footer (`FileMetaData` of parquet.thrift) with fields of other kinds than they should
-/// have, or whose schema would take more memory or stack than it has bytes.
-fn check_footer(bytes: &[u8]) -> Result<(), String> {
+/// have, or whose schema would take more memory or stack than it has bytes. Returns what is not
+/// read, of which the parquet crate would say that it is damage.
+fn check_footer(bytes: &[u8]) -> Result<Option<Unread>, String> {
     let damaged = "the footer is damaged";
     fields::check(&mut Thrift::new(bytes), FILE_METADATA).ok_or(damaged)?;
     let mut schema = Schema::default();
@@ -184,23 +204,37 @@ fn check_footer(bytes: &[u8]) -> Result<(), String> {
             open.pop();
         }
     }
-    Ok(())
+    Ok(schema.unread)
 }
 
-/// How many children each element of the schema has, from the root on, depth first.
 #[derive(Default)]
 struct Schema {
+    /// How many children each element of the schema has, from the root on, depth first.
     children: Vec<i64>,
+    unread: Option<Unread>,
 }
 
 fn read_footer(thrift: &mut Thrift<'_>, schema: &mut Schema) -> Option<()> {
     const SCHEMA: i64 = 2;
     const NUM_CHILDREN: i64 = 5;
+    const ROW_GROUPS: i64 = 4;
+    const ENCRYPTION_ALGORITHM: i64 = 8;
     let mut id = 0;
     while let Some(kind) = thrift.field(&mut id)? {
-        if id != SCHEMA {
-            thrift.skip(kind)?;
-            continue;
+        match id {
+            SCHEMA => {}
+            ROW_GROUPS => {
+                let (_, groups) = thrift.list()?;
+                (0..groups).try_for_each(|_| read_group(thrift, schema))?;
+                continue;
+            }
+            _ => {
+                if id == ENCRYPTION_ALGORITHM {
+                    schema.unread = Some(Unread::Encrypted);
+                }
+                thrift.skip(kind)?;
+                continue;
+            }
         }
         schema.children.clear();
         let (_, count) = thrift.list()?;
@@ -214,6 +248,53 @@ fn read_footer(thrift: &mut Thrift<'_>, schema: &mut Schema) -> Option<()> {
                 }
             }
             schema.children.push(children);
+        }
+    }
+    Some(())
+}
+
+/// Looks for compressions and encodings in a row group that the parquet crate does not know.
+fn read_group(thrift: &mut Thrift<'_>, schema: &mut Schema) -> Option<()> {
+    const COLUMNS: i64 = 1;
+    const METADATA: i64 = 3;
+    const ENCODINGS: i64 = 2;
+    const CODEC: i64 = 4;
+    let mut id = 0;
+    while let Some(kind) = thrift.field(&mut id)? {
+        if id != COLUMNS {
+            thrift.skip(kind)?;
+            continue;
+        }
+        let (_, columns) = thrift.list()?;
+        for _ in 0..columns {
+            let mut id = 0;
+            while let Some(kind) = thrift.field(&mut id)? {
+                if id != METADATA {
+                    thrift.skip(kind)?;
+                    continue;
+                }
+                let mut id = 0;
+                while let Some(kind) = thrift.field(&mut id)? {
+                    match id {
+                        ENCODINGS => {
+                            let (_, encodings) = thrift.list()?;
+                            for _ in 0..encodings {
+                                let encoding = thrift.int32()?;
+                                if !(0..=LAST_ENCODING).contains(&encoding) {
+                                    schema.unread.get_or_insert(Unread::Encoding(encoding));
+                                }
+                            }
+                        }
+                        CODEC => {
+                            let codec = thrift.int32()?;
+                            if !(0..=LAST_CODEC).contains(&codec) {
+                                schema.unread.get_or_insert(Unread::Codec(codec));
+                            }
+                        }
+                        _ => thrift.skip(kind)?,
+                    }
+                }
+            }
         }
     }
     Some(())
@@ -358,8 +439,8 @@ mod tests {
 
     #[test]
     fn a_schema_of_impossible_shape_is_refused() {
-        assert_eq!(check_footer(&footer(&[2, 0, 1, 0])), Ok(()));
-        assert_eq!(check_footer(&footer(&[1; MOST_NESTED])), Ok(()));
+        assert_eq!(check_footer(&footer(&[2, 0, 1, 0])), Ok(None));
+        assert_eq!(check_footer(&footer(&[1; MOST_NESTED])), Ok(None));
         let deep = check_footer(&footer(&[1; MOST_NESTED + 1])).unwrap_err();
         assert!(deep.contains("nested"), "{deep}");
         let many = check_footer(&footer(&[u32::MAX / 2, 0])).unwrap_err();
@@ -373,9 +454,9 @@ mod tests {
         let start = &start[..start.len() - 1];
         let with = |field: &[u8]| check_footer(&[start, field, &[0]].concat());
         // After field 2: a number of rows; no row groups; who made it.
-        assert_eq!(with(&[0x16, 2]), Ok(()));
-        assert_eq!(with(&[0x29, 0x0c]), Ok(()));
-        assert_eq!(with(&[0x48, 1, b'a']), Ok(()));
+        assert_eq!(with(&[0x16, 2]), Ok(None));
+        assert_eq!(with(&[0x29, 0x0c]), Ok(None));
+        assert_eq!(with(&[0x48, 1, b'a']), Ok(None));
         // The number as a binary; row groups as numbers, as one struct; who made it as a list of
         // 2^31 - 1 truth values.
         assert!(with(&[0x18, 1, 2]).is_err());
@@ -386,5 +467,23 @@ mod tests {
         // kind.
         assert!(with(&[0x29, 0x1c, 0x3c, 0, 0]).is_err());
         assert!(with(&[0x29, 0x1c, 0x19, 0x1c, 0x3c, 0xc5, 2, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn encryption_and_unknown_numbers_are_told_from_damage() {
+        let start = footer(&[1, 0]);
+        let start = &start[..start.len() - 1];
+        let with = |field: &[u8]| check_footer(&[start, field, &[0]].concat());
+        // Field 8, a union.
+        assert_eq!(with(&[0x6c, 0x1c, 0, 0]), Ok(Some(Unread::Encrypted)));
+        // Row groups of one column, with encodings and a codec (zigzag).
+        let column = |encoding, codec| {
+            with(&[
+                0x29, 0x1c, 0x19, 0x1c, 0x3c, 0x29, 0x15, encoding, 0x25, codec, 0, 0, 0,
+            ])
+        };
+        assert_eq!(column(18, 14), Ok(None));
+        assert_eq!(column(20, 14), Ok(Some(Unread::Encoding(10))));
+        assert_eq!(column(18, 16), Ok(Some(Unread::Codec(8))));
     }
 }

@@ -8,25 +8,25 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
-use parquet::basic::{ConvertedType, Type as PhysicalType};
+use parquet::basic::{Compression, ConvertedType, Type as PhysicalType};
 use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
-use super::pages::PagedFile;
-use crate::error::Result;
+use super::pages::{PagedFile, Unread};
+use crate::error::{Error, Result};
 use crate::formats::RowReader;
-use crate::formats::arrow::{ReadColumns, RowsOfBatch, map_types};
-use crate::formats::guard::{damaged, guarded};
+use crate::formats::arrow::{BatchColumns, BatchRows, ReadColumns, map_types};
+use crate::formats::guard::{damaged, guarded, unsupported};
 use crate::read_budget::ReadBudget;
 use crate::read_options::ReadOptions;
-use crate::row::{CellType, Row};
+use crate::row::{ColumnTypes, Row};
 use crate::source::Source;
 
 const KIND: &str = "Parquet";
@@ -34,19 +34,44 @@ const KIND: &str = "Parquet";
 const BATCH_BYTES: u64 = 1 << 22;
 const MOST_BATCH_ROWS: u64 = 1 << 10;
 
+const WRITE_ANOTHER: &str = "write it again with zstd, snappy or no compression";
+
+/// The error of a file that has something that is not read.
+fn not_read(name: &str, unread: Unread) -> Error {
+    match unread {
+        Unread::Encrypted => unsupported(
+            name,
+            "is an encrypted Parquet file, or some of its columns are",
+            "read it with its keys, as pyarrow does, and write it without encryption",
+        ),
+        Unread::Codec(codec) => {
+            let problem = format!("has a compression that is not known (codec {codec})");
+            unsupported(name, &problem, WRITE_ANOTHER)
+        }
+        Unread::Encoding(encoding) => {
+            let problem = format!("has an encoding that is not known (number {encoding})");
+            unsupported(
+                name,
+                &problem,
+                "write it again with plain or dictionary encoding",
+            )
+        }
+    }
+}
+
 /// A Parquet file.
-pub struct ParquetReader {
+pub struct ParquetReader<C: BatchColumns = ReadColumns> {
     name: String,
     size: u64,
     file: File,
     metadata: ArrowReaderMetadata,
     mask: ProjectionMask,
-    columns: ReadColumns,
+    columns: C,
     row_group: usize,
     reader: Option<ParquetRecordBatchReader>,
     /// The rows that the reader yields before the next one wanted.
     rows_to_drop: u64,
-    batch: Option<RowsOfBatch>,
+    batch: Option<C::Rows>,
     /// The next row in the batch, in the row group and in the file.
     next_in_batch: usize,
     next_in_group: u64,
@@ -56,19 +81,45 @@ pub struct ParquetReader {
 impl ParquetReader {
     /// Opens the file and finds the columns.
     pub fn open(source: &Source, options: Arc<ReadOptions>) -> Result<Self> {
+        Self::open_with(source, options.budget, |schema, before| {
+            ReadColumns::find(source.name(), schema, before, options)
+        })
+    }
+}
+
+impl<C: BatchColumns> ParquetReader<C> {
+    /// Opens the file to read the columns that `find` finds in its schema, and in the one that an
+    /// Arrow writer has added, if there is one.
+    pub fn open_with(
+        source: &Source,
+        budget: ReadBudget,
+        find: impl FnOnce(&Schema, Option<&Schema>) -> Result<C>,
+    ) -> Result<Self> {
         let name = source.name().to_owned();
         let file = source.seekable()?;
-        // The schema that Arrow writers add to Parquet's own is not needed, so it is not trusted
-        // either.
+        // The schema that Arrow writers add to Parquet's own is not trusted with decoding. It says
+        // which types kept columns had before.
         let reading = ArrowReaderOptions::new()
             .with_skip_arrow_metadata(true)
             .with_page_index_policy(PageIndexPolicy::Skip);
+        let unread = guarded(&name, KIND, || {
+            PagedFile::new(file.try_clone()?)?.check_footer()
+        })?;
+        if let Some(unread) = unread {
+            return Err(not_read(&name, unread));
+        }
         let written = guarded(&name, KIND, || {
-            PagedFile::new(file.try_clone()?)?.check_footer()?;
             ArrowReaderMetadata::load(&file, reading.clone())
         })?;
-        let budget = options.budget;
-        let columns = ReadColumns::find(&name, written.schema(), options)?;
+        let before = guarded(&name, KIND, || {
+            let reading = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
+            ArrowReaderMetadata::try_new(Arc::clone(written.metadata()), reading)
+        });
+        let before = before
+            .as_ref()
+            .ok()
+            .map(|metadata| metadata.schema().as_ref());
+        let columns = find(written.schema(), before)?;
         let metadata = guarded(&name, KIND, || {
             let schema = without_text_types(written.parquet_schema())?;
             let reading = reading.with_parquet_schema(Arc::new(schema));
@@ -87,6 +138,12 @@ impl ParquetReader {
             paths.any(|path| leaf.path().parts().starts_with(path))
         });
         let wanted: Vec<usize> = wanted.map(|(index, _)| index).collect();
+        let groups = written.metadata().row_groups().iter();
+        let mut chunks = groups.flat_map(|group| wanted.iter().map(|&leaf| group.column(leaf)));
+        if chunks.any(|chunk| chunk.compression() == Compression::LZO) {
+            let problem = "is compressed with LZO, which is not read";
+            return Err(unsupported(&name, problem, WRITE_ANOTHER));
+        }
         let needed = memory_needed(&file, &metadata, &wanted, budget);
         let needed = needed.map_err(|error| damaged(&name, KIND, &error.to_string()))?;
         budget.check(&name, "a row group with the largest pages", needed)?;
@@ -194,6 +251,18 @@ impl ParquetReader {
         }
     }
 
+    /// The batch with the next row and the row's number in it, once; and its number in the file.
+    pub fn next_in_batch(&mut self) -> Result<Option<(&C::Rows, usize, u64)>> {
+        if !self.fill()? {
+            return Ok(None);
+        }
+        let (index, row) = (self.next_in_batch, self.next_in_file);
+        self.next_in_batch += 1;
+        self.next_in_group += 1;
+        self.next_in_file += 1;
+        Ok(self.batch.as_ref().map(|batch| (batch, index, row)))
+    }
+
     fn next_group(&mut self) {
         self.reader = None;
         self.rows_to_drop = 0;
@@ -206,18 +275,11 @@ impl ParquetReader {
 
 impl RowReader for ParquetReader {
     fn next_row(&mut self) -> Result<Option<Row>> {
-        if !self.fill()? {
-            return Ok(None);
-        }
-        let Some(batch) = &self.batch else {
+        let name = self.name.clone();
+        let Some((batch, index, row)) = self.next_in_batch()? else {
             return Ok(None);
         };
-        let (index, line) = (self.next_in_batch, self.next_in_file + 1);
-        let row = guarded(&self.name, KIND, || Ok::<_, String>(batch.row(index, line)))?;
-        self.next_in_batch += 1;
-        self.next_in_group += 1;
-        self.next_in_file += 1;
-        Ok(Some(row))
+        guarded(&name, KIND, || Ok::<_, String>(batch.row(index, row + 1))).map(Some)
     }
 
     fn skip_rows(&mut self, count: u64) -> Result<u64> {
@@ -225,7 +287,7 @@ impl RowReader for ParquetReader {
         while left > 0
             && let Some(group_rows) = self.group_rows()
         {
-            let in_batch = self.batch.as_ref().map_or(0, RowsOfBatch::rows);
+            let in_batch = self.batch.as_ref().map_or(0, BatchRows::rows);
             let in_batch = in_batch.saturating_sub(self.next_in_batch);
             let in_group = group_rows.saturating_sub(self.next_in_group);
             let here = match in_batch as u64 {
@@ -247,8 +309,12 @@ impl RowReader for ParquetReader {
         Ok(count - left)
     }
 
-    fn kept_types(&self) -> Vec<Option<CellType>> {
-        self.columns.kept_types()
+    fn types(&self) -> ColumnTypes {
+        self.columns.types()
+    }
+
+    fn use_types(&mut self, types: &ColumnTypes) {
+        self.columns.use_types(types);
     }
 
     fn total_rows(&self) -> Option<u64> {

@@ -1,9 +1,11 @@
 //! Parquet files.
 
 use std::io;
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::Field;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -12,7 +14,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::formats::RowWriter;
-use crate::formats::arrow::{EMBEDDING, WriteColumns, io_error};
+use crate::formats::arrow::{EMBEDDING, WriteColumns, io_error, map_types};
 use crate::output::Layout;
 use crate::row::{Embedded, Row};
 use crate::staged::Staged;
@@ -27,6 +29,7 @@ const GROUP_BYTES: usize = 32 << 20;
 pub struct ParquetWriter {
     out: ArrowWriter<Staged>,
     columns: WriteColumns,
+    schema: SchemaRef,
     group_bytes: usize,
 }
 
@@ -34,12 +37,12 @@ impl ParquetWriter {
     /// Begins the file.
     pub fn new(file: Staged, layout: Layout) -> io::Result<Self> {
         let columns = WriteColumns::new(&layout).map_err(io_error)?;
-        let schema = columns.schema();
+        let schema = Arc::new(map_types(&columns.schema(), &stored));
         // Vectors look random: a dictionary or compression does not make them smaller, and
         // statistics are useless.
         let path = [EMBEDDING, "list", Field::LIST_FIELD_DEFAULT_NAME].map(String::from);
         let vectors = ColumnPath::new(path.into());
-        let metadata = layout.space.metadata().into_iter();
+        let metadata = layout.metadata().into_iter();
         let metadata = metadata
             .map(|(name, value)| KeyValue::new(name, value))
             .collect();
@@ -53,10 +56,11 @@ impl ParquetWriter {
             .set_column_dictionary_enabled(vectors.clone(), false)
             .set_column_statistics_enabled(vectors, EnabledStatistics::None)
             .build();
-        let out = ArrowWriter::try_new(file, schema, Some(properties)).map_err(parquet_error)?;
+        let out = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties));
         Ok(Self {
-            out,
+            out: out.map_err(parquet_error)?,
             columns,
+            schema,
             group_bytes: 0,
         })
     }
@@ -65,6 +69,11 @@ impl ParquetWriter {
         let Some(batch) = batch else {
             return Ok(());
         };
+        let fields = self.schema.fields().iter();
+        let columns = fields.zip(batch.columns());
+        let columns = columns.map(|(field, column)| as_stored(column, field.data_type()));
+        let columns = columns.collect::<Result<_, _>>()?;
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         self.group_bytes += batch.get_array_memory_size();
         self.out.write(&batch)?;
         if self.group_bytes >= GROUP_BYTES {
@@ -88,6 +97,44 @@ impl RowWriter for ParquetWriter {
         self.write(batch).map_err(parquet_error)?;
         Ok(vec![self.out.into_inner().map_err(parquet_error)?])
     }
+}
+
+/// The type in place of one that Parquet has no annotation for: readers would find bare numbers.
+fn stored(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Second, zone) => {
+            Some(DataType::Timestamp(TimeUnit::Millisecond, zone.clone()))
+        }
+        DataType::Time32(TimeUnit::Second) => Some(DataType::Time32(TimeUnit::Millisecond)),
+        DataType::Date64 => Some(DataType::Timestamp(TimeUnit::Millisecond, None)),
+        _ => None,
+    }
+}
+
+/// The column as that type; an error if a time is beyond it.
+fn as_stored(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    if column.data_type() == data_type {
+        return Ok(Arc::clone(column));
+    }
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(column, data_type, &options)
+}
+
+/// Checks that Parquet can hold a column like this array.
+pub fn check_column(nulls: ArrayRef) -> Result<(), String> {
+    let write = || -> Result<(), ParquetError> {
+        let field = Field::new("column", nulls.data_type().clone(), true);
+        let schema = map_types(&Schema::new(vec![field]), &stored);
+        let column = as_stored(&nulls, schema.field(0).data_type())?;
+        let batch = RecordBatch::try_new(Arc::new(schema), vec![column])?;
+        let mut out = ArrowWriter::try_new(io::sink(), batch.schema(), None)?;
+        out.write(&batch)?;
+        out.close().map(drop)
+    };
+    write().map_err(|error| error.to_string())
 }
 
 /// The I/O error inside, if there is one.

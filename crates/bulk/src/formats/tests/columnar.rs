@@ -2,21 +2,20 @@
 
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    Array, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array,
-    Float64Array, Int8Array, Int32Array, Int64Array, LargeStringArray, ListArray, StringArray,
-    StringViewArray, StructArray, Time32MillisecondArray, Time64MicrosecondArray,
-    Time64NanosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray, UInt64Array,
+    Array, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array,
+    Int8Array, Int32Array, Int64Array, LargeStringArray, StringArray, StringViewArray, StructArray,
+    Time32MillisecondArray, Time64MicrosecondArray, Time64NanosecondArray,
+    TimestampMicrosecondArray, TimestampNanosecondArray, UInt64Array,
 };
 use arrow_buffer::NullBuffer;
-use arrow_schema::{DataType, Field};
+use arrow_schema::{DataType, Field, Schema};
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterVersion};
 
 use super::*;
 
 /// The same batches in every way that they can be written.
-fn written(batches: &[RecordBatch]) -> Vec<(&'static str, Vec<u8>)> {
+pub fn written(batches: &[RecordBatch]) -> Vec<(&'static str, Vec<u8>)> {
     let whole = arrow_select::concat::concat_batches(&batches[0].schema(), batches).unwrap();
     let zstd = Compression::ZSTD(Default::default());
     vec![
@@ -31,6 +30,10 @@ fn written(batches: &[RecordBatch]) -> Vec<(&'static str, Vec<u8>)> {
             parquet(&whole, Compression::GZIP(Default::default()), 3),
         ),
         ("lz4.parquet", parquet(&whole, Compression::LZ4_RAW, 3)),
+        (
+            "brotli.parquet",
+            parquet(&whole, Compression::BROTLI(Default::default()), 3),
+        ),
         ("file.arrow", arrow_file(batches, None)),
         (
             "zstd.feather",
@@ -72,80 +75,52 @@ fn a_string_column_of_any_kind_gives_the_texts() {
 }
 
 #[test]
-fn kept_columns_and_ids_have_the_types_that_the_file_states() {
-    let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None]);
-    let times = |zone: Option<&str>| -> ArrayRef {
-        let times = TimestampMillisecondArray::from(vec![0, 1_500]);
-        Arc::new(times.with_timezone_opt(zone))
-    };
-    let columns: Vec<(&str, ArrayRef)> = vec![
-        ("id", Arc::new(UInt64Array::from(vec![u64::MAX, 1]))),
-        ("text", Arc::new(StringArray::from(vec!["a", "b"]))),
-        ("integer", Arc::new(Int32Array::from(vec![Some(-1), None]))),
-        ("float", Arc::new(Float32Array::from(vec![0.5, 2.0]))),
-        ("bool", Arc::new(BooleanArray::from(vec![true, false]))),
-        ("day", Arc::new(Date32Array::from(vec![0, 365]))),
-        ("list", Arc::new(list)),
-        ("large", Arc::new(UInt64Array::from(vec![u64::MAX, 1]))),
-        ("then", times(None)),
-        ("utc", times(Some("UTC"))),
-        ("offset", times(Some("+02:00"))),
-        ("zone", times(Some("Europe/Zurich"))),
+fn a_column_that_a_file_has_twice_is_refused() {
+    let number: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+    let field =
+        |name: &str, array: &ArrayRef| Arc::new(Field::new(name, array.data_type().clone(), true));
+    let twice = StructArray::new(
+        vec![field("part", &text), field("part", &text)].into(),
+        vec![text.clone(), text.clone()],
+        None,
+    );
+    let twice: ArrayRef = Arc::new(twice);
+    let columns = [
+        ("text", &text),
+        ("n", &number),
+        ("n", &number),
+        ("doc", &twice),
     ];
-    let keep = [
-        "integer", "float", "bool", "day", "list", "large", "then", "utc", "offset", "zone",
+    let schema: Vec<_> = columns
+        .iter()
+        .map(|(name, array)| field(name, array))
+        .collect();
+    let arrays = columns.iter().map(|(_, array)| Arc::clone(array)).collect();
+    let whole = RecordBatch::try_new(Arc::new(Schema::new(schema)), arrays).unwrap();
+    let files = [
+        ("a.parquet", parquet(&whole, Compression::SNAPPY, 3)),
+        ("a.arrow", arrow_file(std::slice::from_ref(&whole), None)),
+        ("a.arrows", arrow_stream(std::slice::from_ref(&whole))),
     ];
-    for (name, bytes) in written(&[batch(columns)]) {
-        let path = Directory::new();
-        let path = (path.file(name, bytes), path);
-        let options = with_columns("text", "id", &keep);
-        let rows = Rows::open(std::slice::from_ref(&path.0), options.clone()).unwrap();
-        let types = [
-            CellType::Integer,
-            CellType::Float,
-            CellType::Bool,
-            CellType::Text,
-            CellType::Text,
-            CellType::Text,
-            CellType::Text,
-            CellType::Text,
-            CellType::Text,
-            CellType::Text,
-        ];
-        assert_eq!(rows.kept_types(), types.map(Some));
-        let rows = read(&path.0, options).unwrap();
-        assert_eq!(
-            rows[0].id.as_deref(),
-            Some("18446744073709551615"),
-            "{name}"
+    for (name, bytes) in files {
+        let of = |options: ReadOptions| read_bytes(name, &bytes, options);
+        assert_eq!(of(options()).unwrap().len(), 1, "{name}");
+        let error = of(with_columns("text", "n", &[])).unwrap_err();
+        assert!(
+            error.contains("more than one column \"n\""),
+            "{name}: {error}"
         );
-        let text = |text: &str| Cell::Text(text.into());
-        // Of a zone Parquet says only that there is one.
-        let parquet = name.ends_with(".parquet") || name.ends_with(".pq");
-        let zoned = |there| {
-            text(if parquet {
-                "1970-01-01T00:00:00Z"
-            } else {
-                there
-            })
-        };
-        let first = [
-            Cell::Integer(-1),
-            Cell::Float(0.5),
-            Cell::Bool(true),
-            text("1970-01-01"),
-            text("[1,null]"),
-            text("18446744073709551615"),
-            text("1970-01-01T00:00:00"),
-            zoned("1970-01-01T00:00:00Z"),
-            zoned("1970-01-01T02:00:00+02:00"),
-            zoned("1970-01-01T01:00:00+01:00"),
-        ];
-        assert_eq!(rows[0].kept, first, "{name}");
-        assert_eq!(
-            (&rows[1].kept[0], &rows[1].kept[4]),
-            (&Cell::Null, &Cell::Null)
+        let error = of(with_columns("doc.part", "text", &[])).unwrap_err();
+        assert!(
+            error.contains("more than one column \"doc.part\""),
+            "{name}: {error}"
         );
+        let error = of(with_columns("text", "text", &["doc"])).unwrap_err();
+        assert!(error.contains("two fields of one name"), "{name}: {error}");
+        let error = of(with_columns("Text", "text", &[])).unwrap_err();
+        let hint = "there is \"text\", in another case";
+        assert!(error.contains(hint), "{name}: {error}");
     }
 }
 
@@ -169,8 +144,7 @@ fn a_text_in_a_struct_is_found_by_path_and_null_with_the_struct() {
         assert_eq!(texts(&rows), [(1, Ok("a")), (2, null), (3, null)], "{name}");
         let options = with_columns("doc.inner.body", "n", &["doc"]);
         let rows = read_bytes(name, &bytes, options).unwrap();
-        let text = Cell::Text(r#"{"inner":{"body":"a"}}"#.into());
-        assert_eq!(rows[0].kept, [text], "{name}");
+        assert!(matches!(rows[0].kept[0], Cell::Arrow(_)), "{name}");
     }
 }
 
@@ -378,5 +352,69 @@ fn parquet_columns_and_statistics_of_every_kind_are_read() {
         writer.close().unwrap();
         let rows = read_bytes("a.parquet", bytes, options()).unwrap();
         assert_eq!(texts(&rows), [(1, Ok("one")), (2, Ok("two"))]);
+    }
+}
+
+/// The schema of a stream without columns that says that its numbers are big-endian.
+const BIG_ENDIAN: [u8; 64] = [
+    0xff, 0xff, 0xff, 0xff, 56, 0, 0, 0, // The length of the message.
+    16, 0, 0, 0, 10, 0, 12, 0, 0, 0, 4, 0, 8, 0, 0, 0, // Where `Message` is; its vtable.
+    12, 0, 0, 0, 1, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0,
+    0, // `Message`: the kind of its header, and it.
+    8, 0, 12, 0, 8, 0, 4, 0, // The vtable of `Schema`.
+    8, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, // `Schema`: its fields, big-endian.
+    0, 0, 0, 0, // No fields.
+];
+
+#[test]
+fn what_is_no_damage_is_refused_by_its_name() {
+    let whole = batch(vec![("text", Arc::new(StringArray::from(vec!["a"])))]);
+    let snappy = parquet(&whole, Compression::SNAPPY, 1);
+    // The codec comes after the path of the column.
+    let at = snappy
+        .windows(6)
+        .position(|window| window == b"text\x15\x02");
+    let with_codec = |codec: u8| {
+        let mut bytes = snappy.clone();
+        bytes[at.unwrap() + 5] = codec * 2;
+        bytes
+    };
+    let encrypted = [&snappy[..snappy.len() - 4], b"PARE"].concat();
+    let files = [
+        ("a.parquet", with_codec(3), "compressed with LZO"),
+        ("a.parquet", with_codec(8), "not known (codec 8)"),
+        ("a.parquet", encrypted, "encrypted Parquet"),
+        (
+            "a.feather",
+            b"FEA1\0\0\0\0".to_vec(),
+            "Feather file of version 1",
+        ),
+        ("a.arrows", BIG_ENDIAN.to_vec(), "big-endian Arrow"),
+    ];
+    for (name, bytes, problem) in files {
+        let error = read_bytes(name, bytes, options()).unwrap_err();
+        assert!(error.contains(problem), "{problem}: {error}");
+        assert!(!error.contains("damaged"), "{error}");
+    }
+}
+
+#[test]
+fn a_dictionary_that_no_column_read_has_takes_no_memory() {
+    let long: DictionaryArray<Int32Type> = ["x".repeat(1 << 20).as_str()].into_iter().collect();
+    let whole = batch(vec![
+        ("text", Arc::new(StringArray::from(vec!["a"]))),
+        ("long", Arc::new(long)),
+    ]);
+    for bytes in [
+        arrow_file(std::slice::from_ref(&whole), None),
+        arrow_stream(std::slice::from_ref(&whole)),
+    ] {
+        let mut options = options();
+        options.budget.bytes = 1 << 16;
+        let rows = read_bytes("a.arrow", &bytes, options.clone()).unwrap();
+        assert_eq!(texts(&rows), [(1, Ok("a"))]);
+        options.keep = vec!["long".into()];
+        let error = read_bytes("a.arrow", &bytes, options).unwrap_err();
+        assert!(error.contains("memory"), "{error}");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use arrow_array::{Float64Array, Int64Array, StringArray};
+use arrow_array::{Date32Array, Float64Array, Int64Array, StringArray};
+use arrow_schema::DataType;
 use flate2::write::GzEncoder;
 
 use super::*;
@@ -195,7 +196,7 @@ fn a_kept_column_has_one_type_over_all_files() {
     let cells = |files: &[&PathBuf]| {
         let files: Vec<PathBuf> = files.iter().map(|&file| file.clone()).collect();
         let rows = Rows::open(&files, keep()).unwrap();
-        let kind = rows.kept_types()[0];
+        let kind = rows.kept_types()[0].clone();
         (
             kind,
             rows.map(|row| row.unwrap().kept.remove(0))
@@ -207,13 +208,20 @@ fn a_kept_column_has_one_type_over_all_files() {
         cells(&[&integer]),
         (Some(CellType::Integer), vec![Cell::Integer(7)])
     );
-    let both = vec![Cell::Float(7.0), Cell::Float(0.5)];
-    assert_eq!(cells(&[&integer, &float]), (Some(CellType::Float), both));
-    let all = vec![text("7"), text("0.5"), text("x")];
-    assert_eq!(
-        cells(&[&integer, &float, &csv]),
-        (Some(CellType::Text), all)
-    );
+    // The cells themselves decide then, when all have been read.
+    let (whole, half) = (Cell::Integer(7), Cell::Float(0.5));
+    let both = vec![whole.clone(), half.clone()];
+    assert_eq!(cells(&[&integer, &float]), (None, both));
+    let all = vec![whole, half, text("x")];
+    assert_eq!(cells(&[&integer, &float, &csv]), (None, all));
     let untyped = vec![Cell::Integer(7), Cell::Bool(true)];
     assert_eq!(cells(&[&integer, &json]), (None, untyped));
+
+    let day: ArrayRef = Arc::new(Date32Array::from(vec![1]));
+    let day = file("d.arrows", day);
+    let (kind, days) = cells(&[&day, &day]);
+    assert_eq!(kind, Some(CellType::Arrow(DataType::Date32)));
+    assert!(matches!(days[0], Cell::Arrow(_)), "{days:?}");
+    let shown = vec![text("1970-01-02"), text("x")];
+    assert_eq!(cells(&[&day, &csv]), (None, shown));
 }

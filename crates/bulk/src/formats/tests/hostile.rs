@@ -4,7 +4,10 @@
 use arrow_array::types::Int32Type;
 use arrow_array::{DictionaryArray, Int64Array, ListArray, StringArray, StringViewArray};
 
+use arrow_ipc::{Block, root_as_footer};
+
 use super::*;
+use crate::formats::arrow::{Column, data_type, shown};
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 struct Random(u64);
@@ -60,11 +63,33 @@ fn damage(name: &str, bytes: &[u8], options: &ReadOptions, cases: u64) {
         let path = directory.file(name, &damaged);
         let result = Rows::open(&[path], options.clone()).map(|mut rows| {
             let _ = rows.skip_rows(seed % 3);
-            rows.take(100_000).filter(Result::is_err).count()
+            let types = rows.kept_types().to_vec();
+            let rows: Vec<Row> = rows.take(100_000).filter_map(Result::ok).collect();
+            write(&rows, &types);
         });
         if let Err(failure) = result {
             assert!(message(failure).contains(name), "case {seed}");
         }
+    }
+}
+
+/// What was read must not make the output fail, which comes hours later.
+fn write(rows: &[Row], types: &[Option<CellType>]) {
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.outcome.is_ok()).collect();
+    for (index, kept) in types.iter().enumerate() {
+        let Some(kept) = kept else {
+            continue;
+        };
+        let Ok(mut column) = Column::new(&data_type(kept)) else {
+            continue;
+        };
+        for row in &rows {
+            column.push(&row.kept[index]).unwrap();
+            if let (Cell::Arrow(encoded), CellType::Arrow(data_type)) = (&row.kept[index], kept) {
+                assert!(shown(data_type, encoded).is_some());
+            }
+        }
+        assert_eq!(column.finish().unwrap().len(), rows.len());
     }
 }
 
@@ -129,6 +154,68 @@ fn damaged_arrow_files_are_read_or_refused() {
     }
 }
 
+/// Without alignment, and without a length of the schema at the beginning.
+#[test]
+fn damaged_arrow_files_of_polars_are_read_or_refused() {
+    let options = ReadOptions {
+        keep: vec!["text".into()],
+        ..options()
+    };
+    for bytes in [
+        &include_bytes!("polars_1.arrow")[..],
+        include_bytes!("polars_2.arrow"),
+    ] {
+        let rows = read_bytes("a.arrow", bytes, options.clone()).unwrap();
+        assert_eq!(
+            texts(&rows),
+            [(1, Ok("a")), (2, Ok("bbbbbbbbbbbbbbbbbbbb"))]
+        );
+        damage("a.arrow", bytes, &options, 1500);
+    }
+}
+
+#[test]
+fn an_arrow_footer_that_lies_is_refused() {
+    let bytes = arrow_file(&[table(), table()], None);
+    let length = bytes.len() - 10;
+    let footer = u32::from_le_bytes(*bytes[length..].first_chunk().unwrap()) as usize;
+    let footer = root_as_footer(&bytes[length - footer..length]).unwrap();
+    let blocks: Vec<Block> = footer.recordBatches().unwrap().iter().copied().collect();
+    let (first, second) = (blocks[0], blocks[1]);
+    let mut windows = bytes.windows(second.0.len());
+    let at = windows.rposition(|window| window == second.0).unwrap();
+    let metadata = second.metaDataLength();
+    let lies = [
+        (first, "blocks that overlap"),
+        (
+            Block::new(first.offset() + 8, metadata, second.bodyLength()),
+            "blocks that overlap",
+        ),
+        (
+            Block::new(bytes.len() as i64, metadata, 8),
+            "not in the file",
+        ),
+        (Block::new(-8, metadata, 8), "not in the file"),
+        (Block::new(second.offset(), -1, 8), "not in the file"),
+        (Block::new(second.offset(), i32::MAX, 8), "not in the file"),
+        (
+            Block::new(second.offset(), metadata, i64::MAX),
+            "not in the file",
+        ),
+        (
+            Block::new(second.offset(), metadata, 8),
+            "longer than the footer says",
+        ),
+        (Block::new(second.offset(), 16, 8), "longer than it is"),
+    ];
+    for (block, problem) in lies {
+        let mut lying = bytes.clone();
+        lying[at..at + block.0.len()].copy_from_slice(&block.0);
+        let error = read_bytes("a.arrow", lying, with_columns("text", "id", &[])).unwrap_err();
+        assert!(error.contains(problem), "{problem}: {error}");
+    }
+}
+
 #[test]
 fn damaged_text_files_are_read_or_refused() {
     let options = with_columns("text", "id", &["n"]);
@@ -143,6 +230,52 @@ fn damaged_text_files_are_read_or_refused() {
         &super::options(),
         2000,
     );
+}
+
+/// Faults must not depend on what was done with the rows before them, or a run that is resumed
+/// would go on with other rows.
+#[test]
+fn damaged_text_has_the_same_rows_after_skipping() {
+    let csv = "id,text\n1,\"a, \"\"b\"\"\nc\"\n2,d\n\n3,\"e\\\"\"\r\n4,\\\nf\n";
+    let json = "[{\"text\":\"a\",\"x\":[{}]},{\"text\":\"b\"}]\n{\n  \"text\": \"c\",\n  \"x\": {\n    \"y\": 1\n  }\n}\n{\"text\":\"d\"} {\"text\":\"e\"}\n";
+    let plain = options();
+    let mut escaped = options();
+    escaped.dialect.escape = Some(b'\\');
+    let mut numbered = escaped.clone();
+    (numbered.field, numbered.dialect.no_header) = ("1".into(), true);
+    let directory = Directory::new();
+    for (name, text, options) in [
+        ("a.json", json, &plain),
+        ("a.csv", csv, &plain),
+        ("a.csv", csv, &escaped),
+        ("a.tsv", csv, &numbered),
+        ("a.txt", csv, &plain),
+    ] {
+        for seed in 0..500 {
+            let mut damaged = text.repeat(2).into_bytes();
+            Random(seed).damage(&mut damaged);
+            let path = directory.file(name, &damaged);
+            let read = |skipped: u64| -> Option<Vec<(u64, Result<String, String>)>> {
+                let rows = Rows::open(std::slice::from_ref(&path), options.clone());
+                let mut rows = rows.ok()?;
+                rows.skip_rows(skipped).unwrap();
+                let rows = rows.map(Result::unwrap);
+                Some(rows.map(|row| (row.line, row.outcome)).collect())
+            };
+            let Some(all) = read(0) else { continue };
+            assert!(
+                all.is_sorted_by_key(|(line, _)| *line),
+                "{name} {seed}: {all:?}"
+            );
+            for skipped in 1..all.len().min(8) {
+                assert_eq!(
+                    read(skipped as u64).as_deref(),
+                    Some(&all[skipped..]),
+                    "{name} {seed}"
+                );
+            }
+        }
+    }
 }
 
 #[test]
@@ -170,7 +303,12 @@ fn a_decompression_bomb_costs_no_more_than_the_row_limit() {
     for name in ["a.txt", "a.jsonl"] {
         let rows = read_bytes(name, &bomb, options()).unwrap();
         let reason = rows[0].outcome.as_ref().unwrap_err();
-        assert!(reason.contains("is 268435456 bytes long"), "{reason}");
+        let expected = match name {
+            "a.txt" => "is 268435456 bytes long",
+            _ => "(column 1: ",
+        };
+        assert!(reason.contains(expected), "{reason}");
+        assert_eq!(rows.len(), 1);
     }
     let error = read_bytes("a.csv", &bomb, options()).unwrap_err();
     assert!(

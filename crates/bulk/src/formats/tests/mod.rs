@@ -1,8 +1,11 @@
 //! What a user relies on when giving files of each format.
 
 mod columnar;
+mod csv;
 mod files;
 mod hostile;
+mod json;
+mod kept;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -15,11 +18,14 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use crate::{Cell, CellType, Error, InputFormat, ReadBudget, ReadOptions, Row, Rows};
+use crate::{
+    Cell, CellType, Dialect, Error, InputFormat, Quote, ReadBudget, ReadOptions, Row, Rows,
+};
 
 fn options() -> ReadOptions {
     ReadOptions {
         format: None,
+        dialect: Dialect::default(),
         field: "text".into(),
         id_field: None,
         keep: Vec::new(),

@@ -47,23 +47,23 @@ impl AddedTokens {
         self.nodes.try_reserve(SPACE.len_utf8() * token.len())
     }
 
+    /// Adds a token that is matched as it is spelt.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub(super) fn insert_as_it_is(&mut self, token: &[u8], id: u32) -> Result<(), String> {
+        self.check(token, id)?;
+        self.insert_literally(token, id);
+        Ok(())
+    }
+
     /// Adds a token. Of equal ones the first stays, and an empty one matches nothing. A run of two
     /// spaces or more, in either spelling, is matched as a run of U+2581.
     ///
     /// # Errors
     /// What is wrong, if the token is not UTF-8 or the tokens become too many.
     pub(super) fn insert(&mut self, token: &[u8], id: u32) -> Result<(), String> {
-        // A copy, because the bytes of the map may change at any time.
-        let text = String::from_utf8(token.to_vec()).map_err(|_| {
-            format!(
-                "added token {id}, \"{}\", is not UTF-8",
-                token.escape_ascii()
-            )
-        })?;
-        self.bytes += token.len();
-        if self.bytes > MAX_BYTES {
-            return Err(format!("holds over {MAX_BYTES} bytes of added tokens"));
-        }
+        let text = self.check(token, id)?;
         let length = text.chars().count();
         let all = |space| text.chars().all(|character| character == space);
         if length >= 2 && (all(' ') || all(SPACE)) {
@@ -76,6 +76,21 @@ impl AddedTokens {
             self.insert_literally(token, id);
         }
         Ok(())
+    }
+
+    fn check(&mut self, token: &[u8], id: u32) -> Result<String, String> {
+        // A copy, because the bytes of the map may change at any time.
+        let text = String::from_utf8(token.to_vec()).map_err(|_| {
+            format!(
+                "added token {id}, \"{}\", is not UTF-8",
+                token.escape_ascii()
+            )
+        })?;
+        self.bytes += token.len();
+        if self.bytes > MAX_BYTES {
+            return Err(format!("holds over {MAX_BYTES} bytes of added tokens"));
+        }
+        Ok(text)
     }
 
     fn insert_literally(&mut self, token: &[u8], id: u32) {
@@ -111,6 +126,7 @@ impl AddedTokens {
         self.nodes.len() as u32 - 1 // `MAX_BYTES` bounds the nodes
     }
 
+    #[inline]
     fn child(&self, node: u32, byte: u8) -> Option<u32> {
         let mut child = self.nodes[node as usize].first_child;
         while child != NONE {
@@ -124,6 +140,7 @@ impl AddedTokens {
     }
 
     /// The leftmost token in `text`, of those that begin there the longest: start, end and id.
+    #[inline]
     pub(super) fn find(&self, text: &[u8]) -> Option<(usize, usize, u32)> {
         text.iter().enumerate().find_map(|(start, &byte)| {
             let mut node = Some(self.roots[byte as usize]).filter(|&root| root != NONE);
@@ -142,6 +159,7 @@ impl AddedTokens {
     }
 
     /// The longest token for the beginning of a run of U+2581: the length it covers, and its id.
+    #[inline]
     pub(super) fn longest_space_run(&self, length: usize) -> Option<(usize, u32)> {
         let longest = length.min(self.space_runs.len().saturating_sub(1));
         (2..=longest)

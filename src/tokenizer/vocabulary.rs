@@ -54,6 +54,7 @@ impl TokenType {
 pub(super) struct Vocabulary {
     gguf: Arc<Gguf>,
     strings: Range<usize>,
+    /// Empty if the kind of tokenizer has none.
     scores: Range<usize>,
     types: Range<usize>,
     /// Where each token's length and string begin in `strings`.
@@ -75,17 +76,42 @@ impl Vocabulary {
     pub(super) fn new(
         gguf: Arc<Gguf>,
         seed: u64,
+        visit: impl FnMut(u32, TokenType, &[u8]) -> Result<()>,
+    ) -> Result<Self> {
+        let scores = gguf.required_array(SCORES)?.clone();
+        Self::with_scores(gguf, Some(&scores), seed, visit)
+    }
+
+    /// [`new`](Self::new) for a kind of tokenizer that ranks no pieces.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), but for scores.
+    pub(super) fn without_scores(
+        gguf: Arc<Gguf>,
+        seed: u64,
+        visit: impl FnMut(u32, TokenType, &[u8]) -> Result<()>,
+    ) -> Result<Self> {
+        Self::with_scores(gguf, None, seed, visit)
+    }
+
+    fn with_scores(
+        gguf: Arc<Gguf>,
+        scores: Option<&Array>,
+        seed: u64,
         mut visit: impl FnMut(u32, TokenType, &[u8]) -> Result<()>,
     ) -> Result<Self> {
         let tokens = gguf.required_array(TOKENS)?;
-        let scores = gguf.required_array(SCORES)?;
         let types = gguf.required_array(TOKEN_TYPES)?;
         let strings = gguf
             .strings(tokens)
             .ok_or_else(|| wrong_type(&gguf, TOKENS, tokens, "strings"))?;
-        let score_values = gguf
-            .f32s(scores)
-            .ok_or_else(|| wrong_type(&gguf, SCORES, scores, "f32"))?;
+        let mut score_values = match scores {
+            Some(scores) => gguf
+                .f32s(scores)
+                .ok_or_else(|| wrong_type(&gguf, SCORES, scores, "f32"))
+                .map(Some)?,
+            None => None,
+        };
         let type_numbers = gguf
             .i32s(types)
             .ok_or_else(|| wrong_type(&gguf, TOKEN_TYPES, types, "i32"))?;
@@ -98,8 +124,10 @@ impl Vocabulary {
             );
             return Err(gguf.file_error(TOKENS, problem, "use another model file"));
         }
-        for (key, array) in [(SCORES, scores), (TOKEN_TYPES, types)] {
-            if array.len() != count {
+        for (key, array) in [(SCORES, scores), (TOKEN_TYPES, Some(types))] {
+            if let Some(array) = array
+                && array.len() != count
+            {
                 let problem = format!("holds {} values for {count} tokens", array.len());
                 return Err(gguf.file_error(key, problem, CONVERT_AGAIN));
             }
@@ -107,7 +135,7 @@ impl Vocabulary {
 
         let mut vocabulary = Self {
             strings: tokens.range(),
-            scores: scores.range(),
+            scores: scores.map_or(0..0, Array::range),
             types: types.range(),
             offsets: Vec::new(),
             slots: Vec::new(),
@@ -123,13 +151,13 @@ impl Vocabulary {
             .map_err(|_| no_memory(&gguf))?;
         vocabulary.slots.resize(slots, FREE);
         let mut offset = 0;
-        for (id, ((piece, score), number)) in (0..).zip(strings.zip(score_values).zip(type_numbers))
-        {
+        for (id, (piece, number)) in (0..).zip(strings.zip(type_numbers)) {
+            let score = score_values.as_mut().and_then(Iterator::next);
             let token_type = TokenType::from_number(number).ok_or_else(|| {
                 let problem = format!("gives token {id} the unknown type {number}");
                 gguf.file_error(TOKEN_TYPES, problem, CONVERT_AGAIN)
             })?;
-            if score.is_nan() {
+            if score.is_some_and(f32::is_nan) {
                 let problem = format!("gives token {id} a score that is not a number");
                 return Err(gguf.file_error(SCORES, problem, CONVERT_AGAIN));
             }

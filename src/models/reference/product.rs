@@ -14,14 +14,14 @@ const TOKENS: usize = 3;
 ///
 /// Column after column, a panel holds its rows' values side by side, so that a product adds to
 /// as many outputs at once and never across lanes.
-pub(super) struct Panels {
+pub(in crate::models) struct Panels {
     columns: usize,
     panels: Vec<[f32; LANES]>,
 }
 
 impl Panels {
     /// Dequantizes a matrix, whose rows must be a multiple of [`LANES`]: all of a model's are.
-    pub(super) fn new(matrix: &Matrix) -> Self {
+    pub(in crate::models) fn new(matrix: &Matrix) -> Self {
         assert!(
             matrix.rows().is_multiple_of(LANES),
             "rows of {}",
@@ -46,7 +46,7 @@ impl Panels {
     /// The product with each token: `tokens * columns` values give `tokens * rows`.
     ///
     /// Each output is one sum from the first column to the last, whatever else is in `x`.
-    pub(super) fn multiply(&self, x: &[f32]) -> Vec<f32> {
+    pub(in crate::models) fn multiply(&self, x: &[f32]) -> Vec<f32> {
         let rows = self.panels.len() / self.columns * LANES;
         let mut out = vec![0.0; x.len() / self.columns * rows];
         multiply(x, &self.panels, self.columns, &mut out, rows);

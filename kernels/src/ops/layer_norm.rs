@@ -1,0 +1,97 @@
+//! Layer norm after a residual addition.
+
+use super::{load_piece, pieces_at, prefetch_later_row};
+use crate::layout::BLOCK;
+use crate::simd::{LANES, Simd};
+
+/// `x = layer_norm(x + (y + base)) * weight + bias`, or of `x + y` where `base` is null: the residual
+/// addition of models that normalize after it.
+///
+/// The variance is the biased one, of the differences from the mean, and `eps` is added to it. The sums
+/// have two accumulators each, whose order is part of the specification.
+///
+/// # Safety
+///
+/// - `x` is valid for reading and writing `pieces * BLOCK` values.
+/// - `y + piece * stride` is valid for reading `BLOCK` values for each `piece` below `pieces`.
+/// - `base` is null or valid for reading `pieces * BLOCK` values.
+/// - `weight` and `bias` are valid for reading `pieces * BLOCK` values.
+/// - The CPU supports the instruction set of `S`.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub unsafe fn add_layer_norm<S: Simd>(
+    x: *mut f32,
+    y: *const f32,
+    stride: usize,
+    base: *const f32,
+    weight: *const f32,
+    bias: *const f32,
+    pieces: usize,
+    eps: f32,
+) {
+    prefetch_later_row(y, stride, pieces);
+    // SAFETY: `normalize` loads the pieces `0..pieces`, which the caller guarantees of `y` and of
+    // `base` where it is not null; the other rows are passed on as they are.
+    unsafe {
+        let y = pieces_at::<S>(y, stride);
+        if base.is_null() {
+            return normalize(x, y, weight, bias, pieces, eps);
+        }
+        let sum = |piece: usize| {
+            let (low, high) = y(piece);
+            let (base_low, base_high) = load_piece::<S>(base.add(piece * BLOCK));
+            (low.add(base_low), high.add(base_high))
+        };
+        normalize(x, sum, weight, bias, pieces, eps);
+    }
+}
+
+/// `x = layer_norm(x + y) * weight + bias` for the pieces `0..pieces` of `y` that `load` returns.
+///
+/// # Safety
+///
+/// `x` is valid for reading and writing, `weight` and `bias` for reading `pieces * BLOCK` values. The
+/// CPU supports the instruction set of `S`.
+#[inline(always)]
+unsafe fn normalize<S: Simd>(
+    x: *mut f32,
+    load: impl Fn(usize) -> (S, S),
+    weight: *const f32,
+    bias: *const f32,
+    pieces: usize,
+    eps: f32,
+) {
+    let values = (pieces * BLOCK) as f32;
+    // SAFETY: `piece < pieces`, so `at + LANES` is at most the `pieces * BLOCK` values that the
+    // caller guarantees of `x`, `weight` and `bias`.
+    unsafe {
+        let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
+        for piece in 0..pieces {
+            let (low, high) = load(piece);
+            let at = x.add(piece * BLOCK);
+            let (low, high) = (S::load(at).add(low), S::load(at.add(LANES)).add(high));
+            low.store(at);
+            high.store(at.add(LANES));
+            even = even.add(low);
+            odd = odd.add(high);
+        }
+        let mean = S::splat(even.add(odd).reduce_add() / values);
+        let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
+        for piece in 0..pieces {
+            let (low, high) = load_piece::<S>(x.add(piece * BLOCK));
+            let (low, high) = (low.sub(mean), high.sub(mean));
+            even = even.add(low.mul(low));
+            odd = odd.add(high.mul(high));
+        }
+        let variance = even.add(odd).reduce_add() / values;
+        let scale = S::splat(1.0 / (variance + eps).sqrt());
+        for at in (0..pieces * BLOCK).step_by(LANES) {
+            S::load(x.add(at))
+                .sub(mean)
+                .mul(scale)
+                .mul(S::load(weight.add(at)))
+                .add(S::load(bias.add(at)))
+                .store(x.add(at));
+        }
+    }
+}

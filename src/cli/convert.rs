@@ -1,0 +1,172 @@
+//! `lanewise convert`: a model's directory, as Hugging Face has it, to a GGUF file.
+
+use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use lanewise_convert::{ConvertJob, Error};
+
+use super::Outcome;
+use super::failure::{self, Failure, report};
+
+/// Write a model's directory, as Hugging Face has it, as one GGUF file
+///
+/// The directory has config.json, tokenizer.json and model.safetensors, or several safetensors files
+/// with their index, and of Sentence Transformers modules.json with 1_Pooling and the like. Nothing
+/// in it is run. Memory does not grow with the model.
+#[derive(Debug, Args)]
+#[command(after_help = after_help())]
+pub struct Arguments {
+    /// The model's directory
+    directory: PathBuf,
+    /// The file to write
+    #[arg(value_name = "OUT.gguf")]
+    output: PathBuf,
+    /// How matrices are stored
+    #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t)]
+    weights: WeightType,
+    /// How the vectors of tokens become one, where the directory does not say it
+    #[arg(long, value_enum, value_name = "POOLING")]
+    pooling: Option<Pooling>,
+    /// The model's name in the file [default: the directory's]
+    #[arg(long)]
+    name: Option<String>,
+    /// Leave out the two dense heads of EmbeddingGemma: such vectors compare with each other only
+    #[arg(long)]
+    no_dense_head: bool,
+    /// Replace the output
+    #[arg(long)]
+    force: bool,
+    /// Show no progress and no summary
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// How matrices are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum WeightType {
+    /// Blocks of 32 int8 with one f16 scale
+    #[default]
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// Half precision
+    F16,
+    /// Single precision
+    F32,
+    /// Blocks of 32 four-bit integers with one f16 scale; token embeddings as q8_0
+    #[value(name = "q4_0")]
+    Q4_0,
+}
+
+/// How the vectors of tokens become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Pooling {
+    /// Their mean
+    Mean,
+    /// The first
+    Cls,
+    /// The last
+    Last,
+}
+
+/// The models that are converted.
+fn after_help() -> String {
+    let mut help = String::from("Models, by `architectures` in config.json:\n");
+    for (name, architectures) in lanewise_convert::supported() {
+        help += &format!("  {}: {name}\n", architectures.join(", "));
+    }
+    help + "\nExample:\n  lanewise convert all-MiniLM-L6-v2 minilm.gguf --type q8_0\n  lanewise embed -m minilm.gguf \"Hello world\""
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let job = ConvertJob {
+        directory: arguments.directory.clone(),
+        output: arguments.output.clone(),
+        weights: match arguments.weights {
+            WeightType::F32 => lanewise_convert::WeightType::F32,
+            WeightType::F16 => lanewise_convert::WeightType::F16,
+            WeightType::Q8_0 => lanewise_convert::WeightType::Q8_0,
+            WeightType::Q4_0 => lanewise_convert::WeightType::Q4_0,
+        },
+        name: arguments.name.clone(),
+        pooling: arguments.pooling.map(|pooling| match pooling {
+            Pooling::Mean => lanewise_convert::Pooling::Mean,
+            Pooling::Cls => lanewise_convert::Pooling::Cls,
+            Pooling::Last => lanewise_convert::Pooling::Last,
+        }),
+        dense_heads: !arguments.no_dense_head,
+        force: arguments.force,
+    };
+    let mut display = Display {
+        quiet: arguments.quiet,
+        output: &arguments.output,
+        on_terminal: io::stderr().is_terminal(),
+        shown: 0,
+    };
+    // Ctrl-C ends it in order, so that no temporary file is left.
+    #[cfg(feature = "bulk")]
+    let cancel = super::interrupt::listen();
+    let converted = job.run(&mut |done, total| {
+        display.show(done, total);
+        #[cfg(feature = "bulk")]
+        if cancel.is_cancelled() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    if !arguments.quiet {
+        let output = arguments.output.display();
+        let (tensors, bytes) = (converted.tensors, converted.bytes);
+        report(format_args!("{output}: {tensors} tensors, {bytes} bytes"));
+    }
+    Ok(Outcome::Complete)
+}
+
+/// Shows how much is written: on a terminal in one line, else in a line for each tenth.
+struct Display<'a> {
+    quiet: bool,
+    output: &'a Path,
+    on_terminal: bool,
+    /// The percentage shown last.
+    shown: u64,
+}
+
+impl Display<'_> {
+    fn show(&mut self, done: u64, total: u64) {
+        let step = if self.on_terminal { 1 } else { 10 };
+        let percent = done.saturating_mul(100) / total.max(1) / step * step;
+        if self.quiet || percent <= self.shown {
+            return;
+        }
+        self.shown = percent;
+        let output = self.output.display();
+        if !self.on_terminal {
+            report(format_args!("{output}: {percent} % written"));
+            return;
+        }
+        let end = if percent == 100 { "\n" } else { "" };
+        let mut err = io::stderr().lock();
+        let _ = write!(err, "\rlanewise: {output}: {percent} % written{end}");
+        let _ = err.flush();
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (code, hint) = match error {
+            Error::Write { .. } => (failure::PARTIAL, ""),
+            #[cfg(feature = "bulk")]
+            Error::Stopped => (failure::INTERRUPTED, ""),
+            Error::OutputExists { .. } => (failure::USAGE, " (--force)"),
+            Error::UnknownPooling { .. } => (failure::MODEL, " (--pooling mean, cls or last)"),
+            Error::MissingDenseHeads { .. } => (failure::MODEL, " (--no-dense-head)"),
+            _ => (failure::MODEL, ""),
+        };
+        Self::Stopped {
+            code,
+            message: format!("{error}{hint}"),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The hyperparameters, each read from the file.
+
+use lanewise_kernels::{BLOCK, MAX_HEAD_DIM};
+
+use super::FAMILY;
+use crate::Result;
+use crate::engine::{Pooling, Shape};
+use crate::gguf::Gguf;
+use crate::models::keys::{Keys, RECONVERT};
+use crate::models::{OpenOptions, pooling};
+
+/// The longest text of a model, in tokens, as BGE-M3 takes it. Scratch for scores grows with it.
+const MAX_CONTEXT: u32 = 8192;
+
+const OTHER_MODEL: &str = "use a BERT model whose hyperparameters this engine supports";
+
+/// Hyperparameters of a model of the `bert` architecture.
+///
+/// All of them come from the file and have been checked against each other and against limits far above
+/// any real model, so that products of two of them fit in 64 bits with room to spare.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Layers of the transformer.
+    pub layers: usize,
+    /// Values of the residual stream, and of an embedding; a multiple of 32.
+    pub hidden: usize,
+    /// Values between the two halves of a feed-forward layer; a multiple of 32.
+    pub feed_forward: usize,
+    /// Heads of queries, and of keys and values.
+    pub heads: usize,
+    /// Rows of the table of positions; at least 3.
+    pub positions: usize,
+    /// The most tokens of a text, counting `[CLS]` and `[SEP]`: the positions, or fewer where the file says
+    /// that the model was trained for fewer; at least 3.
+    pub context: usize,
+    /// What LayerNorm adds to the variance.
+    pub layer_norm_eps: f32,
+    /// Tokens of the vocabulary.
+    pub vocabulary: usize,
+    /// Rows of the table of token types, if the file states them.
+    pub token_types: Option<usize>,
+    /// How the vectors of tokens become one.
+    pub pooling: Pooling,
+}
+
+impl Config {
+    /// Reads and checks the hyperparameters.
+    ///
+    /// # Errors
+    /// If a key is missing, out of its limits, or requires what this engine does not support.
+    pub fn from_gguf(gguf: &Gguf, options: &OpenOptions) -> Result<Self> {
+        let keys = Keys {
+            gguf,
+            architecture: FAMILY.architecture,
+        };
+        // Two positions are `[CLS]` and `[SEP]`.
+        let positions = keys.size("context_length", 3..=MAX_CONTEXT)?;
+        let config = Self {
+            layers: keys.size("block_count", 1..=1 << 10)?,
+            hidden: keys.size("embedding_length", 1..=1 << 16)?,
+            feed_forward: keys.size("feed_forward_length", 1..=1 << 18)?,
+            heads: keys.size("attention.head_count", 1..=1 << 10)?,
+            positions,
+            context: max_tokens(gguf, positions)?,
+            layer_norm_eps: keys.positive("attention.layer_norm_epsilon")?,
+            vocabulary: keys.vocabulary()?,
+            token_types: token_types(gguf)?,
+            pooling: pooling::of(gguf, FAMILY.architecture, options)?,
+        };
+        config.check_relations(&keys)?;
+        check_unsupported(&keys)?;
+        Ok(config)
+    }
+
+    /// Values of a head.
+    pub fn head_dim(&self) -> usize {
+        self.hidden / self.heads
+    }
+
+    fn check_relations(&self, keys: &Keys) -> Result<()> {
+        for (name, size) in [
+            ("embedding_length", self.hidden),
+            ("feed_forward_length", self.feed_forward),
+        ] {
+            if !size.is_multiple_of(BLOCK) {
+                let problem = format!("is {size}, not a multiple of {BLOCK}");
+                return Err(keys.error(name, problem, OTHER_MODEL));
+            }
+        }
+        let (hidden, heads, head_dim) = (self.hidden, self.heads, self.head_dim());
+        if !hidden.is_multiple_of(heads) {
+            let problem = format!("is {heads}, which does not divide embedding_length, {hidden}");
+            return Err(keys.error("attention.head_count", problem, RECONVERT));
+        }
+        if !head_dim.is_multiple_of(BLOCK) || head_dim > MAX_HEAD_DIM {
+            let problem = format!(
+                "is {heads}, which makes heads of {head_dim} values: not a multiple of {BLOCK} up to {MAX_HEAD_DIM}"
+            );
+            return Err(keys.error("attention.head_count", problem, OTHER_MODEL));
+        }
+        for (name, expected) in [
+            ("attention.head_count_kv", heads),
+            ("attention.key_length", head_dim),
+            ("attention.value_length", head_dim),
+        ] {
+            if let Some(value) = keys.optional_size(name, 0..=u32::MAX)?
+                && value != expected
+            {
+                let problem = format!("is {value}, but BERT with {heads} heads has {expected}");
+                return Err(keys.error(name, problem, OTHER_MODEL));
+            }
+        }
+        Ok(())
+    }
+
+    /// The dimensions that decide how batches are laid out.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            hidden: self.hidden,
+            heads: self.heads,
+            kv_heads: self.heads,
+            head_dim: self.head_dim(),
+            context: self.context,
+            vocabulary: self.vocabulary,
+        }
+    }
+
+    /// Multiply-adds of attention over one text: queries by keys and weights by values, for each pair
+    /// of positions.
+    pub(super) fn attention_multiply_adds(&self, tokens: usize) -> u64 {
+        let pairs = (tokens * tokens) as u64;
+        pairs * 2 * (self.layers * self.hidden) as u64
+    }
+}
+
+/// Refuses settings that this engine would ignore, with other vectors as the result.
+fn check_unsupported(keys: &Keys) -> Result<()> {
+    const CAUSAL: &str = "attention.causal";
+    let problem = match keys.gguf.optional_bool(&keys.key(CAUSAL))? {
+        Some(false) => return Ok(()),
+        Some(true) => "is true, but attention of BERT is bidirectional",
+        None => {
+            "is missing, which says that attention is causal, but that of BERT is bidirectional"
+        }
+    };
+    Err(keys.error(CAUSAL, problem, RECONVERT))
+}
+
+/// The most tokens of a text: the positions, or what a key of Lanewise's own says.
+fn max_tokens(gguf: &Gguf, positions: usize) -> Result<usize> {
+    const KEY: &str = "lanewise.max_tokens";
+    match gguf.optional_u32(KEY)? {
+        None => Ok(positions),
+        Some(limit) if (3..=positions).contains(&(limit as usize)) => Ok(limit as usize),
+        Some(limit) => {
+            let problem = format!("is {limit}, not from 3 to context_length, {positions}");
+            Err(gguf.file_error(KEY, problem, RECONVERT))
+        }
+    }
+}
+
+/// Rows of the table of token types, where the file states them.
+fn token_types(gguf: &Gguf) -> Result<Option<usize>> {
+    const KEY: &str = "tokenizer.ggml.token_type_count";
+    match gguf.optional_u32(KEY)? {
+        Some(count) if count > 1 << 10 => {
+            let problem = format!("is {count}, not from 0 to {}", 1 << 10);
+            Err(gguf.file_error(KEY, problem, RECONVERT))
+        }
+        count => Ok(count.map(|count| count as usize)),
+    }
+}

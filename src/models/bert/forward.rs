@@ -1,0 +1,361 @@
+//! The forward pass of BERT on INT8 products, from ids to vectors.
+//!
+//! ```text
+//! x = layer_norm(E[ids] + T[0] + P[positions])
+//! for each layer:
+//!     x = layer_norm(x + Wo attention(Wq x + bq, Wk x + bk, Wv x + bv) + bo)
+//!     x = layer_norm(x + Wdown gelu(Wup x + bup) + bdown)
+//! vector = unit(mean over the tokens of x, or x of the first)
+//! ```
+//!
+//! Every `layer_norm` has its own weights and biases, and every input of a product is quantized.
+
+use std::collections::TryReserveError;
+use std::sync::Arc;
+
+use lanewise_kernels::{BLOCK, Kernels, Pieces};
+use lanewise_pool::partition::chunks;
+
+use super::weights::{Layer, Norm};
+use super::{Bert, Config};
+use crate::Result;
+use crate::engine::attention::{Attention, Heads, Parameters};
+use crate::engine::{
+    ActivationShape, Activations, Batch, Executor, MEAN_TERMS, Matrix, PanelBuffer, Phase, Product,
+    reserve, sized,
+};
+use crate::models::ForwardPass;
+use crate::vectors::normalize;
+
+/// INT8 terms of the input of `attn_q`, `attn_k` and `attn_v`. Of all inputs it is the one whose rounding
+/// costs most: a few channels are far larger than the others, and attention multiplies the errors of
+/// queries and keys (docs/LOG.md).
+const ATTN_INPUT_TERMS: usize = 2;
+
+/// INT8 terms of the input of `ffn_up`.
+const FFN_INPUT_TERMS: usize = 1;
+
+/// A forward pass and all that it writes between ids and vectors; memory grows as needed and is kept.
+pub(super) struct Forward {
+    model: Arc<Bert>,
+    /// A row of a table, as the file has it.
+    row: Vec<u8>,
+    /// A row for each position up to the longest text so far, the first token type added:
+    /// `[position][hidden]`.
+    positions: Vec<f32>,
+    /// The row of the first token type.
+    type_row: Vec<f32>,
+    /// The residual stream, `[token][hidden]`, always f32.
+    x: Vec<f32>,
+    /// The quantized input of the next product.
+    input: Activations,
+    /// The quantized input of `ffn_down`.
+    activated: Activations,
+    /// The output of the last product.
+    output: PanelBuffer,
+    attention: Attention,
+}
+
+/// What is added to the residual stream before it is normalized.
+#[derive(Clone, Copy)]
+enum Added<'a> {
+    /// The row of each token's position.
+    Positions,
+    /// The output of the last product, with its bias.
+    Output {
+        bias: &'a [f32],
+        /// Rows of each text, before those of the tokens, that are added to the rows of all its tokens.
+        shared: usize,
+    },
+}
+
+impl ForwardPass for Forward {
+    fn reserve(&mut self, kernels: Kernels, batch: &Batch) -> Result<(), TryReserveError> {
+        let model = Arc::clone(&self.model);
+        let (config, weights) = (model.config(), model.weights());
+        weights
+            .product_matrices()
+            .try_for_each(|matrix| matrix.prepare(kernels))?;
+        let (tokens, hidden) = (batch.tokens(), config.hidden);
+        let attended = Attention::output_shape(batch);
+        let input = attn_input(batch).blocks().max(attended.blocks());
+        let outputs = [(3 * hidden, tokens), (hidden, attended.tokens)];
+        let values = outputs.map(|(width, tokens)| PanelBuffer::values(width, tokens));
+        reserve(&mut self.x, tokens * hidden)?;
+        reserve(&mut self.positions, batch.longest() * hidden)?;
+        reserve(&mut self.type_row, hidden)?;
+        let row_bytes = weights.tables().map(Matrix::row_bytes);
+        reserve(&mut self.row, row_bytes.max().unwrap_or(0))?;
+        self.input.reserve(input)?;
+        self.activated
+            .reserve(ffn_down_input(config, tokens).blocks())?;
+        self.output.reserve(values[0].max(values[1]))?;
+        self.attention.reserve(kernels, batch)
+    }
+
+    fn longest_row(&self) -> usize {
+        let columns = self.model.weights().product_matrices().map(Matrix::columns);
+        columns.max().unwrap_or(0)
+    }
+
+    fn run(&mut self, executor: &mut Executor, batch: &Batch, out: &mut [f32]) -> Result<()> {
+        let model = Arc::clone(&self.model);
+        self.embed(executor, batch)?;
+        let layers = &model.weights().layers;
+        for (index, layer) in layers.iter().enumerate() {
+            self.layer(executor, batch, layer, layers.get(index + 1));
+        }
+        executor.pool(batch, model.config().pooling, &self.x, out);
+        out.chunks_exact_mut(batch.shape().hidden)
+            .for_each(normalize);
+        executor.lap(Phase::Pool);
+        Ok(())
+    }
+
+    fn first_not_finite(
+        &mut self,
+        executor: &mut Executor,
+        batch: &Batch,
+        _: &mut [f32],
+    ) -> String {
+        let model = Arc::clone(&self.model);
+        let values = batch.tokens() * batch.shape().hidden;
+        let finite = |x: &[f32]| x[..values].iter().all(|value| value.is_finite());
+        if self.embed(executor, batch).is_err() || !finite(&self.x) {
+            return "token_embd.weight, position_embd.weight or token_types.weight".into();
+        }
+        for (index, layer) in model.weights().layers.iter().enumerate() {
+            self.layer(executor, batch, layer, None);
+            if !finite(&self.x) {
+                return format!("blk.{index}");
+            }
+        }
+        // Only zeros are left: a norm with weights and biases of 0.
+        match model.weights().layers.len().checked_sub(1) {
+            Some(last) => format!("blk.{last}.layer_output_norm"),
+            None => "token_embd_norm".into(),
+        }
+    }
+}
+
+impl Forward {
+    /// A forward pass that has not taken any memory yet.
+    pub fn new(model: Arc<Bert>) -> Self {
+        Self {
+            model,
+            row: Vec::new(),
+            positions: Vec::new(),
+            type_row: Vec::new(),
+            x: Vec::new(),
+            input: Activations::default(),
+            activated: Activations::default(),
+            output: PanelBuffer::default(),
+            attention: Attention::default(),
+        }
+    }
+
+    /// `x = layer_norm(embedding[id] + token_types[0] + position_embd[position])`, and `input` from it.
+    fn embed(&mut self, executor: &mut Executor, batch: &Batch) -> Result<()> {
+        let (model, kernels) = (Arc::clone(&self.model), executor.kernels());
+        let (weights, hidden) = (model.weights(), batch.shape().hidden);
+        self.extend_positions(kernels, batch.longest())?;
+        let x = sized(&mut self.x, batch.tokens() * hidden);
+        for (id, x) in batch.ids().iter().zip(x.chunks_exact_mut(hidden)) {
+            let table = &weights.token_embd;
+            table.copy_row_scaled(kernels, *id as usize, 1.0, &mut self.row, x)?;
+        }
+        executor.lap(Phase::Embed);
+        let norm = &weights.token_embd_norm;
+        self.add_and_normalize(executor, batch, Added::Positions, norm, attn_input(batch));
+        Ok(())
+    }
+
+    /// Makes sure that the rows of positions `0..count` are there.
+    fn extend_positions(&mut self, kernels: Kernels, count: usize) -> Result<()> {
+        let model = Arc::clone(&self.model);
+        let (weights, hidden) = (model.weights(), model.config().hidden);
+        let known = self.positions.len() / hidden;
+        if known >= count {
+            return Ok(());
+        }
+        let type_row = sized(&mut self.type_row, hidden);
+        match &weights.token_types {
+            Some(table) => table.copy_row_scaled(kernels, 0, 1.0, &mut self.row, type_row)?,
+            None => type_row.fill(0.0),
+        }
+        for position in known..count {
+            let start = position * hidden;
+            self.positions.resize(start + hidden, 0.0);
+            let (table, row) = (&weights.position_embd, &mut self.positions[start..]);
+            if let Err(error) = table.copy_row_scaled(kernels, position, 1.0, &mut self.row, row) {
+                self.positions.truncate(start);
+                return Err(error);
+            }
+            kernels.accumulate(row, type_row);
+        }
+        Ok(())
+    }
+
+    /// One layer, from `x` and `input`, which is quantized from it, to both.
+    fn layer(
+        &mut self,
+        executor: &mut Executor,
+        batch: &Batch,
+        layer: &Layer,
+        next: Option<&Layer>,
+    ) {
+        self.attention(executor, batch, layer);
+        let attended = Added::Output {
+            bias: &layer.attn_output.bias,
+            shared: MEAN_TERMS,
+        };
+        let norm = &layer.attn_output_norm;
+        self.add_and_normalize(executor, batch, attended, norm, ffn_input(batch));
+
+        self.feed_forward(executor, batch, layer, next);
+        let fed_forward = Added::Output {
+            bias: &layer.ffn_down.bias,
+            shared: 0,
+        };
+        let norm = &layer.layer_output_norm;
+        self.add_and_normalize(executor, batch, fed_forward, norm, attn_input(batch));
+    }
+
+    /// `output = Wo attention(input)`, in [`MEAN_TERMS`] rows a text for the mean of its values and
+    /// one a token for the rest.
+    fn attention(&mut self, executor: &mut Executor, batch: &Batch, layer: &Layer) {
+        let hidden = batch.shape().hidden;
+        let (matrices, count) = layer.attn_qkv();
+        let queries_keys_values = Product {
+            phase: Phase::AttnInput,
+            matrices: &matrices[..count],
+            next: &[&layer.attn_output.weight],
+        };
+        executor.multiply(queries_keys_values, &self.input, &mut self.output);
+        let parameters = Parameters {
+            heads: Heads::QueryBias(&layer.attn_qkv_bias[..hidden]),
+            value_bias: Some(&layer.attn_qkv_bias[2 * hidden..]),
+            reach: batch.longest(),
+        };
+        self.attention
+            .run(executor, batch, &self.output, parameters, &mut self.input);
+        let output = Product {
+            phase: Phase::AttnOutput,
+            matrices: &[&layer.attn_output.weight],
+            next: &[&layer.ffn_up.weight],
+        };
+        executor.multiply(output, &self.input, &mut self.output);
+    }
+
+    /// `output = Wdown gelu(Wup input + bias)`.
+    fn feed_forward(
+        &mut self,
+        executor: &mut Executor,
+        batch: &Batch,
+        layer: &Layer,
+        next: Option<&Layer>,
+    ) {
+        self.activated
+            .reshape(ffn_down_input(self.model.config(), batch.tokens()));
+        executor.multiply_gelu(
+            &layer.ffn_up.weight,
+            &layer.ffn_up.bias,
+            &[&layer.ffn_down.weight],
+            &self.input,
+            &mut self.activated,
+        );
+        let next = next.map(Layer::attn_qkv);
+        let down = Product {
+            phase: Phase::FfnOutput,
+            matrices: &[&layer.ffn_down.weight],
+            next: next.as_ref().map_or(&[], |(next, count)| &next[..*count]),
+        };
+        executor.multiply(down, &self.activated, &mut self.output);
+    }
+
+    /// `x = layer_norm(x + added)` and `input = quantize(x)` in the given shape: one pass over each token's row while it is
+    /// in the cache.
+    fn add_and_normalize(
+        &mut self,
+        executor: &mut Executor,
+        batch: &Batch,
+        added: Added<'_>,
+        norm: &Norm,
+        input: ActivationShape,
+    ) {
+        let (kernels, eps) = (executor.kernels(), self.model.config().layer_norm_eps);
+        let hidden = batch.shape().hidden;
+        let (output, positions) = (&self.output, &self.positions);
+        let terms = input.terms;
+        self.input.reshape(input);
+        let parts = (
+            self.input.chunks_mut(),
+            chunks(
+                &mut self.x[..batch.tokens() * hidden],
+                batch.chunk() * hidden,
+            ),
+        );
+        executor.for_each_part(parts, |chunk, (input, x), worker| {
+            let count = x.len() / hidden;
+            let tokens = chunk * batch.chunk()..chunk * batch.chunk() + count;
+            let mut rows = x.chunks_exact_mut(hidden).zip(tokens.clone()).enumerate();
+            for (text, tokens) in batch.texts_within(tokens) {
+                let (base, first) = match added {
+                    Added::Positions => (None, 0),
+                    Added::Output { bias, shared } => {
+                        let base = &mut worker.row;
+                        base.clear();
+                        base.extend_from_slice(bias);
+                        for row in text * shared..(text + 1) * shared {
+                            output.row(row).add_to(base);
+                        }
+                        (Some(&**base), shared * batch.texts().len())
+                    }
+                };
+                for (index, (x, token)) in rows.by_ref().take(tokens.len()) {
+                    let y = match added {
+                        Added::Positions => {
+                            let position = token - batch.texts()[text].start;
+                            let row = &positions[position * hidden..][..hidden];
+                            Pieces::new(row, BLOCK, hidden / BLOCK)
+                        }
+                        Added::Output { .. } => output.row(first + token),
+                    };
+                    kernels.add_layer_norm(x, y, base, norm.both(), eps);
+                    kernels.quantize(x, terms, &mut input[index * terms..], count * terms);
+                }
+            }
+            worker.stopwatch.lap(Phase::Norm);
+        });
+    }
+}
+
+/// The shape of `x` as the input of queries, keys and values.
+pub(super) fn attn_input(batch: &Batch) -> ActivationShape {
+    input(batch, ATTN_INPUT_TERMS)
+}
+
+/// The shape of `x` as the input of `ffn_up`.
+pub(super) fn ffn_input(batch: &Batch) -> ActivationShape {
+    input(batch, FFN_INPUT_TERMS)
+}
+
+fn input(batch: &Batch, terms: usize) -> ActivationShape {
+    ActivationShape {
+        tokens: batch.tokens(),
+        columns: batch.shape().hidden,
+        chunk: batch.chunk(),
+        terms,
+    }
+}
+
+/// The shape of the input of `ffn_down`: one chunk, since each panel of the product before it is one
+/// block of all tokens.
+pub(super) fn ffn_down_input(config: &Config, tokens: usize) -> ActivationShape {
+    ActivationShape {
+        tokens,
+        columns: config.feed_forward,
+        chunk: tokens,
+        terms: 1,
+    }
+}

@@ -1,0 +1,88 @@
+//! The jobs of a layer of [`Forward`](super::forward::Forward), in order.
+
+use super::Config;
+use super::forward::{attn_input, ffn_down_input, ffn_input};
+use crate::engine::attention::Attention;
+use crate::engine::{Batch, Job, Phase};
+
+/// The jobs of a layer for a batch that was set for `threads` threads: all layers have the same.
+pub(super) fn jobs_of_layer(config: &Config, batch: &Batch, threads: usize) -> Vec<Job> {
+    let (hidden, feed_forward) = (config.hidden, config.feed_forward);
+    let input = ffn_input(batch);
+    let mut jobs = vec![Job::product(
+        Phase::AttnInput,
+        [3 * hidden, hidden],
+        attn_input(batch),
+        threads,
+    )];
+    jobs.extend(Job::attention(batch, batch.longest(), "attention"));
+    jobs.extend([
+        Job::product(
+            Phase::AttnOutput,
+            [hidden, hidden],
+            Attention::output_shape(batch),
+            threads,
+        ),
+        Job::norm(input),
+        Job::gelu([feed_forward, hidden], input, threads),
+        Job::product(
+            Phase::FfnOutput,
+            [hidden, feed_forward],
+            ffn_down_input(config, batch.tokens()),
+            threads,
+        ),
+        Job::norm(input),
+    ]);
+    jobs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::{env, fs, process};
+
+    use lanewise_testkit::texts::text;
+    use lanewise_testkit::tiny_bert::{self, Options};
+
+    use super::super::Bert;
+    use super::*;
+    use crate::engine::Executor;
+    use crate::gguf::Gguf;
+    use crate::models::{Model, OpenOptions};
+
+    #[test]
+    fn jobs_have_the_tasks_and_multiply_adds_of_a_pass() {
+        let path = env::temp_dir().join(format!("lanewise-bert-schedule-{}.gguf", process::id()));
+        let path = tiny_bert::written(path, &Options::default());
+        let gguf = Arc::new(Gguf::open(&path).unwrap());
+        let model = Arc::new(Bert::from_gguf(gguf, &OpenOptions::default()).unwrap());
+        let (config, shape) = (model.config(), model.shape());
+        let texts = [250, 3, 96].map(|tokens| text(tokens, shape.vocabulary, 0));
+        for threads in [1, 2, 7, 33] {
+            let mut executor = Executor::new(Some(threads), None).unwrap();
+            let mut batch = Batch::default();
+            let texts = texts.each_ref().map(Vec::as_slice);
+            batch.set(0, &texts, shape, threads).unwrap();
+            let mut pass = Arc::clone(&model).forward_pass(true).unwrap();
+            pass.reserve(executor.kernels(), &batch).unwrap();
+            executor.reserve(&batch, pass.longest_row()).unwrap();
+            let mut out = vec![0.0; texts.len() * shape.hidden];
+            pass.run(&mut executor, &batch, &mut out).unwrap();
+            let jobs = jobs_of_layer(config, &batch, threads);
+            let tasks: Vec<usize> = jobs.iter().map(|job| job.tasks.len()).collect();
+            // The norm of the embeddings comes before the layers, pooling after them.
+            let expected = tasks.repeat(config.layers);
+            assert_eq!(executor.jobs[1..executor.jobs.len() - 1], expected);
+            let attention = jobs.iter().filter(|job| job.name == "attention");
+            let work: u64 = attention
+                .flat_map(|job| &job.tasks)
+                .map(|load| load.work)
+                .sum();
+            let pairs = texts
+                .iter()
+                .map(|text| config.attention_multiply_adds(text.len()));
+            assert_eq!(work * config.layers as u64, pairs.sum());
+        }
+        fs::remove_file(path).unwrap();
+    }
+}

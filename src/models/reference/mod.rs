@@ -1,0 +1,267 @@
+//! What the f32 forward passes of all families share: batches, checks, products, attention, the unit
+//! vector.
+//!
+//! A family writes the [`Steps`] of its forward pass, one after the other, to be read; that they are
+//! fast enough for whole golden sets comes from [`Panels`] and [`Attention`].
+
+pub(super) mod erf;
+mod product;
+
+use std::panic::resume_unwind;
+use std::thread;
+
+use multiversion::multiversion;
+
+pub(super) use self::product::Panels;
+use super::{Model, Reference};
+use crate::{Error, Result};
+
+/// The steps of a family's forward pass in f32.
+///
+/// A layer's weights are dequantized when the layer's turn comes, once for all texts of a batch,
+/// so that memory holds one layer (17 MB of EmbeddingGemma-300M) and the residual stream. A text's
+/// result has the same bits alone or in a batch.
+pub(super) trait Steps: Sync {
+    /// The model whose steps these are.
+    fn model(&self) -> &dyn Model;
+
+    /// The residual stream of a text before the first layer: `ids.len() * hidden` values.
+    fn embed_tokens(&self, ids: &[u32]) -> Vec<f32>;
+
+    /// Runs layer number `layer` on the residual stream of each text.
+    fn run_layer(&self, layer: usize, texts: &mut [Vec<f32>]);
+
+    /// What follows the last layer for each token.
+    fn finish(&self, x: &mut [f32]);
+
+    /// The vector of a text, from its tokens.
+    fn pool(&self, x: &[f32]) -> Vec<f32>;
+
+    /// What the vectors of all texts, one after the other, pass after pooling.
+    fn heads(&self, pooled: Vec<f32>) -> Vec<f32> {
+        pooled
+    }
+}
+
+impl<S: Steps> Reference for S {
+    fn embed(&self, ids: &[u32]) -> Result<Vec<f32>> {
+        check(self.model(), ids)?;
+        embed_checked(self, &[ids]).swap_remove(0)
+    }
+
+    fn embed_batch(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        texts.iter().try_for_each(|ids| check(self.model(), ids))?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let mut embeddings: Vec<_> = thread::scope(|scope| {
+            let embed_group = |group: Vec<usize>| {
+                scope.spawn(move || {
+                    let ids: Vec<&[u32]> = group.iter().map(|&index| texts[index]).collect();
+                    let embeddings = embed_checked(self, &ids);
+                    group.into_iter().zip(embeddings).collect::<Vec<_>>()
+                })
+            };
+            let groups = balance(texts, cores).into_iter();
+            let threads: Vec<_> = groups.map(embed_group).collect();
+            let finished = threads.into_iter().map(|thread| thread.join());
+            finished
+                .flat_map(|group| group.unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        });
+        embeddings.sort_unstable_by_key(|&(index, _)| index);
+        embeddings
+            .into_iter()
+            .map(|(_, embedding)| embedding)
+            .collect()
+    }
+
+    fn hidden_states(&self, ids: &[u32]) -> Result<Vec<Vec<f32>>> {
+        check(self.model(), ids)?;
+        let layers = self.model().summary().layers;
+        let mut x = vec![self.embed_tokens(ids)];
+        let mut states = Vec::with_capacity(layers + 1);
+        for layer in 0..layers {
+            states.push(x[0].clone());
+            self.run_layer(layer, &mut x);
+        }
+        self.finish(&mut x[0]);
+        states.append(&mut x);
+        Ok(states)
+    }
+}
+
+fn check(model: &dyn Model, ids: &[u32]) -> Result<()> {
+    let shape = model.shape();
+    let (context, vocabulary) = (shape.context, shape.vocabulary);
+    let error = |problem: String, remedy: String| Error::Argument {
+        name: "ids".into(),
+        problem,
+        remedy,
+    };
+    if ids.is_empty() {
+        let remedy = "give at least the special tokens, which stand for the empty text";
+        return Err(error("holds no token".into(), remedy.into()));
+    }
+    if ids.len() > context {
+        let problem = format!("holds {} tokens, but the model takes {context}", ids.len());
+        let remedy = format!(
+            "keep the first {} and add the last special token",
+            context - 1
+        );
+        return Err(error(problem, remedy));
+    }
+    if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
+        let problem = format!("holds {id}, but the vocabulary has {vocabulary} tokens");
+        return Err(error(problem, "use this model's tokenizer".into()));
+    }
+    Ok(())
+}
+
+/// Layer by layer, so that each matrix is dequantized once for all texts.
+fn embed_checked(steps: &impl Steps, texts: &[&[u32]]) -> Vec<Result<Vec<f32>>> {
+    let model = steps.model();
+    let mut x: Vec<_> = texts.iter().map(|ids| steps.embed_tokens(ids)).collect();
+    for layer in 0..model.summary().layers {
+        steps.run_layer(layer, &mut x);
+    }
+    let hidden = model.shape().hidden;
+    let mut pooled = Vec::with_capacity(texts.len() * hidden);
+    for x in &mut x {
+        steps.finish(x);
+        pooled.extend(steps.pool(x));
+    }
+    let embeddings = steps.heads(pooled);
+    embeddings
+        .chunks_exact(hidden)
+        .map(|embedding| unit_vector(model, embedding))
+        .collect()
+}
+
+fn unit_vector(model: &dyn Model, embedding: &[f32]) -> Result<Vec<f32>> {
+    let squares = embedding.iter().map(|&x| f64::from(x).powi(2));
+    let length = squares.sum::<f64>().sqrt();
+    if length.is_finite() && length > 0.0 {
+        let unit = embedding.iter().map(|&x| (f64::from(x) / length) as f32);
+        return Ok(unit.collect());
+    }
+    Err(model.gguf().file_error(
+        "weights",
+        format!("give an embedding of length {length}"),
+        "fetch the file again: its weights are damaged",
+    ))
+}
+
+/// Softmax attention of a text: its queries, scaled already, its keys and values, and how far tokens see.
+pub(super) struct Attention<'a> {
+    /// `heads * head_dim` values a token.
+    pub queries: &'a [f32],
+    /// `kv_heads * head_dim` values a token.
+    pub keys: &'a [f32],
+    /// `kv_heads * head_dim` values a token.
+    pub values: &'a [f32],
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    /// The distance in positions up to which a token sees keys.
+    pub reach: usize,
+}
+
+impl Attention<'_> {
+    /// The weighted values, in the shape of the queries.
+    pub fn run(&self) -> Vec<f32> {
+        let (head_dim, reach) = (self.head_dim, self.reach);
+        let stride = self.kv_heads * head_dim;
+        let tokens = self.keys.len() / stride;
+        let mut attention = vec![0.0; self.queries.len()];
+        let mut scores = Vec::new();
+        let rows = self.queries.chunks_exact(head_dim);
+        for (row, (q, out)) in rows.zip(attention.chunks_exact_mut(head_dim)).enumerate() {
+            let (position, head) = (row / self.heads, row % self.heads);
+            let first = position.saturating_sub(reach);
+            let end = (position + reach + 1).min(tokens);
+            // Neighboring heads of queries share a head of keys and values.
+            let kv_head = head / (self.heads / self.kv_heads);
+            let seen = first * stride + kv_head * head_dim..end * stride;
+            let (keys, values) = (&self.keys[seen.clone()], &self.values[seen]);
+            attend_row(q, keys, values, stride, &mut scores, out);
+        }
+        attention
+    }
+}
+
+/// `out = softmax(q k) v` of one query. A key or value begins every `stride` values.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+fn attend_row(
+    q: &[f32],
+    keys: &[f32],
+    values: &[f32],
+    stride: usize,
+    scores: &mut Vec<f32>,
+    out: &mut [f32],
+) {
+    scores.clear();
+    let mut highest = f32::NEG_INFINITY;
+    for key in keys.chunks(stride) {
+        let score = dot(q, key);
+        highest = highest.max(score);
+        scores.push(score);
+    }
+    let mut sum = 0.0;
+    for score in scores.iter_mut() {
+        *score = (*score - highest).exp();
+        sum += *score;
+    }
+    for (index, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let mut mean = [0.0; 32];
+        for (value, &weight) in values.chunks(stride).zip(scores.iter()) {
+            for (mean, value) in mean.iter_mut().zip(&value[32 * index..][..32]) {
+                *mean = weight.mul_add(*value, *mean);
+            }
+        }
+        *out = mean.map(|mean| mean / sum);
+    }
+}
+
+/// The product of `a` with as many values of `b`; their number is a multiple of 32.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; 32];
+    for (a, b) in a.as_chunks::<32>().0.iter().zip(b.as_chunks::<32>().0) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum = a.mul_add(*b, *sum);
+        }
+    }
+    sums.iter().sum()
+}
+
+/// `x += y`
+pub(super) fn add(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+
+/// The mean of the rows of `columns` values.
+pub(super) fn mean(x: &[f32], columns: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; columns];
+    for row in x.chunks_exact(columns) {
+        for (sum, &x) in sums.iter_mut().zip(row) {
+            *sum += f64::from(x);
+        }
+    }
+    let rows = (x.len() / columns) as f64;
+    sums.into_iter().map(|sum| (sum / rows) as f32).collect()
+}
+
+/// Shares texts, by index, among `groups` so that each has about as many tokens.
+fn balance(texts: &[&[u32]], groups: usize) -> Vec<Vec<usize>> {
+    let mut longest_first: Vec<usize> = (0..texts.len()).collect();
+    longest_first.sort_by_key(|&index| std::cmp::Reverse(texts[index].len()));
+    let mut shares = vec![(0, Vec::new()); groups.min(texts.len())];
+    for index in longest_first {
+        if let Some((tokens, share)) = shares.iter_mut().min_by_key(|(tokens, _)| *tokens) {
+            *tokens += texts[index].len();
+            share.push(index);
+        }
+    }
+    shares.into_iter().map(|(_, share)| share).collect()
+}

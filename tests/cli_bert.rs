@@ -1,0 +1,127 @@
+//! The command with models of BERT's kind.
+
+mod cli_support;
+
+use std::path::{Path, PathBuf};
+
+use cli_support::{Run, assert_unit_length, command, feed, numbers, scratch};
+use lanewise_testkit::gguf_writer::Value;
+use lanewise_testkit::tiny_bert::{self, Options};
+
+fn bert(name: &str, options: &Options) -> PathBuf {
+    tiny_bert::written(scratch(name), options)
+}
+
+fn run(model: &Path, arguments: &[&str]) -> Run {
+    let mut command = command();
+    command.env("LANEWISE_MODEL", model).args(arguments);
+    feed(command, b"")
+}
+
+#[test]
+fn a_text_has_a_vector_of_the_model_s_width() {
+    let model = bert("vector", &Options::default());
+    let run = run(&model, &["embed", "Hello world"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let vector = numbers(&run.out);
+    assert_eq!(vector.len(), 96);
+    assert_unit_length(&vector);
+}
+
+#[test]
+fn a_file_that_says_no_pooling_needs_the_option() {
+    let model = bert(
+        "no-pooling",
+        &Options {
+            pooling: None,
+            ..Options::default()
+        },
+    );
+    let refused = run(&model, &["embed", "a"]);
+    assert_eq!(refused.code, 3);
+    for part in [
+        "bert.pooling_type: is missing",
+        "mean or cls",
+        "(--pooling)",
+    ] {
+        assert!(refused.err.contains(part), "no {part} in {}", refused.err);
+    }
+    for arguments in [&["embed", "a"][..], &["info"], &["similarity", "a", "b"]] {
+        let told = run(&model, &[arguments, &["--pooling", "cls"]].concat());
+        assert_eq!(told.code, 0, "{}", told.err);
+    }
+    let unknown = run(&model, &["embed", "--pooling", "max", "a"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.err.contains("mean or cls"), "{}", unknown.err);
+}
+
+#[test]
+fn a_prompt_that_the_model_does_not_know_is_refused_once() {
+    let model = bert("prompts", &Options::default());
+    let input = scratch("rows").with_extension("jsonl");
+    std::fs::write(&input, "{\"text\":\"a\"}\n").unwrap();
+    let output = scratch("rows-out").with_extension("jsonl");
+    let [input, output] = [&input, &output].map(|path| path.to_str().unwrap());
+    for arguments in [
+        &["embed", "-p", "clustering", "a", "b"][..],
+        &["tokenize", "-p", "clustering", "a", "b"],
+        &[
+            "embed",
+            "-p",
+            "clustering",
+            "--input",
+            input,
+            "--output",
+            output,
+        ],
+    ] {
+        let run = run(&model, arguments);
+        assert_eq!(run.code, 2, "{arguments:?}: {}", run.err);
+        let count = run.err.matches("'clustering'").count();
+        assert!(
+            count == 1 && run.err.contains("use one of raw"),
+            "{}",
+            run.err
+        );
+    }
+}
+
+#[test]
+fn info_shows_the_pooling_and_the_prompts() {
+    let path = scratch("e5");
+    let mut file = tiny_bert::build(&Options::default());
+    file.set("general.name", Value::String("E5 Small v2".into()));
+    file.write(&path).unwrap();
+    let shown = run(&path, &["info"]);
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    for part in ["mean", "query: \"query: \"", "document: \"passage: \""] {
+        assert!(shown.out.contains(part), "no {part} in {}", shown.out);
+    }
+    assert!(!shown.out.contains("dense heads"), "{}", shown.out);
+    let json: serde_json::Value =
+        serde_json::from_str(&run(&path, &["info", "--json"]).out).unwrap();
+    assert_eq!(json["pooling"], "mean");
+    assert_eq!(json["prompts"]["query"], "query: ");
+    assert!(json["dense_heads"].is_null() && json["sliding_window"].is_null());
+}
+
+#[cfg(feature = "bulk")]
+#[test]
+fn windows_of_a_long_text_end_where_words_do() {
+    let options = Options {
+        context: 16,
+        ..Options::default()
+    };
+    let model = bert("windows", &options);
+    let input = scratch("long").with_extension("jsonl");
+    let text = "Unaffable wörlds, one of the 日本 and\u{a0}a test\u{301}ed hello. ".repeat(9);
+    let rows = [&text[..], "", &"a".repeat(500), "\u{301}\u{200b}"];
+    let rows = rows.map(|text| serde_json::json!({ "text": text }).to_string());
+    std::fs::write(&input, rows.join("\n")).unwrap();
+    let output = scratch("long-out").with_extension("jsonl");
+    let [input, output] = [&input, &output].map(|path| path.to_str().unwrap());
+    let arguments = ["embed", "--input", input, "--output", output, "--force"];
+    let run = run(&model, &[&arguments[..], &["--overflow", "split"]].concat());
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert_eq!(std::fs::read_to_string(output).unwrap().lines().count(), 4);
+}
