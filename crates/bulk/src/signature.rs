@@ -1,6 +1,7 @@
 //! Files that are no text and that nothing here reads, recognized by how they begin.
 
 use crate::compression::Compression;
+use crate::format::InputFormat;
 use crate::message::{Message, Setting, message};
 
 /// What a file is, and what to do about it.
@@ -27,6 +28,19 @@ pub fn columnar(head: &[u8]) -> Option<Recognized> {
         return None;
     };
     Some((format!("is {name}"), remedy))
+}
+
+/// What a file that is to be Parquet or Arrow IPC is instead.
+pub fn not_of_format(format: InputFormat, head: &[u8]) -> Option<Recognized> {
+    match format {
+        InputFormat::Parquet if head.starts_with(b"PAR1") || head.starts_with(b"PARE") => None,
+        InputFormat::Parquet if head.len() >= 4 => columnar(head).or_else(|| {
+            let remedy = message!["give the format that it has with ", Setting::InputFormat];
+            Some(("is no Parquet file: those begin with PAR1".into(), remedy))
+        }),
+        InputFormat::Arrow if is_parquet(head) => columnar(head),
+        _ => None,
+    }
 }
 
 /// Data that was compressed once more.

@@ -43,6 +43,7 @@ impl Source {
             size: None,
             compression: Compression::None,
         };
+        let mut start = Vec::new();
         if source.is_standard_input() {
             source.name = "standard input".into();
         } else {
@@ -64,6 +65,9 @@ impl Source {
                     let problem = "is empty, which no compressed file is";
                     return Err(Error::named_file(&source.name, problem, "fetch it again"));
                 }
+                if source.compression == Compression::None {
+                    start = head;
+                }
             }
         }
         source.format = match format.or_else(|| InputFormat::of_name(path)) {
@@ -80,6 +84,7 @@ impl Source {
                 ]));
             }
         };
+        source.refuse(signature::not_of_format(source.format, &start))?;
         Ok(source)
     }
 
@@ -130,6 +135,7 @@ impl Source {
         let (head, decoded) = with_head(decoder).map_err(|error| stream.error(error))?;
         self.refuse(signature::compressed_twice(compression, &head))?;
         self.refuse(signature::unreadable(&head))?;
+        self.refuse(signature::not_of_format(self.format, &head))?;
         stream.head = head;
         stream.reader = BufReader::with_capacity(BUFFER_BYTES, Box::new(decoded));
         Ok(stream)

@@ -225,3 +225,27 @@ fn a_kept_column_has_one_type_over_all_files() {
     let shown = vec![text("1970-01-02"), text("x")];
     assert_eq!(cells(&[&day, &csv]), (None, shown));
 }
+
+#[test]
+fn parquet_and_arrow_are_named_under_each_other_s_names() {
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+    let rows = batch(vec![("text", texts)]);
+    let parquet = parquet(&rows, Compression::UNCOMPRESSED, 10);
+    let arrow = arrow_file(&[rows.clone()], None);
+    let stream = arrow_stream(&[rows]);
+    for (name, bytes, named) in [
+        ("a.arrow", &parquet[..], "is a Parquet file"),
+        ("a.parquet", &arrow, "is an Arrow file"),
+        ("a.parquet", &stream, "is an Arrow stream"),
+        ("a.parquet", b"{\"text\":\"a\"}\n", "is no Parquet file"),
+    ] {
+        for (name, bytes) in [
+            (name.to_owned(), bytes.to_vec()),
+            (format!("{name}.gz"), gzip(bytes)),
+        ] {
+            let error = read_bytes(&name, bytes, options()).unwrap_err();
+            assert!(error.contains(named), "{name}: {error}");
+            assert!(!error.contains("damaged"), "{name}: {error}");
+        }
+    }
+}
