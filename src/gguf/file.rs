@@ -156,6 +156,7 @@ impl Gguf {
     ///
     /// # Panics
     /// If the range leaves the file; ranges that this file's header gave never do.
+    #[inline]
     pub fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.map[range]
     }
