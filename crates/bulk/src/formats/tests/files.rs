@@ -231,7 +231,7 @@ fn parquet_and_arrow_are_named_under_each_other_s_names() {
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
     let rows = batch(vec![("text", texts)]);
     let parquet = parquet(&rows, Compression::UNCOMPRESSED, 10);
-    let arrow = arrow_file(&[rows.clone()], None);
+    let arrow = arrow_file(std::slice::from_ref(&rows), None);
     let stream = arrow_stream(&[rows]);
     for (name, bytes, named) in [
         ("a.arrow", &parquet[..], "is a Parquet file"),
