@@ -43,7 +43,7 @@ pub enum Error {
     },
     /// A model file that does not say how the vectors of tokens become one.
     #[error(
-        "{}: {key}: is missing, so how vectors are pooled is not known; look it up in the model's card and say mean or cls", path.display()
+        "{}: {key}: is missing, so how vectors are pooled is not known; look it up in the model's card and say mean, cls or last", path.display()
     )]
     MissingPooling {
         /// The model file.

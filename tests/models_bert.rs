@@ -314,7 +314,7 @@ fn a_file_without_pooling_is_opened_with_the_one_asked_for() {
         let builder = Embedder::builder().packed_weights(PackedWeights::Off);
         builder.pooling(pooling).open(path)
     };
-    let [mean, cls] = Pooling::ALL.map(|pooling| open(&silent, pooling).unwrap());
+    let [mean, cls, _] = Pooling::ALL.map(|pooling| open(&silent, pooling).unwrap());
     let vector = |embedder: &Embedder| embedder.embed("hello world").unwrap().vector;
     assert_ne!(vector(&mean), vector(&cls));
     assert_eq!(

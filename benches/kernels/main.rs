@@ -17,6 +17,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use lanewise::find_model;
 use lanewise::internals::gguf::Gguf;
 use lanewise::internals::tokenizer::SentencePiece;
+use lanewise_kernels::Activation;
 use lanewise_testkit::{assets, scratch};
 use lanewise_workloads::{self as work, SHAPES, TOKENS, Temperature};
 use suite::Suite;
@@ -58,6 +59,7 @@ fn attention(criterion: &mut Criterion) {
     let mut suite = Suite::new(criterion);
     let warm = Temperature::Warm;
     suite.kernel(warm, |kernels| work::head_norm_rope(kernels, HEAD));
+    suite.kernel(warm, |kernels| work::head_rope(kernels, HEAD));
     suite.portable(work::pack_keys(HEAD));
     suite.kernel(warm, |kernels| work::attention_scores(kernels, ROWS, HEAD));
     for keys in KEYS {
@@ -76,13 +78,18 @@ fn rows(criterion: &mut Criterion) {
     suite.kernel(warm, |kernels| work::add_layer_norm(kernels, HIDDEN));
     suite.kernel(warm, |kernels| work::rms_norm_quantize(kernels, HIDDEN));
     suite.kernel(warm, |kernels| work::rms_norm(kernels, HIDDEN));
+    suite.kernel(warm, |kernels| work::layer_norm_quantize(kernels, HIDDEN));
+    suite.kernel(warm, |kernels| work::layer_norm(kernels, HIDDEN));
+    suite.kernel(warm, |kernels| work::add(kernels, HIDDEN));
     for terms in [1, 2] {
         suite.kernel(warm, |kernels| work::quantize(kernels, HIDDEN, terms));
     }
     for tokens in TOKENS {
-        suite.kernel(warm, |kernels| {
-            work::gelu_multiply_quantize(kernels, tokens)
-        });
+        for activation in Activation::ALL {
+            suite.kernel(warm, |kernels| {
+                work::activate_multiply_quantize(kernels, activation, tokens)
+            });
+        }
         suite.kernel(warm, |kernels| work::bias_gelu_quantize(kernels, tokens));
     }
     for temperature in TEMPERATURES {

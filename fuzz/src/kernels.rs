@@ -5,8 +5,8 @@
 //! first values; seeded ones follow, so that a short input reaches large shapes.
 
 use lanewise_kernels::{
-    ActivationBlock, ActivationChunk, BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces, Prefetcher,
-    Q8_0_BYTES, Q8Rows, SoftmaxBlock, pack_keys,
+    Activation, ActivationBlock, ActivationChunk, BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces,
+    Prefetcher, Q8_0_BYTES, Q8Rows, SoftmaxBlock, pack_keys,
 };
 use libfuzzer_sys::arbitrary::Unstructured;
 
@@ -33,7 +33,7 @@ pub fn run(data: &[u8]) {
     KERNELS[usize::from(kernel)](&mut values);
 }
 
-const KERNELS: [fn(&mut Values); 14] = [
+const KERNELS: [fn(&mut Values); 18] = [
     gemm,
     add_rms_norm,
     add_layer_norm,
@@ -41,13 +41,17 @@ const KERNELS: [fn(&mut Values); 14] = [
     rms_norm,
     head_norm_rope,
     head_bias,
-    gelu_multiply_quantize,
+    activate_multiply_quantize,
     bias_gelu_quantize,
     quantize,
     softmax,
     attention_scores,
     attention_weighted_sum,
     dequantize_and_accumulate,
+    layer_norm,
+    layer_norm_quantize,
+    head_rope,
+    add,
 ];
 
 /// Where shapes and values come from.
@@ -298,14 +302,65 @@ fn bias_gelu_quantize(values: &mut Values) {
     });
 }
 
-fn gelu_multiply_quantize(values: &mut Values) {
+fn activate_multiply_quantize(values: &mut Values) {
     let tokens = values.size(40);
     let (gate, up) = (values.floats(tokens * BLOCK), values.floats(tokens * BLOCK));
-    check_blocks("gelu_multiply_quantize", |kernels, place| {
+    let activation = Activation::ALL[values.size(3) - 1];
+    check_blocks("activate_multiply_quantize", |kernels, place| {
         let mut out = Guarded::new(place, &vec![ActivationBlock::default(); tokens]);
         let (gate, up) = (Guarded::new(place, &gate), Guarded::new(place, &up));
-        kernels.gelu_multiply_quantize(&gate, &up, &mut out);
+        kernels.activate_multiply_quantize(activation, &gate, &up, &mut out);
         out.to_vec()
+    });
+}
+
+fn layer_norm(values: &mut Values) {
+    let length = values.size(36) * BLOCK;
+    let (x, weight) = (values.floats(length), values.floats(length));
+    check_floats("layer_norm", |kernels, place| {
+        let mut x = Guarded::new(place, &x);
+        kernels.layer_norm(&mut x, &Guarded::new(place, &weight), EPS);
+        x.to_vec()
+    });
+}
+
+fn layer_norm_quantize(values: &mut Values) {
+    let (pieces, stride) = (values.size(36), values.size(3));
+    let x = values.floats(pieces * BLOCK);
+    let weight = values.floats(pieces * BLOCK);
+    check_blocks("layer_norm_quantize", |kernels, place| {
+        let out = vec![ActivationBlock::default(); (pieces - 1) * stride + 1];
+        let mut out = Guarded::new(place, &out);
+        let (x, weight) = (Guarded::new(place, &x), Guarded::new(place, &weight));
+        kernels.layer_norm_quantize(&x, &weight, EPS, &mut out, stride);
+        out.to_vec()
+    });
+}
+
+fn head_rope(values: &mut Values) {
+    let (pieces, stride) = (values.size(16), BLOCK * values.size(3));
+    let x = values.floats((pieces - 1) * stride + BLOCK);
+    let mut rope = values.floats(pieces * BLOCK);
+    rope.iter_mut().for_each(|angle| *angle = angle.sin());
+    check_floats("head_rope", |kernels, place| {
+        let mut out = Guarded::new(place, &vec![0; pieces * BLOCK]);
+        let (x, rope) = (Guarded::new(place, &x), Guarded::new(place, &rope));
+        let scale = kernels.head_rope(Pieces::new(&x, stride, pieces), &rope, &mut out);
+        let integers = out.iter().map(|value| f32::from(*value));
+        std::iter::once(scale).chain(integers).collect()
+    });
+}
+
+fn add(values: &mut Values) {
+    let (pieces, stride) = (values.size(36), BLOCK * values.size(3));
+    let y = values.floats((pieces - 1) * stride + BLOCK);
+    let x = values.floats(pieces * BLOCK);
+    let base = (values.size(2) == 2).then(|| values.floats(pieces * BLOCK));
+    check_floats("add", |kernels, place| {
+        let (mut x, y) = (Guarded::new(place, &x), Guarded::new(place, &y));
+        let base = base.as_ref().map(|base| Guarded::new(place, base));
+        kernels.add(&mut x, Pieces::new(&y, stride, pieces), base.as_deref());
+        x.to_vec()
     });
 }
 

@@ -5,6 +5,7 @@
 //! scalar kernels are the specification: all others give the same bits, integers because their sums
 //! are exact, floats because each operation is correctly rounded and the order is fixed.
 
+mod activation;
 mod arch;
 mod dispatch;
 mod f16;
@@ -19,6 +20,7 @@ mod scale;
 mod simd;
 mod table;
 
+pub use activation::Activation;
 pub use dispatch::Kernels;
 pub use f16::f16_to_f32;
 pub use isa::{Isa, UnknownIsa};

@@ -61,15 +61,22 @@ pub struct Functions {
     pub head_norm_rope:
         unsafe fn(*const f32, usize, *const f32, *const f32, usize, f32, *mut i16) -> f32,
     pub head_bias: unsafe fn(*const f32, usize, *const f32, usize, *mut i16) -> f32,
+    pub head_rope: unsafe fn(*const f32, usize, *const f32, usize, *mut i16) -> f32,
     pub gelu_multiply_quantize: unsafe fn(*const f32, *const f32, usize, *mut ActivationBlock),
+    pub gelu_tanh_multiply_quantize: unsafe fn(*const f32, *const f32, usize, *mut ActivationBlock),
+    pub silu_multiply_quantize: unsafe fn(*const f32, *const f32, usize, *mut ActivationBlock),
     pub bias_gelu_quantize: unsafe fn(*const f32, *const f32, usize, *mut ActivationBlock),
     pub add_layer_norm:
         unsafe fn(*mut f32, *const f32, usize, *const f32, *const f32, *const f32, usize, f32),
+    pub layer_norm: unsafe fn(*mut f32, *const f32, usize, f32),
+    pub layer_norm_quantize:
+        unsafe fn(*const f32, *const f32, usize, f32, *mut ActivationBlock, usize),
     pub quantize: unsafe fn(*const f32, usize, usize, *mut ActivationBlock, usize),
     pub softmax: unsafe fn(*const f32, usize, usize, usize, *mut SoftmaxBlock) -> f32,
     pub pack_values: unsafe fn(*const f32, usize, *mut i32, *mut f32),
     pub dequantize_q8_0: unsafe fn(*const u8, usize, f32, *mut f32),
     pub accumulate: unsafe fn(*mut f32, *const f32, usize),
+    pub add: unsafe fn(*mut f32, *const f32, usize, *const f32, usize),
 }
 
 /// Defines `TABLE`, the functions of the instruction set in whose directory it stands: its `gemm`
@@ -88,13 +95,19 @@ macro_rules! define_table {
             rms_norm(x: *mut f32, weight: *const f32, pieces: usize, eps: f32) -> (), Lanes;
             head_norm_rope(x: *const f32, stride: usize, weight: *const f32, rope: *const f32, pieces: usize, eps: f32, out: *mut i16) -> f32, Lanes;
             head_bias(x: *const f32, stride: usize, bias: *const f32, pieces: usize, out: *mut i16) -> f32, Lanes;
+            head_rope(x: *const f32, stride: usize, rope: *const f32, pieces: usize, out: *mut i16) -> f32, Lanes;
             gelu_multiply_quantize(gate: *const f32, up: *const f32, tokens: usize, out: *mut ActivationBlock) -> (), Lanes;
+            gelu_tanh_multiply_quantize(gate: *const f32, up: *const f32, tokens: usize, out: *mut ActivationBlock) -> (), Lanes;
+            silu_multiply_quantize(gate: *const f32, up: *const f32, tokens: usize, out: *mut ActivationBlock) -> (), Lanes;
             bias_gelu_quantize(x: *const f32, bias: *const f32, tokens: usize, out: *mut ActivationBlock) -> (), Lanes;
             add_layer_norm(x: *mut f32, y: *const f32, stride: usize, base: *const f32, weight: *const f32, bias: *const f32, pieces: usize, eps: f32) -> (), Lanes;
+            layer_norm(x: *mut f32, weight: *const f32, pieces: usize, eps: f32) -> (), Lanes;
+            layer_norm_quantize(x: *const f32, weight: *const f32, pieces: usize, eps: f32, out: *mut ActivationBlock, out_stride: usize) -> (), Lanes;
             quantize(x: *const f32, pieces: usize, terms: usize, out: *mut ActivationBlock, out_stride: usize) -> (), Lanes;
             softmax(scores: *const f32, stride: usize, blocks: usize, terms: usize, out: *mut SoftmaxBlock) -> f32, Lanes;
             dequantize_q8_0(row: *const u8, pieces: usize, factor: f32, out: *mut f32) -> (), Lanes;
             accumulate(sum: *mut f32, x: *const f32, pieces: usize) -> (), Lanes;
+            add(x: *mut f32, y: *const f32, stride: usize, base: *const f32, pieces: usize) -> (), Lanes;
         }
 
         /// # Safety
@@ -125,14 +138,20 @@ macro_rules! define_table {
             rms_norm,
             head_norm_rope,
             head_bias,
+            head_rope,
             gelu_multiply_quantize,
+            gelu_tanh_multiply_quantize,
+            silu_multiply_quantize,
             bias_gelu_quantize,
             add_layer_norm,
+            layer_norm,
+            layer_norm_quantize,
             quantize,
             softmax,
             pack_values,
             dequantize_q8_0,
             accumulate,
+            add,
         };
     };
 }

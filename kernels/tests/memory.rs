@@ -5,8 +5,8 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lanewise_kernels::{
-    ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Pieces, Prefetcher, Q8_0_BYTES,
-    Q8Rows, SoftmaxBlock, pack_keys,
+    Activation, ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Pieces, Prefetcher,
+    Q8_0_BYTES, Q8Rows, SoftmaxBlock, pack_keys,
 };
 use support::*;
 
@@ -59,11 +59,17 @@ fn row_operations_access_their_rows_only() {
             let mut blocks = Guarded::new(place, &[ActivationBlock::default(); 4]);
             kernels.quantize(&x, 2, &mut blocks, 2);
             kernels.rms_norm_quantize(&x, &weight, EPS, &mut blocks, 3);
-            kernels.gelu_multiply_quantize(&x, &weight, &mut blocks[2..]);
+            kernels.layer_norm_quantize(&x, &weight, EPS, &mut blocks, 3);
+            kernels.layer_norm(&mut row, &weight, EPS);
+            for activation in Activation::ALL {
+                let out = &mut blocks[2..];
+                kernels.activate_multiply_quantize(activation, &x, &weight, out);
+            }
             kernels.bias_gelu_quantize(&x, &weight[BLOCK..], &mut blocks[2..]);
             for base in [None, Some(&*x)] {
                 let y = Pieces::new(&x, BLOCK, 2);
                 kernels.add_layer_norm(&mut row, y, base, [&weight, &x], EPS);
+                kernels.add(&mut row, y, base);
             }
             let q8 = Guarded::new(place, &[7; 2 * Q8_0_BYTES]);
             kernels.dequantize_q8_0(&q8, 2.0, &mut row);
@@ -93,6 +99,7 @@ fn attention(kernels: Kernels, place: Place) {
     for bias in [None, Some(&*x)] {
         kernels.head_bias(pieces, bias, head_of_bias);
     }
+    kernels.head_rope(pieces, &rope, head_of_bias);
     let queries = Guarded::new(place, &head.repeat(count));
     let query_scales = Guarded::new(place, &[scale; 3]);
     let mut keys = Guarded::new(place, &[0; BLOCK / 2 * PANEL]);

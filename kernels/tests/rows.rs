@@ -2,7 +2,9 @@
 
 mod support;
 
-use lanewise_kernels::{ActivationBlock, BLOCK, Kernels, Pieces, Q8_0_BYTES, SoftmaxBlock};
+use lanewise_kernels::{
+    Activation, ActivationBlock, BLOCK, Kernels, Pieces, Q8_0_BYTES, SoftmaxBlock,
+};
 use support::*;
 
 const EPS: f32 = 1e-6;
@@ -27,7 +29,7 @@ fn hard_rows(random: &mut Random, length: usize) -> Vec<Vec<f32>> {
 }
 
 /// Compares the floats that `run` returns for every instruction set and both places with scalar's.
-fn check_floats(what: &str, run: impl Fn(Kernels, Place) -> Vec<f32>) {
+fn check_floats(what: &str, run: impl Fn(Kernels, Place) -> Vec<f32>) -> Vec<f32> {
     let expected = run(scalar(), Place::End);
     on_each_isa(|kernels| {
         for place in PLACES {
@@ -36,6 +38,7 @@ fn check_floats(what: &str, run: impl Fn(Kernels, Place) -> Vec<f32>) {
             });
         }
     });
+    expected
 }
 
 /// Like `check_floats` for blocks. Returns those of scalar.
@@ -158,6 +161,43 @@ fn layer_norm_has_the_bits_of_scalar() {
 }
 
 #[test]
+fn layer_norms_without_bias_have_the_bits_of_scalar() {
+    let mut random = Random(12);
+    for pieces in [1, 2, 3, 12, 24, 32] {
+        let weight = random.floats(pieces * BLOCK, 2.0);
+        for x in hard_rows(&mut random, pieces * BLOCK) {
+            let normed = check_floats("layer_norm", |kernels, place| {
+                let mut out = Guarded::new(place, &x);
+                kernels.layer_norm(&mut out, &Guarded::new(place, &weight), EPS);
+                out.to_vec()
+            });
+            let (zeros, y) = (vec![0.0; x.len()], Pieces::new(&x, BLOCK, pieces));
+            let mut same = zeros.clone();
+            scalar().add_layer_norm(&mut same, y, None, [&weight, &zeros], EPS);
+            assert_eq!(normed, same, "as after an addition");
+            let mut expected = vec![unset_block(); pieces];
+            scalar().quantize(&normed, 1, &mut expected, 1);
+            for stride in [1, 3] {
+                let out = check_blocks("layer_norm_quantize", |kernels, place| {
+                    let length = (pieces - 1) * stride + 1;
+                    let mut out = Guarded::new(place, &vec![unset_block(); length]);
+                    let (x, weight) = (Guarded::new(place, &x), Guarded::new(place, &weight));
+                    kernels.layer_norm_quantize(&x, &weight, EPS, &mut out, stride);
+                    out.to_vec()
+                });
+                for (at, block) in out.iter().enumerate() {
+                    let expected = match at % stride {
+                        0 => expected[at / stride],
+                        _ => unset_block(),
+                    };
+                    assert_eq!(*block, expected, "block {at}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn layer_norm_is_near_the_f64_result() {
     let mut random = Random(9);
     let length = 384;
@@ -219,6 +259,40 @@ fn head_bias_has_the_bits_of_scalar() {
                     let value = x[at] + bias.map_or(0.0, |bias| bias[at]);
                     let error = (out[0] * integer - value).abs();
                     assert!(error <= 0.501 * out[0] + 1e-30, "{value:e}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn head_rope_is_head_norm_rope_without_the_norm() {
+    let mut random = Random(13);
+    for dim in [32, 64, 96, 128, 256, 512] {
+        let pieces = dim / BLOCK;
+        let mut rope = vec![0.0; dim];
+        for i in 0..dim / 2 {
+            let angle = random.float(3.0);
+            (rope[i], rope[dim / 2 + i]) = (angle.cos(), angle.sin());
+        }
+        for x in hard_rows(&mut random, dim) {
+            let run = |kernels: Kernels, place| {
+                let mut out = Guarded::new(place, &vec![7i16; dim]);
+                let (x, rope) = (Guarded::new(place, &x), Guarded::new(place, &rope));
+                let scale = kernels.head_rope(Pieces::new(&x, BLOCK, pieces), &rope, &mut out);
+                let integers = out.iter().map(|value| f32::from(*value));
+                std::iter::once(scale).chain(integers).collect::<Vec<f32>>()
+            };
+            let out = check_floats("head_rope", run);
+            for at in 0..dim / 2 {
+                let [a, b] = [x[at], x[at + dim / 2]].map(f64::from);
+                let [cosine, sine] = [rope[at], rope[at + dim / 2]].map(f64::from);
+                for (at, exact) in [
+                    (at, a * cosine - b * sine),
+                    (at + dim / 2, b * cosine + a * sine),
+                ] {
+                    let error = (f64::from(out[0] * out[1 + at]) - exact).abs();
+                    assert!(error <= 0.501 * f64::from(out[0]) + 1e-30, "{exact:e}");
                 }
             }
         }
@@ -336,8 +410,12 @@ fn rows_that_are_not_finite_do_not_panic() {
                 }
                 let mut out = [unset_block()];
                 kernels.rms_norm_quantize(&x, &x, EPS, &mut out, 1);
-                kernels.gelu_multiply_quantize(&x, &x, &mut out);
+                kernels.layer_norm_quantize(&x, &x, EPS, &mut out, 1);
+                for activation in Activation::ALL {
+                    kernels.activate_multiply_quantize(activation, &x, &x, &mut out);
+                }
                 let pieces = Pieces::new(&x, BLOCK, 1);
+                kernels.head_rope(pieces, &x, &mut [0; BLOCK]);
                 kernels.head_norm_rope(pieces, &x, &x, EPS, &mut [0; BLOCK]);
                 kernels.head_bias(pieces, Some(&x), &mut [0; BLOCK]);
                 kernels.bias_gelu_quantize(&x, &x, &mut out);
@@ -350,18 +428,20 @@ fn rows_that_are_not_finite_do_not_panic() {
 }
 
 #[test]
-fn gelu_multiply_quantize_has_the_bits_of_scalar() {
+fn gated_activations_have_the_bits_of_scalar() {
     let mut random = Random(5);
     for tokens in [1, 2, 3, 8, 17] {
         for bound in [1e-40, 1e-20, 1.0, 10.0, 1e3, 1e20] {
             let gate = random.floats(tokens * BLOCK, bound);
             let up = random.floats(tokens * BLOCK, 3.0);
-            check_blocks("gelu_multiply_quantize", |kernels, place| {
-                let mut out = Guarded::new(place, &vec![unset_block(); tokens]);
-                let (gate, up) = (Guarded::new(place, &gate), Guarded::new(place, &up));
-                kernels.gelu_multiply_quantize(&gate, &up, &mut out);
-                out.to_vec()
-            });
+            for activation in Activation::ALL {
+                check_blocks("activate_multiply_quantize", |kernels, place| {
+                    let mut out = Guarded::new(place, &vec![unset_block(); tokens]);
+                    let (gate, up) = (Guarded::new(place, &gate), Guarded::new(place, &up));
+                    kernels.activate_multiply_quantize(activation, &gate, &up, &mut out);
+                    out.to_vec()
+                });
+            }
         }
     }
 }
@@ -415,6 +495,37 @@ fn accumulate_adds_value_by_value() {
             assert_same_bits(&run(scalar(), Place::End), &expected, || {
                 "accumulate".into()
             });
+        }
+    }
+}
+
+#[test]
+fn add_is_value_by_value() {
+    let mut random = Random(14);
+    for pieces in [1, 2, 3, 24] {
+        for y in hard_rows(&mut random, pieces * BLOCK) {
+            let [start, base] = [3.0, 0.5].map(|bound| random.floats(y.len(), bound));
+            for stride in [BLOCK, 5 * BLOCK] {
+                let mut scattered = vec![f32::NAN; (pieces - 1) * stride + BLOCK];
+                for (piece, values) in y.chunks_exact(BLOCK).enumerate() {
+                    scattered[piece * stride..][..BLOCK].copy_from_slice(values);
+                }
+                for base in [None, Some(&base)] {
+                    let out = check_floats("add", |kernels, place| {
+                        let mut x = Guarded::new(place, &start);
+                        let y = Guarded::new(place, &scattered);
+                        let base = base.map(|base| Guarded::new(place, base));
+                        kernels.add(&mut x, Pieces::new(&y, stride, pieces), base.as_deref());
+                        x.to_vec()
+                    });
+                    let sum = |at: usize| match base {
+                        Some(base) => start[at] + (y[at] + base[at]),
+                        None => start[at] + y[at],
+                    };
+                    let expected: Vec<f32> = (0..y.len()).map(sum).collect();
+                    assert_same_bits(&out, &expected, || "add".into());
+                }
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ pub struct RunOptions {
     /// shows it]
     #[arg(short, long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     threads: Option<usize>,
-    /// How the vectors of tokens become one, for a file that does not say it: mean or cls
+    /// How the vectors of tokens become one, for a file that does not say it: mean, cls or last
     #[arg(long, value_name = "NAME")]
     pooling: Option<Pooling>,
     /// Pack weights anew in each pass: neither read them packed from the cache directory, nor write

@@ -1,4 +1,4 @@
-//! Bidirectional attention: preparing queries, keys and values, then each tile of queries over the
+//! Attention: preparing queries, keys and values, then each tile of queries over the
 //! keys that it sees.
 //!
 //! Softmax weights sum to one, so the mean of a text's values can be taken out before they are
@@ -15,6 +15,7 @@ use super::batch::{Batch, MEAN_TERMS, QueryTile, Shape};
 use super::buffers::{ActivationShape, Activations, PanelBuffer};
 use super::executor::Executor;
 use super::profile::Phase;
+use super::reach::Reach;
 use super::rope::Rope;
 use super::scratch::{Worker, reserve, sized};
 
@@ -28,10 +29,12 @@ const FEW_KEYS: usize = 256;
 pub struct Parameters<'a> {
     /// What becomes of each head of queries and keys before they are multiplied.
     pub heads: Heads<'a>,
+    /// The factor of scores before softmax: 1/√head_dim in most models.
+    pub scale: f32,
     /// What is added to the values of a token: `kv_heads * head_dim` values, or none.
     pub value_bias: Option<&'a [f32]>,
-    /// The distance in positions up to which a token sees keys.
-    pub reach: usize,
+    /// Which keys a token sees.
+    pub reach: Reach,
 }
 
 /// What becomes of each head of queries and keys.
@@ -48,6 +51,8 @@ pub enum Heads<'a> {
         /// The angles of positions.
         rope: &'a Rope,
     },
+    /// RoPE alone.
+    Rope(&'a Rope),
     /// A bias on queries, of `heads * head_dim` values.
     ///
     /// Without RoPE there is nothing to do for one on keys: it adds the same to all scores of a query,
@@ -73,6 +78,7 @@ impl Heads<'_> {
                 rope,
                 ..
             } => kernels.head_norm_rope(x, query_norm, rope.position(position), eps, out),
+            Heads::Rope(rope) => kernels.head_rope(x, rope.position(position), out),
             Heads::QueryBias(bias) => {
                 let dim = out.len();
                 kernels.head_bias(x, Some(&bias[head * dim..][..dim]), out)
@@ -90,6 +96,7 @@ impl Heads<'_> {
                 rope,
                 ..
             } => kernels.head_norm_rope(x, key_norm, rope.position(position), eps, out),
+            Heads::Rope(rope) => kernels.head_rope(x, rope.position(position), out),
             Heads::QueryBias(_) => kernels.head_bias(x, None, out),
         }
     }
@@ -101,7 +108,7 @@ pub struct Attention {
     /// INT16, a key panel's tokens together: `[kv_head][token][query head of the
     /// group][head_dim]`.
     queries: Vec<i16>,
-    /// One a query, 1/√head_dim included, in the order of `queries`.
+    /// One a query, the scale of scores included, in the order of `queries`.
     query_scales: Vec<f32>,
     /// A key panel's `[kv_head][head_dim / 2][32]` lanes.
     keys: Vec<i32>,
@@ -145,7 +152,7 @@ impl Attention {
         }
     }
 
-    /// `out = quantize(softmax(q kᵀ / √head_dim) v)` of each head, over the keys that each
+    /// `out = quantize(softmax(scale q kᵀ) v)` of each head, over the keys that each
     /// token sees: [`MEAN_TERMS`] rows a text and one a token, whose sum it is, as
     /// [`output_shape`](Self::output_shape) says.
     ///
@@ -160,7 +167,7 @@ impl Attention {
         out: &mut Activations,
     ) {
         self.resize(executor.kernels(), batch);
-        self.prepare_queries_and_keys(executor, batch, projected, parameters.heads);
+        self.prepare_queries_and_keys(executor, batch, projected, parameters);
         self.prepare_values(executor, batch, projected, parameters.value_bias);
         self.attend(executor, batch, parameters.reach);
         self.quantize(executor, batch, out);
@@ -196,12 +203,16 @@ impl Attention {
         executor: &mut Executor,
         batch: &Batch,
         projected: &PanelBuffer,
-        heads: Heads<'_>,
+        parameters: Parameters<'_>,
     ) {
+        let Parameters {
+            heads,
+            scale: factor,
+            ..
+        } = parameters;
         let (kernels, shape) = (executor.kernels(), batch.shape());
         let dim = shape.head_dim;
         let head = |head: usize, token: usize| projected.columns(token, head * dim, dim);
-        let root = 1.0 / (dim as f32).sqrt();
         let parts = (
             uneven(&mut self.queries, &batch.query_ends),
             uneven(&mut self.query_scales, &batch.query_scale_ends),
@@ -222,7 +233,7 @@ impl Attention {
                         for (query, (row, scale)) in group.enumerate() {
                             let index = kv_head * shape.group() + query;
                             let x = head(index, token);
-                            *scale = heads.query(kernels, x, index, position, row) * root;
+                            *scale = heads.query(kernels, x, index, position, row) * factor;
                         }
                         let row = &mut worker.keys[offset * dim..][..dim];
                         let x = head(shape.heads + kv_head, token);
@@ -270,9 +281,9 @@ impl Attention {
         });
     }
 
-    /// `attended[token][head][head_dim]`: softmax(q kᵀ) v over the keys within `reach` of each
-    /// token, less the mean of v.
-    fn attend(&mut self, executor: &mut Executor, batch: &Batch, reach: usize) {
+    /// `attended[token][head][head_dim]`: softmax(q kᵀ) v over the keys that each token sees, less the
+    /// mean of v.
+    fn attend(&mut self, executor: &mut Executor, batch: &Batch, reach: Reach) {
         let mut attended = std::mem::take(&mut self.attended);
         let values = batch.attended_ends.last().copied().unwrap_or(0);
         let parts = uneven(&mut attended[..values], &batch.attended_ends);
@@ -341,7 +352,7 @@ struct Tiles<'a> {
     attention: &'a Attention,
     kernels: Kernels,
     batch: &'a Batch,
-    reach: usize,
+    reach: Reach,
 }
 
 impl Tiles<'_> {
@@ -361,7 +372,7 @@ impl Tiles<'_> {
         // Whole panels of keys that any token of the tile sees; what a token does not see gets no
         // weight below.
         let panels =
-            first.saturating_sub(reach) / PANEL..(last + reach + 1).min(length).div_ceil(PANEL);
+            reach.seen(first, length).start / PANEL..reach.seen(last, length).end.div_ceil(PANEL);
         let first_key = panels.start * PANEL;
         let padded = panels.len() * PANEL;
 
@@ -395,8 +406,8 @@ impl Tiles<'_> {
         let rows = weights.chunks_exact_mut(panels.len() * terms);
         for (row, weights) in rows.enumerate() {
             let position = first + row / group;
-            let seen = position.saturating_sub(reach) - first_key
-                ..(position + reach + 1).min(length) - first_key;
+            let seen = reach.seen(position, length);
+            let seen = seen.start - first_key..seen.end - first_key;
             let scores = &mut scores[row * PANEL..];
             factors[row] = 1.0 / kernels.softmax(scores, count * PANEL, seen, terms, weights);
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use lanewise_kernels::{BLOCK, Kernels, Line, PANEL, Prefetcher, stream};
+use lanewise_kernels::{Activation, BLOCK, Kernels, Line, PANEL, Prefetcher, stream};
 use lanewise_pool::{initial_tasks, initial_thread};
 
 use super::buffers::{ActivationShape, Activations, PanelBuffer};
@@ -90,10 +90,11 @@ impl Executor {
         });
     }
 
-    /// `out = quantize(gelu(gate × activations) * (up × activations))`, each panel a block of 32
+    /// `out = quantize(activation(gate × activations) * (up × activations))`, each panel a block of 32
     /// columns of `out`. `next` is the product after it.
     pub fn multiply_gated(
         &mut self,
+        activation: Activation,
         [gate, up]: [&Matrix; 2],
         next: &[&Matrix],
         activations: &Activations,
@@ -127,7 +128,7 @@ impl Executor {
                 out.resize(tokens.len() * PANEL, 0.0);
                 task.run(kernels, out, &mut worker.packing, &mut worker.stopwatch);
             }
-            kernels.gelu_multiply_quantize(&worker.gate, &worker.up, out);
+            kernels.activate_multiply_quantize(activation, &worker.gate, &worker.up, out);
             worker.stopwatch.lap(Phase::Gelu);
         });
     }

@@ -18,17 +18,20 @@ pub enum Pooling {
     Mean,
     /// That of the first token, `[CLS]`.
     Cls,
+    /// That of the last token.
+    Last,
 }
 
 impl Pooling {
     /// Every way.
-    pub const ALL: [Self; 2] = [Self::Mean, Self::Cls];
+    pub const ALL: [Self; 3] = [Self::Mean, Self::Cls, Self::Last];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mean => "mean",
             Self::Cls => "cls",
+            Self::Last => "last",
         }
     }
 }
@@ -48,7 +51,7 @@ impl FromStr for Pooling {
             .ok_or_else(|| Error::Argument {
                 name: "pooling".into(),
                 problem: format!("there is none called '{name}'"),
-                remedy: "use mean or cls".into(),
+                remedy: "use mean, cls or last".into(),
             })
     }
 }
@@ -70,6 +73,7 @@ impl Executor {
                     out.iter_mut().for_each(|value| *value /= count);
                 }
                 Pooling::Cls => out.copy_from_slice(&rows[..hidden]),
+                Pooling::Last => out.copy_from_slice(&rows[rows.len() - hidden..]),
             }
             worker.stopwatch.lap(Phase::Pool);
         });
@@ -87,6 +91,6 @@ mod tests {
             assert_eq!(pooling.to_string().parse::<Pooling>().unwrap(), pooling);
         }
         let message = "max".parse::<Pooling>().unwrap_err().to_string();
-        assert!(message.contains("'max'") && message.contains("mean or cls"));
+        assert!(message.contains("'max'") && message.contains("mean, cls or last"));
     }
 }

@@ -8,6 +8,7 @@ use super::attention::Attention;
 use super::batch::Batch;
 use super::buffers::ActivationShape;
 use super::profile::Phase;
+use super::reach::Reach;
 use super::split::{PACKING, Split};
 
 /// What a value of a norm, RoPE, GELU or quantization takes, in INT8 multiply-adds: on one thread of
@@ -98,9 +99,9 @@ impl Job {
         rows(Phase::Norm, shape)
     }
 
-    /// The jobs of [`Attention::run`], for a layer that sees keys up to `reach` positions away;
+    /// The jobs of [`Attention::run`], for a layer whose tokens see the keys within `reach`;
     /// `name` is that of the one which multiplies.
-    pub fn attention(batch: &Batch, reach: usize, name: &'static str) -> [Self; 4] {
+    pub fn attention(batch: &Batch, reach: Reach, name: &'static str) -> [Self; 4] {
         let shape = batch.shape();
         let heads = batch.panels.iter().map(|panel| {
             let values = panel.tokens.len() * (shape.query_width() + shape.key_width());
@@ -111,10 +112,7 @@ impl Job {
             .map(|task| values_of(batch.texts()[task / value_panels].len() * PANEL));
         let tiles = batch.tiles.iter().map(|tile| {
             let text = &batch.texts()[tile.text];
-            let seen = |token: usize| {
-                let first = token.saturating_sub(reach).max(text.start);
-                (token + reach + 1).min(text.end) - first
-            };
+            let seen = |token: usize| reach.seen(token - text.start, text.len()).len();
             let pairs: usize = tile.tokens.clone().map(seen).sum();
             let product = (pairs * shape.query_width()) as u64;
             Load {

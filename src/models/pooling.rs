@@ -5,7 +5,7 @@ use crate::engine::Pooling;
 use crate::gguf::Gguf;
 use crate::{Error, Result};
 
-/// The pooling of a file of `architecture`, which supports mean and cls.
+/// The pooling of a file of `architecture`.
 ///
 /// # Errors
 /// If the file does not state it and the options do not either, if they contradict each other, or if the
@@ -15,14 +15,15 @@ pub(super) fn of(gguf: &Gguf, architecture: &str, options: &OpenOptions) -> Resu
     let pooling = match gguf.optional_u32(&key)? {
         Some(1) => Pooling::Mean,
         Some(2) => Pooling::Cls,
+        Some(3) => Pooling::Last,
         Some(other) => {
             let name = match other {
                 0 => " (none)",
-                3 => " (last)",
                 4 => " (rank: a reranker)",
                 _ => "",
             };
-            let problem = format!("is {other}{name}, but only 1 (mean) and 2 (cls) are supported");
+            let problem =
+                format!("is {other}{name}, but only 1 (mean), 2 (cls) and 3 (last) are supported");
             return Err(gguf.file_error(key, problem, "use an embedding model"));
         }
         None => {

@@ -44,6 +44,33 @@ impl Kernels {
         }
     }
 
+    /// One query or key head: `out = quantize(rope(x))` as INT16 up to
+    /// ±[`HEAD_MAX`](crate::HEAD_MAX). Returns the scale.
+    ///
+    /// `rope` holds the cosines of the position's angles, then the sines.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ, are not multiples of [`BLOCK`](crate::BLOCK) or exceed
+    /// [`MAX_HEAD_DIM`].
+    #[inline(always)]
+    pub fn head_rope(&self, x: Pieces<'_>, rope: &[f32], out: &mut [i16]) -> f32 {
+        let pieces = pieces_of(out.len());
+        assert!(out.len() <= MAX_HEAD_DIM && x.count == pieces && rope.len() == out.len());
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `x` has checked
+        // its pieces, of which there are as many as of `rope` and `out`, and they are at most
+        // `MAX_HEAD_DIM` values.
+        unsafe {
+            (self.0.head_rope)(
+                x.values.as_ptr(),
+                x.stride,
+                rope.as_ptr(),
+                pieces,
+                out.as_mut_ptr(),
+            )
+        }
+    }
+
     /// One query or key head: `out = quantize(x + bias)`, or of `x` without a bias, as INT16 up to
     /// ±[`HEAD_MAX`](crate::HEAD_MAX). Returns the scale.
     ///

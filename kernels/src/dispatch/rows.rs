@@ -1,6 +1,7 @@
 //! Norms, quantization and sums of rows.
 
 use super::Kernels;
+use crate::activation::Activation;
 use crate::layout::{ActivationBlock, BLOCK, Q8_0_BYTES};
 use crate::pieces::{Pieces, assert_blocks, pieces_of};
 
@@ -118,6 +119,52 @@ impl Kernels {
         }
     }
 
+    /// `x = layer_norm(x) * weight`, in place. `eps` is added to the biased variance.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ or are not multiples of [`BLOCK`].
+    #[inline]
+    pub fn layer_norm(&self, x: &mut [f32], weight: &[f32], eps: f32) {
+        assert_eq!(weight.len(), x.len());
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `x` and
+        // `weight` are as many pieces.
+        unsafe { (self.0.layer_norm)(x.as_mut_ptr(), weight.as_ptr(), pieces_of(x.len()), eps) }
+    }
+
+    /// `out = quantize(layer_norm(x) * weight)`, one block a piece, `out_stride` blocks apart. `eps` is
+    /// added to the biased variance.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths of `x` and `weight` differ or are not multiples of [`BLOCK`], or the blocks
+    /// do not fit `out`.
+    #[inline]
+    pub fn layer_norm_quantize(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        eps: f32,
+        out: &mut [ActivationBlock],
+        out_stride: usize,
+    ) {
+        let pieces = pieces_of(x.len());
+        assert_eq!(weight.len(), x.len());
+        assert_blocks(out, pieces, out_stride, 1);
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `x` and
+        // `weight` are `pieces` pieces, and `out` has a block for each of them.
+        unsafe {
+            (self.0.layer_norm_quantize)(
+                x.as_ptr(),
+                weight.as_ptr(),
+                pieces,
+                eps,
+                out.as_mut_ptr(),
+                out_stride,
+            )
+        }
+    }
+
     /// `out[t] = quantize(gelu(x[t] + bias))`, [`BLOCK`] values a token, with GELU in its exact form
     /// (the error function).
     ///
@@ -134,19 +181,28 @@ impl Kernels {
         }
     }
 
-    /// `out[t] = quantize(gelu(gate[t]) * up[t])`, [`BLOCK`] values a token, with GELU in its tanh form.
+    /// `out[t] = quantize(activation(gate[t]) * up[t])`, [`BLOCK`] values a token.
     ///
     /// # Panics
     ///
     /// If the lengths differ.
     #[inline]
-    pub fn gelu_multiply_quantize(&self, gate: &[f32], up: &[f32], out: &mut [ActivationBlock]) {
+    pub fn activate_multiply_quantize(
+        &self,
+        activation: Activation,
+        gate: &[f32],
+        up: &[f32],
+        out: &mut [ActivationBlock],
+    ) {
         assert!(gate.len() == out.len() * BLOCK && up.len() == gate.len());
+        let function = match activation {
+            Activation::Gelu => self.0.gelu_multiply_quantize,
+            Activation::GeluTanh => self.0.gelu_tanh_multiply_quantize,
+            Activation::Silu => self.0.silu_multiply_quantize,
+        };
         // SAFETY: `self` exists, so the CPU supports the instruction set. `gate` and `up`
         // hold `BLOCK` values for each block of `out`.
-        unsafe {
-            (self.0.gelu_multiply_quantize)(gate.as_ptr(), up.as_ptr(), out.len(), out.as_mut_ptr())
-        }
+        unsafe { function(gate.as_ptr(), up.as_ptr(), out.len(), out.as_mut_ptr()) }
     }
 
     /// Quantizes a plain row to INT8 with one or two terms, the blocks of different pieces
@@ -197,5 +253,27 @@ impl Kernels {
         // SAFETY: `self` exists, so the CPU supports the instruction set. `sum` and `x`
         // are as many pieces.
         unsafe { (self.0.accumulate)(sum.as_mut_ptr(), x.as_ptr(), pieces_of(sum.len())) }
+    }
+
+    /// `x += y + base`, or `x += y` without a base.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ or are not multiples of [`BLOCK`].
+    #[inline]
+    pub fn add(&self, x: &mut [f32], y: Pieces<'_>, base: Option<&[f32]>) {
+        let pieces = pieces_of(x.len());
+        assert!(y.count == pieces && base.is_none_or(|base| base.len() == x.len()));
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `y` has checked
+        // its pieces, of which there are as many as of `x` and of the base, where there is one.
+        unsafe {
+            (self.0.add)(
+                x.as_mut_ptr(),
+                y.values.as_ptr(),
+                y.stride,
+                base.map_or(std::ptr::null(), <[f32]>::as_ptr),
+                pieces,
+            )
+        }
     }
 }

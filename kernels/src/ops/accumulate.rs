@@ -1,5 +1,7 @@
 //! Sums of rows.
 
+use super::{load_piece, pieces_at, prefetch_later_row};
+use crate::layout::BLOCK;
 use crate::simd::{LANES, Simd};
 
 /// `sum += x`.
@@ -17,6 +19,40 @@ pub unsafe fn accumulate<S: Simd>(sum: *mut f32, x: *const f32, pieces: usize) {
             S::load(sum.add(lanes * LANES))
                 .add(S::load(x.add(lanes * LANES)))
                 .store(sum.add(lanes * LANES));
+        }
+    }
+}
+
+/// `x += y + base`, or `x += y` where `base` is null: the residual addition of models that normalize
+/// before it.
+///
+/// # Safety
+///
+/// - `x` is valid for reading and writing `pieces * BLOCK` values.
+/// - `y + piece * stride` is valid for reading `BLOCK` values for each `piece` below `pieces`.
+/// - `base` is null or valid for reading `pieces * BLOCK` values.
+/// - The CPU supports the instruction set of `S`.
+#[inline(always)]
+pub unsafe fn add<S: Simd>(
+    x: *mut f32,
+    y: *const f32,
+    stride: usize,
+    base: *const f32,
+    pieces: usize,
+) {
+    prefetch_later_row(y, stride, pieces);
+    // SAFETY: `piece < pieces`, so each piece of `x`, `y` and `base` is one that the caller guarantees.
+    unsafe {
+        let y = pieces_at::<S>(y, stride);
+        for piece in 0..pieces {
+            let (mut low, mut high) = y(piece);
+            if !base.is_null() {
+                let (base_low, base_high) = load_piece::<S>(base.add(piece * BLOCK));
+                (low, high) = (low.add(base_low), high.add(base_high));
+            }
+            let at = x.add(piece * BLOCK);
+            S::load(at).add(low).store(at);
+            S::load(at.add(LANES)).add(high).store(at.add(LANES));
         }
     }
 }

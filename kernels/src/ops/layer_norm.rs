@@ -1,7 +1,8 @@
-//! Layer norm after a residual addition.
+//! Layer norms, after a residual addition or alone.
 
+use super::quantize::quantize_piece;
 use super::{load_piece, pieces_at, prefetch_later_row};
-use crate::layout::BLOCK;
+use crate::layout::{ActivationBlock, BLOCK};
 use crate::simd::{LANES, Simd};
 
 /// `x = layer_norm(x + (y + base)) * weight + bias`, or of `x + y` where `base` is null: the residual
@@ -61,17 +62,49 @@ unsafe fn normalize<S: Simd>(
     pieces: usize,
     eps: f32,
 ) {
-    let values = (pieces * BLOCK) as f32;
     // SAFETY: `piece < pieces`, so `at + LANES` is at most the `pieces * BLOCK` values that the
     // caller guarantees of `x`, `weight` and `bias`.
     unsafe {
-        let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
-        for piece in 0..pieces {
+        let add = |piece: usize| {
             let (low, high) = load(piece);
             let at = x.add(piece * BLOCK);
             let (low, high) = (S::load(at).add(low), S::load(at.add(LANES)).add(high));
             low.store(at);
             high.store(at.add(LANES));
+            (low, high)
+        };
+        let (mean, scale) = moments::<S>(add, x, pieces, eps);
+        for at in (0..pieces * BLOCK).step_by(LANES) {
+            S::load(x.add(at))
+                .sub(mean)
+                .mul(scale)
+                .mul(S::load(weight.add(at)))
+                .add(S::load(bias.add(at)))
+                .store(x.add(at));
+        }
+    }
+}
+
+/// The mean of the pieces `0..pieces` that `load` returns, and 1 / sqrt(variance + eps). `load` is called
+/// once for each piece and leaves it at `x`.
+///
+/// # Safety
+///
+/// `x` is valid for reading `pieces * BLOCK` values once `load` has been called for all pieces. The CPU
+/// supports the instruction set of `S`.
+#[inline(always)]
+unsafe fn moments<S: Simd>(
+    load: impl Fn(usize) -> (S, S),
+    x: *const f32,
+    pieces: usize,
+    eps: f32,
+) -> (S, S) {
+    let values = (pieces * BLOCK) as f32;
+    // SAFETY: `piece < pieces`, so each piece of `x` is one that the caller guarantees.
+    unsafe {
+        let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
+        for piece in 0..pieces {
+            let (low, high) = load(piece);
             even = even.add(low);
             odd = odd.add(high);
         }
@@ -84,14 +117,58 @@ unsafe fn normalize<S: Simd>(
             odd = odd.add(high.mul(high));
         }
         let variance = even.add(odd).reduce_add() / values;
-        let scale = S::splat(1.0 / (variance + eps).sqrt());
+        (mean, S::splat(1.0 / (variance + eps).sqrt()))
+    }
+}
+
+/// `x = layer_norm(x) * weight`, in place.
+///
+/// # Safety
+///
+/// `x` is valid for reading and writing, `weight` for reading `pieces * BLOCK` values. The CPU supports
+/// the instruction set of `S`.
+#[inline(always)]
+pub unsafe fn layer_norm<S: Simd>(x: *mut f32, weight: *const f32, pieces: usize, eps: f32) {
+    // SAFETY: `2 * pieces` times `LANES` values are the `pieces * BLOCK` that the caller guarantees.
+    unsafe {
+        let (mean, scale) = moments::<S>(pieces_at(x, BLOCK), x, pieces, eps);
         for at in (0..pieces * BLOCK).step_by(LANES) {
             S::load(x.add(at))
                 .sub(mean)
                 .mul(scale)
                 .mul(S::load(weight.add(at)))
-                .add(S::load(bias.add(at)))
                 .store(x.add(at));
+        }
+    }
+}
+
+/// `out = quantize(layer_norm(x) * weight)`, one block a piece.
+///
+/// # Safety
+///
+/// - `x` and `weight` are valid for reading `pieces * BLOCK` values.
+/// - `out + piece * out_stride` is valid for writing one block for each `piece` below `pieces`.
+/// - The CPU supports the instruction set of `S`.
+#[inline(always)]
+pub unsafe fn layer_norm_quantize<S: Simd>(
+    x: *const f32,
+    weight: *const f32,
+    pieces: usize,
+    eps: f32,
+    out: *mut ActivationBlock,
+    out_stride: usize,
+) {
+    // SAFETY: `piece < pieces`, so each piece and each block is one that the caller guarantees.
+    unsafe {
+        let (mean, scale) = moments::<S>(pieces_at(x, BLOCK), x, pieces, eps);
+        for piece in 0..pieces {
+            let (low, high) = load_piece::<S>(x.add(piece * BLOCK));
+            let (weight_low, weight_high) = load_piece::<S>(weight.add(piece * BLOCK));
+            quantize_piece(
+                low.sub(mean).mul(scale).mul(weight_low),
+                high.sub(mean).mul(scale).mul(weight_high),
+                out.add(piece * out_stride),
+            );
         }
     }
 }

@@ -9,8 +9,8 @@
 //! the CPU supports the instruction set of `S`.
 
 mod accumulate;
+mod activation;
 mod exp;
-mod gelu;
 mod layer_norm;
 mod norm;
 mod pack_values;
@@ -18,13 +18,15 @@ mod quantize;
 mod rope;
 mod softmax;
 
-pub use accumulate::accumulate;
-pub use gelu::{bias_gelu_quantize, gelu_multiply_quantize};
-pub use layer_norm::add_layer_norm;
+pub use accumulate::{accumulate, add};
+pub use activation::{
+    bias_gelu_quantize, gelu_multiply_quantize, gelu_tanh_multiply_quantize, silu_multiply_quantize,
+};
+pub use layer_norm::{add_layer_norm, layer_norm, layer_norm_quantize};
 pub use norm::{add_rms_norm, rms_norm, rms_norm_quantize};
 pub use pack_values::pack_values;
 pub use quantize::{dequantize_q8_0, quantize};
-pub use rope::{head_bias, head_norm_rope};
+pub use rope::{head_bias, head_norm_rope, head_rope};
 pub use softmax::softmax;
 
 use crate::layout::BLOCK;

@@ -28,23 +28,68 @@ pub unsafe fn head_norm_rope<S: Simd>(
     eps: f32,
     out: *mut i16,
 ) -> f32 {
-    // SAFETY: `2 * half` is `pieces * BLOCK`, a multiple of `LANES` on either side of `half`. So
-    // each access at `at` or `half + at` ends within the lengths that the caller guarantees and
-    // within `head`, and `at / BLOCK` is a piece of `x`.
+    // SAFETY: `at` is a multiple of `LANES` below `pieces * BLOCK`, so `at / BLOCK` is a piece of `x`, and
+    // each access ends within the lengths that the caller guarantees.
     unsafe {
         prefetch_later_row(x, stride, pieces);
-        let mut head = [0.0f32; MAX_HEAD_DIM];
-        let head = head.as_mut_ptr();
-        let half = pieces * BLOCK / 2;
         let scale = S::splat(inverse_rms::<S>(pieces_at(x, stride), pieces, eps));
         let normed = |at: usize| {
             S::load(x.add(at / BLOCK * stride + at % BLOCK))
                 .mul(scale)
                 .mul(S::load(weight.add(at)))
         };
+        rotate_and_quantize(normed, rope, pieces, out)
+    }
+}
+
+/// One query or key head: `out = quantize(rope(x))`, as [`head_norm_rope`] without the norm. Returns the
+/// scale.
+///
+/// # Safety
+///
+/// As [`head_norm_rope`], but for `weight`.
+#[inline(always)]
+pub unsafe fn head_rope<S: Simd>(
+    x: *const f32,
+    stride: usize,
+    rope: *const f32,
+    pieces: usize,
+    out: *mut i16,
+) -> f32 {
+    // SAFETY: `at` is a multiple of `LANES` below `pieces * BLOCK`, so `at / BLOCK` is a piece of `x`, and
+    // each access ends within the lengths that the caller guarantees.
+    unsafe {
+        prefetch_later_row(x, stride, pieces);
+        let value = |at: usize| S::load(x.add(at / BLOCK * stride + at % BLOCK));
+        rotate_and_quantize(value, rope, pieces, out)
+    }
+}
+
+/// `out = quantize(rope(x))` of the [`LANES`] values from each place on that `load` returns. Returns the
+/// scale.
+///
+/// # Safety
+///
+/// - `pieces * BLOCK` is at most [`MAX_HEAD_DIM`].
+/// - `rope` is valid for reading, `out` for writing `pieces * BLOCK` values.
+/// - The CPU supports the instruction set of `S`.
+#[inline(always)]
+unsafe fn rotate_and_quantize<S: Simd>(
+    load: impl Fn(usize) -> S,
+    rope: *const f32,
+    pieces: usize,
+    out: *mut i16,
+) -> f32 {
+    // SAFETY: `2 * half` is `pieces * BLOCK`, a multiple of `LANES` on either side of `half`. So
+    // each access at `at` or `half + at` ends within the lengths that the caller guarantees and
+    // within `head`.
+    unsafe {
+        let mut head = [0.0f32; MAX_HEAD_DIM];
+        let head = head.as_mut_ptr();
+        let half = pieces * BLOCK / 2;
         let mut largest = S::splat(0.0);
         for at in (0..half).step_by(LANES) {
-            let (first, second) = (normed(at), normed(at + half));
+            let (first, second) = (load(at), load(at + half));
             let (cosine, sine) = (S::load(rope.add(at)), S::load(rope.add(half + at)));
             let rotated_first = first.mul(cosine).sub(second.mul(sine));
             let rotated_second = second.mul(cosine).add(first.mul(sine));

@@ -22,7 +22,7 @@ use crate::Result;
 use crate::engine::attention::{Attention, Heads, Parameters};
 use crate::engine::{
     ActivationShape, Activations, Batch, Executor, MEAN_TERMS, Matrix, PanelBuffer, Phase, Product,
-    reserve, sized,
+    Reach, reserve, sized,
 };
 use crate::models::ForwardPass;
 use crate::vectors::normalize;
@@ -235,7 +235,8 @@ impl Forward {
         let parameters = Parameters {
             heads: Heads::QueryBias(&layer.attn_qkv_bias[..hidden]),
             value_bias: Some(&layer.attn_qkv_bias[2 * hidden..]),
-            reach: batch.longest(),
+            scale: 1.0 / (batch.shape().head_dim as f32).sqrt(),
+            reach: Reach::ALL,
         };
         self.attention
             .run(executor, batch, &self.output, parameters, &mut self.input);

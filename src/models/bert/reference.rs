@@ -3,11 +3,12 @@
 //! Weights are dequantized, activations never quantized, and the steps are those of the
 //! published model, one after the other.
 
+use lanewise_kernels::Activation;
+
 use super::{Bert, Layer, Norm};
-use crate::engine::Pooling;
+use crate::engine::Reach;
 use crate::models::Model;
-use crate::models::reference::erf::gelu;
-use crate::models::reference::{Attention, Panels, Steps, add, mean};
+use crate::models::reference::{Attention, Panels, Steps, activate, add, layer_norm, pool};
 
 /// The forward pass of BERT with weights dequantized and activations in `f32`.
 #[derive(Clone, Copy, Debug)]
@@ -56,11 +57,8 @@ impl Steps for F32Reference<'_> {
     fn finish(&self, _: &mut [f32]) {}
 
     fn pool(&self, x: &[f32]) -> Vec<f32> {
-        let hidden = self.0.config().hidden;
-        match self.0.config().pooling {
-            Pooling::Mean => mean(x, hidden),
-            Pooling::Cls => x[..hidden].to_vec(),
-        }
+        let config = self.0.config();
+        pool(config.pooling, x, config.hidden)
     }
 }
 
@@ -94,7 +92,7 @@ impl F32Reference<'_> {
             heads,
             kv_heads: heads,
             head_dim,
-            reach: x.len() / hidden,
+            reach: Reach::ALL,
         }
         .run();
         let output = biased(
@@ -108,24 +106,17 @@ impl F32Reference<'_> {
     /// `x = layer_norm(x + Wdown gelu(Wup x + bup) + bdown)`
     fn feed_forward(&self, layer: &DequantizedLayer, x: &mut [f32]) {
         let mut up = biased(layer.up.multiply(x), &layer.weights.ffn_up.bias);
-        up.iter_mut().for_each(|value| *value = gelu(*value));
+        up.iter_mut()
+            .for_each(|value| *value = activate(Activation::Gelu, *value));
         let down = biased(layer.down.multiply(&up), &layer.weights.ffn_down.bias);
         add(x, &down);
         self.norm_rows(x, &layer.weights.layer_output_norm);
     }
 
-    /// LayerNorm of each row: `(x - mean) / sqrt(variance + epsilon) * weight + bias`.
+    /// LayerNorm of each row.
     fn norm_rows(&self, x: &mut [f32], norm: &Norm) {
-        let epsilon = f64::from(self.0.config().layer_norm_eps);
-        for row in x.chunks_exact_mut(norm.weight.len()) {
-            let count = row.len() as f64;
-            let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
-            let squares = row.iter().map(|&x| (f64::from(x) - mean).powi(2));
-            let factor = (squares.sum::<f64>() / count + epsilon).sqrt().recip();
-            for ((x, weight), bias) in row.iter_mut().zip(&norm.weight).zip(&norm.bias) {
-                *x = ((f64::from(*x) - mean) * factor) as f32 * weight + bias;
-            }
-        }
+        let eps = self.0.config().layer_norm_eps;
+        layer_norm(x, &norm.weight, Some(&norm.bias), eps);
     }
 }
 

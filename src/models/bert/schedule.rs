@@ -3,7 +3,7 @@
 use super::Config;
 use super::forward::{attn_input, ffn_down_input, ffn_input};
 use crate::engine::attention::Attention;
-use crate::engine::{Batch, Job, Phase};
+use crate::engine::{Batch, Job, Phase, Reach};
 
 /// The jobs of a layer for a batch that was set for `threads` threads: all layers have the same.
 pub(super) fn jobs_of_layer(config: &Config, batch: &Batch, threads: usize) -> Vec<Job> {
@@ -15,7 +15,7 @@ pub(super) fn jobs_of_layer(config: &Config, batch: &Batch, threads: usize) -> V
         attn_input(batch),
         threads,
     )];
-    jobs.extend(Job::attention(batch, batch.longest(), "attention"));
+    jobs.extend(Job::attention(batch, Reach::ALL, "attention"));
     jobs.extend([
         Job::product(
             Phase::AttnOutput,

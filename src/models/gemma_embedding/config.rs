@@ -4,7 +4,7 @@ use lanewise_kernels::{BLOCK, MAX_HEAD_DIM};
 
 use super::FAMILY;
 use crate::Result;
-use crate::engine::Shape;
+use crate::engine::{Reach, Shape};
 use crate::gguf::Gguf;
 use crate::models::keys::{Keys, RECONVERT};
 
@@ -193,16 +193,19 @@ impl Config {
         }
     }
 
+    /// Which keys the tokens of a layer see.
+    pub fn reach(&self, layer: usize) -> Reach {
+        match self.is_global(layer) {
+            true => Reach::ALL,
+            false => Reach::within(self.sliding_window / 2),
+        }
+    }
+
     /// Multiply-adds of attention over one text: queries by keys and weights by values, for each
     /// pair of positions that see each other.
     pub(super) fn attention_multiply_adds(&self, tokens: usize) -> u64 {
-        let n = tokens as u64;
-        // Of the n² pairs, the band |i - j| <= w leaves two triangles of side n - 1 - w out.
-        let outside = n.saturating_sub(1 + self.sliding_window as u64 / 2);
-        let local = n * n - outside * (outside + 1);
-        let global_layers = (self.layers / self.sliding_window_pattern) as u64;
-        let pairs = global_layers * n * n + (self.layers as u64 - global_layers) * local;
-        pairs * self.heads as u64 * (self.head_dim + self.value_dim) as u64
+        let pairs = (0..self.layers).map(|layer| self.reach(layer).pairs(tokens));
+        pairs.sum::<u64>() * self.heads as u64 * (self.head_dim + self.value_dim) as u64
     }
 }
 

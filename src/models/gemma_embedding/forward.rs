@@ -13,7 +13,7 @@
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
-use lanewise_kernels::{Kernels, Pieces};
+use lanewise_kernels::{Activation, Kernels, Pieces};
 use lanewise_pool::partition::chunks;
 
 use super::weights::Layer;
@@ -255,10 +255,9 @@ impl Forward {
             next: &[&layer.attn_output],
         };
         executor.multiply(queries_keys_values, &self.input, &mut self.output);
-        let (rope, reach) = if config.is_global(index) {
-            (&self.global_rope, batch.longest())
-        } else {
-            (&self.local_rope, config.sliding_window / 2)
+        let rope = match config.is_global(index) {
+            true => &self.global_rope,
+            false => &self.local_rope,
         };
         let parameters = Parameters {
             heads: Heads::NormRope {
@@ -267,8 +266,9 @@ impl Forward {
                 eps: config.rms_norm_eps,
                 rope,
             },
+            scale: 1.0 / (batch.shape().head_dim as f32).sqrt(),
             value_bias: None,
-            reach,
+            reach: config.reach(index),
         };
         self.attention
             .run(executor, batch, &self.output, parameters, &mut self.input);
@@ -292,6 +292,7 @@ impl Forward {
             .reshape(gated_input(self.model.config(), batch.tokens()));
         let gate_and_up = [&layer.ffn_gate, &layer.ffn_up];
         executor.multiply_gated(
+            Activation::GeluTanh,
             gate_and_up,
             &[&layer.ffn_down],
             &self.input,

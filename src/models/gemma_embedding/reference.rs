@@ -3,9 +3,14 @@
 //! Weights are dequantized, activations never quantized, and the steps are those of the
 //! published model, one after the other.
 
+use lanewise_kernels::Activation;
+
 use super::{Config, GemmaEmbedding, Layer};
+use crate::engine::{Pooling, Reach};
 use crate::models::Model;
-use crate::models::reference::{Attention, Panels, Steps, add, mean};
+use crate::models::reference::{
+    Attention, Panels, Rotations, Steps, activate, add, pool, rms_norm,
+};
 
 /// The forward pass of EmbeddingGemma with weights dequantized and activations in `f32`.
 ///
@@ -41,16 +46,16 @@ impl Steps for F32Reference<'_> {
     /// Runs layer number `layer` on the residual stream of each text.
     fn run_layer(&self, layer: usize, texts: &mut [Vec<f32>]) {
         let weights = DequantizedLayer::new(&self.0.weights().layers[layer]);
-        let longest = texts.iter().map(Vec::len).max().unwrap_or(0) / self.0.config().hidden;
-        let (reach, base) = if self.0.config().is_global(layer) {
-            (longest, self.0.config().rope_base_global)
-        } else {
-            (
-                self.0.config().sliding_window / 2,
-                self.0.config().rope_base_local,
-            )
+        let config = self.0.config();
+        let longest = texts.iter().map(Vec::len).max().unwrap_or(0) / config.hidden;
+        let base = match config.is_global(layer) {
+            true => config.rope_base_global,
+            false => config.rope_base_local,
         };
-        let rotations = rotations(longest, self.0.config().head_dim, base);
+        let (rotations, reach) = (
+            Rotations::new(longest, config.head_dim, base),
+            config.reach(layer),
+        );
         for x in texts {
             self.attend(&weights, reach, &rotations, x);
             self.feed_forward(&weights, x);
@@ -62,7 +67,7 @@ impl Steps for F32Reference<'_> {
     }
 
     fn pool(&self, x: &[f32]) -> Vec<f32> {
-        mean(x, self.0.config().hidden)
+        pool(Pooling::Mean, x, self.0.config().hidden)
     }
 
     fn heads(&self, mut pooled: Vec<f32>) -> Vec<f32> {
@@ -75,13 +80,7 @@ impl Steps for F32Reference<'_> {
 
 impl F32Reference<'_> {
     /// `x += rms_norm(Wo attention) * post_attention_norm`
-    fn attend(
-        &self,
-        layer: &DequantizedLayer,
-        reach: usize,
-        rotations: &[Rotation],
-        x: &mut [f32],
-    ) {
+    fn attend(&self, layer: &DequantizedLayer, reach: Reach, rotations: &Rotations, x: &mut [f32]) {
         let Config {
             heads,
             kv_heads,
@@ -95,8 +94,8 @@ impl F32Reference<'_> {
         let v = layer.v.multiply(&h);
         self.norm_rows(&mut q, &layer.norms.attn_q_norm);
         self.norm_rows(&mut k, &layer.norms.attn_k_norm);
-        rotate(&mut q, heads, head_dim, rotations);
-        rotate(&mut k, kv_heads, head_dim, rotations);
+        rotations.rotate(&mut q, heads);
+        rotations.rotate(&mut k, kv_heads);
         let scale = 1.0 / (head_dim as f32).sqrt();
         q.iter_mut().for_each(|q| *q *= scale);
 
@@ -122,18 +121,16 @@ impl F32Reference<'_> {
         let mut f = layer.gate.multiply(&h);
         let up = layer.up.multiply(&h);
         for (f, up) in f.iter_mut().zip(&up) {
-            *f = gelu_tanh(*f) * up;
+            *f = activate(Activation::GeluTanh, *f) * up;
         }
         let mut out = layer.down.multiply(&f);
         self.norm_rows(&mut out, &layer.norms.post_ffw_norm);
         add(x, &out);
     }
 
-    /// RMSNorm of each row of as many values as there are weights.
+    /// RMSNorm of each row of as many values as there are weights, which GGUF stores as `1 + w`.
     fn norm_rows(&self, x: &mut [f32], weights: &[f32]) {
-        for row in x.chunks_exact_mut(weights.len()) {
-            rms_norm(row, weights, self.0.config().rms_norm_eps);
-        }
+        rms_norm(x, weights, self.0.config().rms_norm_eps);
     }
 }
 
@@ -164,49 +161,4 @@ impl<'a> DequantizedLayer<'a> {
             down,
         }
     }
-}
-
-/// Sine and cosine of an angle of RoPE.
-type Rotation = (f32, f32);
-
-/// The angles of RoPE: `head_dim / 2` for each of `positions`, `position / base^(2i / head_dim)`.
-fn rotations(positions: usize, head_dim: usize, base: f32) -> Vec<Rotation> {
-    let frequency = |i| f64::from(base).powf(-2.0 * i as f64 / head_dim as f64);
-    let frequencies: Vec<f64> = (0..head_dim / 2).map(frequency).collect();
-    let angles = |position| frequencies.iter().map(move |f| position as f64 * f);
-    (0..positions)
-        .flat_map(angles)
-        .map(f64::sin_cos)
-        .map(|(sine, cosine)| (sine as f32, cosine as f32))
-        .collect()
-}
-
-/// RoPE in NEOX order: value `i` of a head is turned together with value `i + head_dim / 2`.
-fn rotate(x: &mut [f32], heads: usize, head_dim: usize, rotations: &[Rotation]) {
-    let half = head_dim / 2;
-    let tokens = x.chunks_exact_mut(heads * head_dim);
-    for (token, rotations) in tokens.zip(rotations.chunks_exact(half)) {
-        for head in token.chunks_exact_mut(head_dim) {
-            let (first, second) = head.split_at_mut(half);
-            for ((a, b), &(sine, cosine)) in first.iter_mut().zip(second).zip(rotations) {
-                (*a, *b) = (*a * cosine - *b * sine, *b * cosine + *a * sine);
-            }
-        }
-    }
-}
-
-/// `x / sqrt(mean(x^2) + epsilon) * weights`; GGUF stores the weights as `1 + w` already.
-fn rms_norm(x: &mut [f32], weights: &[f32], epsilon: f32) {
-    let squares = x.iter().map(|&x| f64::from(x).powi(2));
-    let mean = squares.sum::<f64>() / x.len() as f64;
-    let factor = (mean + f64::from(epsilon)).sqrt().recip() as f32;
-    for (x, weight) in x.iter_mut().zip(weights) {
-        *x = *x * factor * weight;
-    }
-}
-
-/// GELU in its approximation by tanh (Hendrycks and Gimpel, arXiv 1606.08415).
-fn gelu_tanh(x: f32) -> f32 {
-    let root = std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2;
-    0.5 * x * (1.0 + (root * (x + 0.044_715 * x * x * x)).tanh())
 }

@@ -15,13 +15,12 @@ pub(super) fn jobs_of_layer(
     let shape = config.shape();
     let input = layer_input(batch);
     let projected = [shape.query_width() + 2 * shape.key_width(), shape.hidden];
-    let (reach, name) = if config.is_global(layer) {
-        (batch.longest(), "attention, global")
-    } else {
-        (config.sliding_window / 2, "attention, local")
+    let name = match config.is_global(layer) {
+        true => "attention, global",
+        false => "attention, local",
     };
     let mut jobs = vec![Job::product(Phase::AttnInput, projected, input, threads)];
-    jobs.extend(Job::attention(batch, reach, name));
+    jobs.extend(Job::attention(batch, config.reach(layer), name));
     jobs.extend([
         Job::product(
             Phase::AttnOutput,

@@ -4,16 +4,22 @@
 //! A family writes the [`Steps`] of its forward pass, one after the other, to be read; that they are
 //! fast enough for whole golden sets comes from [`Panels`] and [`Attention`].
 
-pub(super) mod erf;
+mod activation;
+mod attention;
+mod norm;
 mod product;
+mod rope;
 
 use std::panic::resume_unwind;
 use std::thread;
 
-use multiversion::multiversion;
-
+pub(super) use self::activation::activate;
+pub(super) use self::attention::Attention;
+pub(super) use self::norm::{layer_norm, rms_norm};
 pub(super) use self::product::Panels;
+pub(super) use self::rope::Rotations;
 use super::{Model, Reference};
+use crate::engine::Pooling;
 use crate::{Error, Result};
 
 /// The steps of a family's forward pass in f32.
@@ -150,89 +156,6 @@ fn unit_vector(model: &dyn Model, embedding: &[f32]) -> Result<Vec<f32>> {
     ))
 }
 
-/// Softmax attention of a text: its queries, scaled already, its keys and values, and how far tokens see.
-pub(super) struct Attention<'a> {
-    /// `heads * head_dim` values a token.
-    pub queries: &'a [f32],
-    /// `kv_heads * head_dim` values a token.
-    pub keys: &'a [f32],
-    /// `kv_heads * head_dim` values a token.
-    pub values: &'a [f32],
-    pub heads: usize,
-    pub kv_heads: usize,
-    pub head_dim: usize,
-    /// The distance in positions up to which a token sees keys.
-    pub reach: usize,
-}
-
-impl Attention<'_> {
-    /// The weighted values, in the shape of the queries.
-    pub fn run(&self) -> Vec<f32> {
-        let (head_dim, reach) = (self.head_dim, self.reach);
-        let stride = self.kv_heads * head_dim;
-        let tokens = self.keys.len() / stride;
-        let mut attention = vec![0.0; self.queries.len()];
-        let mut scores = Vec::new();
-        let rows = self.queries.chunks_exact(head_dim);
-        for (row, (q, out)) in rows.zip(attention.chunks_exact_mut(head_dim)).enumerate() {
-            let (position, head) = (row / self.heads, row % self.heads);
-            let first = position.saturating_sub(reach);
-            let end = (position + reach + 1).min(tokens);
-            // Neighboring heads of queries share a head of keys and values.
-            let kv_head = head / (self.heads / self.kv_heads);
-            let seen = first * stride + kv_head * head_dim..end * stride;
-            let (keys, values) = (&self.keys[seen.clone()], &self.values[seen]);
-            attend_row(q, keys, values, stride, &mut scores, out);
-        }
-        attention
-    }
-}
-
-/// `out = softmax(q k) v` of one query. A key or value begins every `stride` values.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-fn attend_row(
-    q: &[f32],
-    keys: &[f32],
-    values: &[f32],
-    stride: usize,
-    scores: &mut Vec<f32>,
-    out: &mut [f32],
-) {
-    scores.clear();
-    let mut highest = f32::NEG_INFINITY;
-    for key in keys.chunks(stride) {
-        let score = dot(q, key);
-        highest = highest.max(score);
-        scores.push(score);
-    }
-    let mut sum = 0.0;
-    for score in scores.iter_mut() {
-        *score = (*score - highest).exp();
-        sum += *score;
-    }
-    for (index, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-        let mut mean = [0.0; 32];
-        for (value, &weight) in values.chunks(stride).zip(scores.iter()) {
-            for (mean, value) in mean.iter_mut().zip(&value[32 * index..][..32]) {
-                *mean = weight.mul_add(*value, *mean);
-            }
-        }
-        *out = mean.map(|mean| mean / sum);
-    }
-}
-
-/// The product of `a` with as many values of `b`; their number is a multiple of 32.
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; 32];
-    for (a, b) in a.as_chunks::<32>().0.iter().zip(b.as_chunks::<32>().0) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum = a.mul_add(*b, *sum);
-        }
-    }
-    sums.iter().sum()
-}
-
 /// `x += y`
 pub(super) fn add(x: &mut [f32], y: &[f32]) {
     for (x, y) in x.iter_mut().zip(y) {
@@ -240,8 +163,17 @@ pub(super) fn add(x: &mut [f32], y: &[f32]) {
     }
 }
 
+/// The vector of a text, from those of its tokens, `columns` values each.
+pub(super) fn pool(pooling: Pooling, x: &[f32], columns: usize) -> Vec<f32> {
+    match pooling {
+        Pooling::Mean => mean(x, columns),
+        Pooling::Cls => x[..columns].to_vec(),
+        Pooling::Last => x[x.len() - columns..].to_vec(),
+    }
+}
+
 /// The mean of the rows of `columns` values.
-pub(super) fn mean(x: &[f32], columns: usize) -> Vec<f32> {
+fn mean(x: &[f32], columns: usize) -> Vec<f32> {
     let mut sums = vec![0.0; columns];
     for row in x.chunks_exact(columns) {
         for (sum, &x) in sums.iter_mut().zip(row) {

@@ -13,18 +13,38 @@ pub fn head_norm_rope(kernels: Kernels, dim: usize) -> Work {
         move || {
             let mut random = Random(1);
             let (x, weight) = (random.floats(dim, 2.0), random.floats(dim, 2.0));
-            let angles = random.floats(dim / 2, 3.0);
-            let rope: Vec<f32> = angles
-                .iter()
-                .map(|angle| angle.cos())
-                .chain(angles.iter().map(|angle| angle.sin()))
-                .collect();
+            let rope = angles(&mut random, dim);
             Prepared::new((vec![0i16; dim], vec![0.0f32]), move |(out, scale)| {
                 let pieces = Pieces::new(&x, BLOCK, dim / BLOCK);
                 scale[0] = kernels.head_norm_rope(pieces, &weight, &rope, 1e-6, out);
             })
         },
     )
+}
+
+/// RoPE and INT16 quantization of one query or key head.
+pub fn head_rope(kernels: Kernels, dim: usize) -> Work {
+    Work::new(
+        format!("head_rope/f32-i16/{dim}"),
+        Amount::Bytes((dim * (2 * size_of::<f32>() + size_of::<i16>())) as u64),
+        move || {
+            let mut random = Random(1);
+            let x = random.floats(dim, 2.0);
+            let rope = angles(&mut random, dim);
+            Prepared::new((vec![0i16; dim], vec![0.0f32]), move |(out, scale)| {
+                let pieces = Pieces::new(&x, BLOCK, dim / BLOCK);
+                scale[0] = kernels.head_rope(pieces, &rope, out);
+            })
+        },
+    )
+}
+
+/// Cosines of `dim / 2` angles, then their sines.
+fn angles(random: &mut Random, dim: usize) -> Vec<f32> {
+    let angles = random.floats(dim / 2, 3.0);
+    let cosines = angles.iter().map(|angle| angle.cos());
+    let sines = angles.iter().map(|angle| angle.sin());
+    cosines.chain(sines).collect()
 }
 
 /// Bias and INT16 quantization of one query head.

@@ -1,6 +1,6 @@
 //! The calls whose instructions are counted: each kernel on rows of any number of blocks.
 
-use lanewise_kernels::{BLOCK, Isa, Kernels, PANEL};
+use lanewise_kernels::{Activation, BLOCK, Isa, Kernels, PANEL};
 
 use super::{Shape, Temperature, Work};
 
@@ -48,7 +48,7 @@ impl Counted {
 }
 
 /// Every kernel; the matrix product with each tile size, because each is separate code.
-pub const COUNTED: [Counted; 25] = [
+pub const COUNTED: [Counted; 31] = [
     counted("pack_panel", |kernels, blocks| {
         super::pack_panel(kernels, panel(blocks, 1), Temperature::Warm)
     }),
@@ -94,8 +94,17 @@ pub const COUNTED: [Counted; 25] = [
     counted("head_bias", |kernels, blocks| {
         super::head_bias(kernels, blocks * BLOCK)
     }),
+    counted("head_rope", |kernels, blocks| {
+        super::head_rope(kernels, blocks * BLOCK)
+    }),
     counted("add_layer_norm", |kernels, blocks| {
         super::add_layer_norm(kernels, blocks * BLOCK)
+    }),
+    counted("layer_norm", |kernels, blocks| {
+        super::layer_norm(kernels, blocks * BLOCK)
+    }),
+    counted("layer_norm_quantize", |kernels, blocks| {
+        super::layer_norm_quantize(kernels, blocks * BLOCK)
     }),
     counted("add_rms_norm", |kernels, blocks| {
         super::add_rms_norm(kernels, blocks * BLOCK)
@@ -107,7 +116,13 @@ pub const COUNTED: [Counted; 25] = [
         super::rms_norm(kernels, blocks * BLOCK)
     }),
     counted("gelu_multiply_quantize", |kernels, blocks| {
-        super::gelu_multiply_quantize(kernels, blocks)
+        super::activate_multiply_quantize(kernels, Activation::Gelu, blocks)
+    }),
+    counted("gelu_tanh_multiply_quantize", |kernels, blocks| {
+        super::activate_multiply_quantize(kernels, Activation::GeluTanh, blocks)
+    }),
+    counted("silu_multiply_quantize", |kernels, blocks| {
+        super::activate_multiply_quantize(kernels, Activation::Silu, blocks)
     }),
     counted("bias_gelu_quantize", |kernels, blocks| {
         super::bias_gelu_quantize(kernels, blocks)
@@ -124,6 +139,7 @@ pub const COUNTED: [Counted; 25] = [
     counted("accumulate", |kernels, blocks| {
         super::accumulate(kernels, blocks * BLOCK)
     }),
+    counted("add", |kernels, blocks| super::add(kernels, blocks * BLOCK)),
 ];
 
 const fn counted(name: &'static str, work: fn(Kernels, usize) -> Work) -> Counted {

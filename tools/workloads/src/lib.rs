@@ -10,15 +10,15 @@ mod tokenize;
 mod weights;
 
 pub use attention::{
-    attention_scores, attention_weighted_sum, head_bias, head_norm_rope, pack_keys, pack_values,
-    softmax,
+    attention_scores, attention_weighted_sum, head_bias, head_norm_rope, head_rope, pack_keys,
+    pack_values, softmax,
 };
 pub use counted::{COUNTED, Counted, Counter};
 pub use gemm::{SHAPES, Shape, TOKENS, gemm, pack_gemm, pack_panel};
 use lanewise_kernels::{ActivationBlock, SoftmaxBlock};
 pub use rows::{
-    accumulate, add_layer_norm, add_rms_norm, bias_gelu_quantize, dequantize_q8_0,
-    gelu_multiply_quantize, quantize, rms_norm, rms_norm_quantize,
+    accumulate, activate_multiply_quantize, add, add_layer_norm, add_rms_norm, bias_gelu_quantize,
+    dequantize_q8_0, layer_norm, layer_norm_quantize, quantize, rms_norm, rms_norm_quantize,
 };
 pub use tokenize::{tiny_tokenizer, tokenize};
 pub use weights::Temperature;

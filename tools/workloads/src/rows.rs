@@ -1,6 +1,6 @@
 //! Row operations: norms, quantization, GELU, and rows of the embedding table.
 
-use lanewise_kernels::{ActivationBlock, BLOCK, Isa, Kernels, Pieces, Q8_0_BYTES};
+use lanewise_kernels::{Activation, ActivationBlock, BLOCK, Isa, Kernels, Pieces, Q8_0_BYTES};
 use lanewise_testkit::random::Random;
 
 use super::weights::{Temperature, Weights};
@@ -56,31 +56,71 @@ pub fn add_layer_norm(kernels: Kernels, width: usize) -> Work {
     )
 }
 
-/// The norm before a matrix product.
+/// RMSNorm before a matrix product.
 pub fn rms_norm_quantize(kernels: Kernels, width: usize) -> Work {
+    norm_quantize("rms_norm_quantize", width, move |x, weight, out| {
+        kernels.rms_norm_quantize(x, weight, EPS, out, 1)
+    })
+}
+
+/// LayerNorm before a matrix product.
+pub fn layer_norm_quantize(kernels: Kernels, width: usize) -> Work {
+    norm_quantize("layer_norm_quantize", width, move |x, weight, out| {
+        kernels.layer_norm_quantize(x, weight, EPS, out, 1)
+    })
+}
+
+fn norm_quantize(
+    name: &str,
+    width: usize,
+    run: impl Fn(&[f32], &[f32], &mut [ActivationBlock]) + Send + 'static,
+) -> Work {
     Work::new(
-        format!("rms_norm_quantize/f32xf32-i8/{width}"),
+        format!("{name}/f32xf32-i8/{width}"),
         Amount::Bytes(bytes::<f32>(2 * width) + bytes::<ActivationBlock>(width / BLOCK)),
         move || {
             let x = Random(1).floats(width, 2.0);
             let weight = unit_weights(width);
-            Prepared::new(
-                vec![ActivationBlock::default(); width / BLOCK],
-                move |out| kernels.rms_norm_quantize(&x, &weight, EPS, out, 1),
-            )
+            let blocks = vec![ActivationBlock::default(); width / BLOCK];
+            Prepared::new(blocks, move |out| run(&x, &weight, out))
         },
     )
 }
 
-/// The last norm, in place.
+/// The last RMSNorm, in place.
 pub fn rms_norm(kernels: Kernels, width: usize) -> Work {
+    norm("rms_norm", width, move |x, weight| {
+        kernels.rms_norm(x, weight, EPS)
+    })
+}
+
+/// The last LayerNorm, in place.
+pub fn layer_norm(kernels: Kernels, width: usize) -> Work {
+    norm("layer_norm", width, move |x, weight| {
+        kernels.layer_norm(x, weight, EPS)
+    })
+}
+
+fn norm(name: &str, width: usize, run: impl Fn(&mut [f32], &[f32]) + Send + 'static) -> Work {
     Work::new(
-        format!("rms_norm/f32/{width}"),
+        format!("{name}/f32/{width}"),
         Amount::Bytes(bytes::<f32>(3 * width)),
         move || {
             let weight = unit_weights(width);
-            Prepared::new(Random(1).floats(width, 2.0), move |x| {
-                kernels.rms_norm(x, &weight, EPS)
+            Prepared::new(Random(1).floats(width, 2.0), move |x| run(x, &weight))
+        },
+    )
+}
+
+/// The residual addition without a norm, from a plain row and with a base.
+pub fn add(kernels: Kernels, width: usize) -> Work {
+    Work::new(
+        format!("add/f32/{width}"),
+        Amount::Bytes(bytes::<f32>(4 * width)),
+        move || {
+            let (y, base) = (Random(1).floats(width, 2.0), Random(3).floats(width, 1.0));
+            Prepared::new(vec![0.0; width], move |x| {
+                kernels.add(x, Pieces::new(&y, BLOCK, width / BLOCK), Some(&base))
             })
         },
     )
@@ -101,16 +141,21 @@ pub fn bias_gelu_quantize(kernels: Kernels, tokens: usize) -> Work {
     )
 }
 
-/// GELU of the gate, product and quantization, for [`BLOCK`] values a token.
-pub fn gelu_multiply_quantize(kernels: Kernels, tokens: usize) -> Work {
+/// Activation of the gate, product and quantization, for [`BLOCK`] values a token.
+pub fn activate_multiply_quantize(kernels: Kernels, activation: Activation, tokens: usize) -> Work {
+    let name = match activation {
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_tanh",
+        Activation::Silu => "silu",
+    };
     Work::new(
-        format!("gelu_multiply_quantize/f32xf32-i8/{tokens}x{BLOCK}"),
+        format!("{name}_multiply_quantize/f32xf32-i8/{tokens}x{BLOCK}"),
         Amount::Bytes(bytes::<f32>(2 * tokens * BLOCK) + bytes::<ActivationBlock>(tokens)),
         move || {
             let gate = Random(1).floats(tokens * BLOCK, 4.0);
             let up = Random(2).floats(tokens * BLOCK, 4.0);
             Prepared::new(vec![ActivationBlock::default(); tokens], move |out| {
-                kernels.gelu_multiply_quantize(&gate, &up, out)
+                kernels.activate_multiply_quantize(activation, &gate, &up, out)
             })
         },
     )

@@ -1,7 +1,9 @@
-//! The error function, which the standard library lacks.
+//! Activation functions in f32, and the error function, which the standard library lacks.
+
+use lanewise_kernels::Activation;
 
 /// erf(x) to the precision of f64: its series near 0, and the continued fraction of its complement beyond.
-pub(in crate::models) fn erf(x: f64) -> f64 {
+fn erf(x: f64) -> f64 {
     const SERIES_UP_TO: f64 = 2.5;
     const LEVELS: u32 = 60;
     if x.abs() > SERIES_UP_TO {
@@ -24,10 +26,20 @@ pub(in crate::models) fn erf(x: f64) -> f64 {
     sum * std::f64::consts::FRAC_2_SQRT_PI
 }
 
-/// GELU in its exact form: `x Φ(x)` with Φ the cumulative distribution function of the normal distribution.
-pub(in crate::models) fn gelu(x: f32) -> f32 {
-    let x = f64::from(x);
-    (0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))) as f32
+/// The activation function of a value; the exact GELU in f64.
+pub(in crate::models) fn activate(activation: Activation, x: f32) -> f32 {
+    match activation {
+        Activation::Gelu => {
+            let x = f64::from(x);
+            (0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))) as f32
+        }
+        // Hendrycks and Gimpel, arXiv 1606.08415.
+        Activation::GeluTanh => {
+            let root = std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2;
+            0.5 * x * (1.0 + (root * (x + 0.044_715 * x * x * x)).tanh())
+        }
+        Activation::Silu => x / (1.0 + (-x).exp()),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! GELU of the gate of a feed-forward layer, or of a layer without a gate.
+//! Activation functions: of the gate of a feed-forward layer, or of a layer without a gate.
 
 use super::exp::exp;
 use super::load_piece;
@@ -6,32 +6,47 @@ use super::quantize::quantize_piece;
 use crate::layout::{ActivationBlock, BLOCK};
 use crate::simd::Simd;
 
-/// `out[t] = quantize(gelu(gate[t]) * up[t])` for `tokens` rows of [`BLOCK`] values.
-///
-/// # Safety
-///
-/// `gate` and `up` are valid for reading `tokens * BLOCK` values, `out` for writing `tokens`
-/// blocks. The CPU supports the instruction set of `S`.
-#[inline(always)]
-pub unsafe fn gelu_multiply_quantize<S: Simd>(
-    gate: *const f32,
-    up: *const f32,
-    tokens: usize,
-    out: *mut ActivationBlock,
-) {
-    // SAFETY: `token < tokens`, so each piece and each block lies within the lengths that the
-    // caller guarantees.
-    unsafe {
-        for token in 0..tokens {
-            let (gate_low, gate_high) = load_piece::<S>(gate.add(token * BLOCK));
-            let (up_low, up_high) = load_piece::<S>(up.add(token * BLOCK));
-            quantize_piece(
-                gelu_tanh(gate_low).mul(up_low),
-                gelu_tanh(gate_high).mul(up_high),
-                out.add(token),
-            );
+/// Defines functions that give `out[t] = quantize(activation(gate[t]) * up[t])` for `tokens` rows of
+/// [`BLOCK`] values.
+macro_rules! gated {
+    ($($(#[$doc:meta])* $name:ident = $activation:ident;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Safety
+        ///
+        /// `gate` and `up` are valid for reading `tokens * BLOCK` values, `out` for writing `tokens`
+        /// blocks. The CPU supports the instruction set of `S`.
+        #[inline(always)]
+        pub unsafe fn $name<S: Simd>(
+            gate: *const f32,
+            up: *const f32,
+            tokens: usize,
+            out: *mut ActivationBlock,
+        ) {
+            // SAFETY: `token < tokens`, so each piece and each block lies within the lengths that the
+            // caller guarantees.
+            unsafe {
+                for token in 0..tokens {
+                    let (gate_low, gate_high) = load_piece::<S>(gate.add(token * BLOCK));
+                    let (up_low, up_high) = load_piece::<S>(up.add(token * BLOCK));
+                    quantize_piece(
+                        $activation(gate_low).mul(up_low),
+                        $activation(gate_high).mul(up_high),
+                        out.add(token),
+                    );
+                }
+            }
         }
-    }
+    )*};
+}
+
+gated! {
+    /// `out[t] = quantize(gelu(gate[t]) * up[t])`, with GELU in its exact form.
+    gelu_multiply_quantize = gelu;
+    /// `out[t] = quantize(gelu(gate[t]) * up[t])`, with GELU in its tanh form.
+    gelu_tanh_multiply_quantize = gelu_tanh;
+    /// `out[t] = quantize(silu(gate[t]) * up[t])`.
+    silu_multiply_quantize = silu;
 }
 
 /// `out[t] = quantize(gelu(x[t] + bias))` for `tokens` rows of [`BLOCK`] values, with GELU in its
@@ -113,6 +128,14 @@ fn gelu_tanh<S: Simd>(x: S) -> S {
     x.div(exp(exponent).add(splat(1.0)))
 }
 
+/// SiLU: `x / (1 + e^-x)`.
+#[inline(always)]
+fn silu<S: Simd>(x: S) -> S {
+    // SAFETY: `x` exists, so its instruction set is available, which is all that `splat` needs.
+    let splat = |value| unsafe { S::splat(value) };
+    x.div(exp(x.mul(splat(-1.0))).add(splat(1.0)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +213,23 @@ mod tests {
             assert!(
                 (actual - exact).abs() <= bound,
                 "gelu({x}) = {actual:e}, not {exact:e}"
+            );
+        }
+    }
+
+    #[test]
+    fn silu_is_near_its_f64_form() {
+        for step in -1000..=4000 {
+            let x = step as f32 / 100.0;
+            let mut out = [0.0; LANES];
+            // SAFETY: portable lanes need no instruction set, and the array holds 16 values.
+            unsafe { silu(Lanes::splat(x)).store(out.as_mut_ptr()) };
+            let (actual, x) = (f64::from(out[0]), f64::from(x));
+            let exact = x / (1.0 + (-x).exp());
+            let bound = (10.0 + 6.0 * x.abs()) * 2f64.powi(-24) * exact.abs();
+            assert!(
+                (actual - exact).abs() <= bound,
+                "silu({x}) = {actual:e}, not {exact:e}"
             );
         }
     }
