@@ -13,6 +13,7 @@ use crate::embedder::OpeningTimes;
 use crate::engine::{Matrix, Pooling};
 use crate::models::{self, Dims, Model, OpenOptions};
 use crate::packed::{self, Candidate, PackedState, PackedWeights, Place};
+use crate::reranker::Reranker;
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::shared_runtime::SharedRuntime;
 use crate::{Embedder, Error, Overflow, Result};
@@ -45,6 +46,16 @@ impl Embedder {
     /// Settings to be changed before opening a file.
     pub fn builder() -> EmbedderBuilder {
         EmbedderBuilder::default()
+    }
+}
+
+impl Reranker {
+    /// Opens a model file with the default settings; [`EmbedderBuilder::open_reranker`] has others.
+    ///
+    /// # Errors
+    /// As [`EmbedderBuilder::open_reranker`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Embedder::builder().open_reranker(path)
     }
 }
 
@@ -204,6 +215,13 @@ impl EmbedderBuilder {
         let packed = self.packed(&options)?;
         let mut lap = Lap::start();
         let model = models::open_with(path, &self.open_options())?;
+        if model.score_function().is_some() {
+            return Err(model.gguf().file_error(
+                format!("{}.pooling_type", model.family().architecture),
+                "is 4 (rank): the model is a reranker, which gives pairs of texts scores, and no vectors",
+                "use an embedding model, or score texts with this one (`lanewise rerank`)",
+            ));
+        }
         let dims = checked_dims(self.dims, model.dims())?;
         if self.no_dense_heads && model.dense_heads().is_none() {
             return Err(Error::Argument {
@@ -229,6 +247,42 @@ impl EmbedderBuilder {
             opening_times: OpeningTimes { map, index, start },
             packed_place: packed.place,
             packed_state,
+            model,
+        })
+    }
+
+    /// Opens the model file of a reranker.
+    ///
+    /// # Errors
+    /// If a setting cannot be used or is one of vectors, or the file is missing, damaged or no reranker's.
+    pub fn open_reranker(self, path: impl AsRef<Path>) -> Result<Reranker> {
+        for (name, is_set) in [
+            ("dims", self.dims.is_some()),
+            ("dense_heads", self.no_dense_heads),
+            ("pooling", self.pooling.is_some()),
+        ] {
+            if is_set {
+                return Err(Error::Argument {
+                    name: name.into(),
+                    problem: "a reranker makes no vectors".into(),
+                    remedy: "leave this setting out".into(),
+                });
+            }
+        }
+        let options = self.runtime_options()?;
+        let (model, _) = self.open_model(path, &options)?;
+        let Some(function) = model.score_function() else {
+            return Err(model.gguf().file_error(
+                format!("{}.pooling_type", model.family().architecture),
+                "is not 4 (rank): the model is no reranker",
+                "use a reranker, such as ms-marco-MiniLM or bge-reranker, or compare vectors",
+            ));
+        };
+        Ok(Reranker {
+            tokenizer: (model.family().tokenizer)(Arc::clone(model.gguf()))?,
+            runtime: SharedRuntime::new(Runtime::new(Arc::clone(&model), &options)?),
+            function,
+            overflow: self.overflow,
             model,
         })
     }
@@ -346,6 +400,8 @@ impl PackedOptions {
     fn find(&self, model: &dyn Model) -> Result<Candidate, PackedState> {
         match (&self.place, self.policy) {
             (_, PackedWeights::Off) | (None, _) => Err(PackedState::Off),
+            // What needs no file beside the program leaves none behind either.
+            _ if model.gguf().is_bundled() => Err(PackedState::Off),
             (Some(place), _) => packed::find(model, place),
         }
     }

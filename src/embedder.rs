@@ -10,7 +10,6 @@ use crate::models::{Model, Prompts};
 use crate::packed::{self, PackedState, Place};
 use crate::shared_runtime::SharedRuntime;
 use crate::tokenizer::Tokenizer;
-use crate::vectors::normalize;
 use crate::{Error, Prompt, Result};
 
 /// Tokens handed to the runtime at once, but always at least one text: bounds the lists of a call.
@@ -409,8 +408,7 @@ impl Embedder {
                 .chunks_exact_mut(self.dims)
                 .zip(full.chunks_exact(hidden))
             {
-                row.copy_from_slice(&full[..self.dims]);
-                normalize(row);
+                self.model.shorten(full, row);
                 if !row[0].is_finite() {
                     return Err(Error::Argument {
                         name: "dims".into(),

@@ -13,6 +13,7 @@ mod model_path;
 mod models;
 mod packed;
 mod prompt;
+mod reranker;
 mod roofline;
 mod runtime;
 mod shared_runtime;
@@ -28,6 +29,7 @@ pub use lanewise_kernels::Isa;
 pub use model_path::{find_model, resolve_model};
 pub use packed::PackedWeights;
 pub use prompt::Prompt;
+pub use reranker::{Reranker, Score};
 pub use vectors::{Precision, cosine};
 
 /// What the command line, tools and tests use beneath [`Embedder`]. It may change in any version.

@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use crate::gguf::bundled_path;
 use crate::{Error, Result};
 
 /// What `tools/get-model` writes unless told otherwise.
@@ -11,6 +12,9 @@ const PREFERRED: &str = "embeddinggemma-300m-q8_0.gguf";
 
 const REMEDY: &str = "run tools/get-model to fetch one, or name a GGUF file by the environment \
                       variable LANEWISE_MODEL";
+
+/// The name of the model inside the program.
+const BUNDLED: &str = "bundled";
 
 /// Short names of models that `tools/get-model` fetches, and their files.
 const NAMES: [(&str, &str); 3] = [
@@ -20,7 +24,8 @@ const NAMES: [(&str, &str); 3] = [
 ];
 
 /// The model file to use when none is named: `LANEWISE_MODEL` if it is set, as
-/// [`resolve_model`] takes it, else what `tools/get-model` put into the cache directory.
+/// [`resolve_model`] takes it, else the model inside the program (feature `bundled`), else what
+/// `tools/get-model` put into the cache directory.
 ///
 /// In the cache directory (`$XDG_CACHE_HOME/lanewise`, else `~/.cache/lanewise`) the file
 /// `embeddinggemma-300m-q8_0.gguf` is preferred, else the only `.gguf` file is taken.
@@ -31,7 +36,10 @@ const NAMES: [(&str, &str); 3] = [
 pub fn find_model() -> Result<PathBuf> {
     match env::var_os("LANEWISE_MODEL").filter(|path| !path.is_empty()) {
         Some(model) => resolve_model(model),
-        None => find_in(&cache_directory()?),
+        None => match bundled_path() {
+            Some(path) => Ok(path.into()),
+            None => find_in(&cache_directory()?),
+        },
     }
 }
 
@@ -39,16 +47,27 @@ pub fn find_model() -> Result<PathBuf> {
 ///
 /// A name has no separator of directories, does not end with `.gguf`, and is not that of a file in
 /// the current directory: `minilm`, `embeddinggemma`, or a file's name in the cache directory
-/// without its ending. Anything else is a path, and returned as it is.
+/// without its ending. `bundled` is the model inside the program, if the feature of this name has put one
+/// there. Anything else is a path, and returned as it is.
 ///
 /// # Errors
 /// If there is no model of that name; the message lists those there are.
 pub fn resolve_model(model: impl AsRef<Path>) -> Result<PathBuf> {
     let model = model.as_ref();
     match model_name(model) {
+        Some(BUNDLED) if !model.exists() => bundled(),
         Some(name) if !model.exists() => named(name, &cache_directory()?),
         _ => Ok(model.into()),
     }
+}
+
+fn bundled() -> Result<PathBuf> {
+    let path = bundled_path().map(PathBuf::from);
+    path.ok_or_else(|| Error::Argument {
+        name: "model".into(),
+        problem: "there is none inside this program".into(),
+        remedy: "name another, or build the program with one inside (feature bundled)".into(),
+    })
 }
 
 /// The name that is no path.

@@ -111,11 +111,41 @@ impl Runtime {
     /// # Panics
     /// If `out` is not `texts.len() * hidden` values.
     pub fn embed(&mut self, texts: &[&[u32]], out: &mut [f32]) -> Result<()> {
-        let hidden = self.model.shape().hidden;
+        self.run_passes(texts, &[], out)
+    }
+
+    /// Scores pairs of texts, given as ids with the special tokens: `out[i]` is the score of pair `i`, whose
+    /// second text begins with token `second_parts[i]`, before the last function.
+    ///
+    /// A score has the same bits whatever else is in the batch and however many threads run.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    ///
+    /// # Panics
+    /// If the three are not of one length.
+    pub fn score(
+        &mut self,
+        pairs: &[&[u32]],
+        second_parts: &[usize],
+        out: &mut [f32],
+    ) -> Result<()> {
+        assert_eq!(second_parts.len(), pairs.len(), "one place a pair");
+        self.run_passes(pairs, second_parts, out)
+    }
+
+    /// Runs as many passes as the texts need. `second_parts` is empty if texts have one part.
+    fn run_passes(
+        &mut self,
+        texts: &[&[u32]],
+        second_parts: &[usize],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let width = self.model.output_width();
         assert_eq!(
             out.len(),
-            texts.len() * hidden,
-            "one vector of {hidden} a text"
+            texts.len() * width,
+            "one row of {width} values a text"
         );
         self.model.gguf().check_unchanged()?;
         self.executor.restart_after_fork()?;
@@ -124,17 +154,28 @@ impl Runtime {
         let (mut first, mut rest) = (0, out);
         while first < texts.len() {
             let count = texts_of_a_pass(&texts[first..]);
-            let (vectors, after) = rest.split_at_mut(count * hidden);
-            self.pass(first, &texts[first..first + count], vectors)?;
+            let (rows, after) = rest.split_at_mut(count * width);
+            let pass = first..first + count;
+            let second_parts = second_parts.get(pass.clone()).unwrap_or_default();
+            self.pass(first, &texts[pass], second_parts, rows)?;
             (first, rest) = (first + count, after);
         }
         Ok(())
     }
 
-    /// Embeds texts in one forward pass; `first` is the number of the first one, for messages.
-    fn pass(&mut self, first: usize, texts: &[&[u32]], out: &mut [f32]) -> Result<()> {
+    /// Runs texts in one forward pass; `first` is the number of the first one, for messages.
+    fn pass(
+        &mut self,
+        first: usize,
+        texts: &[&[u32]],
+        second_parts: &[usize],
+        out: &mut [f32],
+    ) -> Result<()> {
         let (shape, threads) = (self.model.shape(), self.executor.threads());
         self.batch.set(first, texts, shape, threads)?;
+        if !second_parts.is_empty() {
+            self.batch.set_second_parts(second_parts);
+        }
         self.reserve()?;
         let mut result = self.run(out);
         // A pass that may have read other panels than those that were checked does not count: they

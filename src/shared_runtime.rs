@@ -34,10 +34,21 @@ impl SharedRuntime {
     /// As [`Runtime::embed`]; or if this process was forked while another thread used the runtime,
     /// which here it never releases.
     pub fn embed(&self, texts: &[&[u32]], out: &mut [f32]) -> Result<()> {
+        self.with(|runtime| runtime.embed(texts, out))
+    }
+
+    /// [`Runtime::score`], once no other thread uses the runtime.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    pub fn score(&self, pairs: &[&[u32]], second_parts: &[usize], out: &mut [f32]) -> Result<()> {
+        self.with(|runtime| runtime.score(pairs, second_parts, out))
+    }
+
+    fn with(&self, run: impl FnOnce(&mut Runtime) -> Result<()>) -> Result<()> {
         let _place = Place::take(&self.queue)?;
         // Every call writes its scratch before reading it, so one that panicked leaves no trace.
-        let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
-        runtime.embed(texts, out)
+        run(&mut self.runtime.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -86,11 +86,13 @@ fn a_forward_pass_after_the_first_allocates_nothing() {
         };
         tiny_bert::written(scratch!(format!("bert-{fused}.gguf")), &options)
     });
+    let nomic = tiny_bert::Options::nomic();
+    let nomic = tiny_bert::written(scratch!("nomic.gguf"), &nomic);
     for packed in [PackedWeights::Off, PackedWeights::UseAndWrite] {
         for threads in [1, 2, 5] {
             check(&tiny, threads, packed);
         }
-        for path in [&floats, &bert, &fused] {
+        for path in [&floats, &bert, &fused, &nomic] {
             check(path, 2, packed);
         }
         if let Some(real) = assets::real_model(Variant::Q8_0) {

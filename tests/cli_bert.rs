@@ -41,7 +41,7 @@ fn a_file_that_says_no_pooling_needs_the_option() {
     assert_eq!(refused.code, 3);
     for part in [
         "bert.pooling_type: is missing",
-        "mean or cls",
+        "mean, cls or last",
         "(--pooling)",
     ] {
         assert!(refused.err.contains(part), "no {part} in {}", refused.err);
@@ -52,7 +52,7 @@ fn a_file_that_says_no_pooling_needs_the_option() {
     }
     let unknown = run(&model, &["embed", "--pooling", "max", "a"]);
     assert_eq!(unknown.code, 2);
-    assert!(unknown.err.contains("mean or cls"), "{}", unknown.err);
+    assert!(unknown.err.contains("mean, cls or last"), "{}", unknown.err);
 }
 
 #[test]

@@ -98,8 +98,8 @@ fn tiny(name: &str) -> std::path::PathBuf {
     tiny_model::written(scratch!(format!("{name}.gguf")), &options)
 }
 
-/// Heads of 32 and of 64 values, mean and cls, matrices of their own and fused.
-fn tiny_berts(name: &str) -> [std::path::PathBuf; 2] {
+/// Heads of 32 and of 64 values, mean and cls, matrices of their own and fused; and Nomic BERT.
+fn tiny_berts(name: &str) -> [std::path::PathBuf; 3] {
     let small = tiny_bert::Options::default();
     let wide = tiny_bert::Options {
         hidden: 128,
@@ -110,7 +110,12 @@ fn tiny_berts(name: &str) -> [std::path::PathBuf; 2] {
     };
     let written =
         |kind, options| tiny_bert::written(scratch!(format!("{name}-{kind}.gguf")), &options);
-    [written("mean", small), written("cls", wide)]
+    let nomic = tiny_bert::Options::nomic();
+    [
+        written("mean", small),
+        written("cls", wide),
+        written("nomic", nomic),
+    ]
 }
 
 /// Without the scalar kernels where others run: the real model takes them a second a text.
@@ -158,8 +163,8 @@ fn random_batches_of_minilm_give_the_same_bits() {
 /// Far more threads than CPUs, so that products are cut by tokens as well as by panels.
 #[test]
 fn ninety_six_threads_give_the_bits_of_one() {
-    let [bert, _] = tiny_berts("threads");
-    for path in [tiny("threads"), bert] {
+    let [bert, _, nomic] = tiny_berts("threads");
+    for path in [tiny("threads"), bert, nomic] {
         check_many_threads(&path);
     }
 }

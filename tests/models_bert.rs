@@ -14,83 +14,19 @@ use lanewise_testkit::gguf_writer::{Encoding, File, Value};
 use lanewise_testkit::texts::text;
 use lanewise_testkit::{scratch, tiny_bert};
 use serde::Deserialize;
-use support::{cosine, mean_and_minimum, read_npy, supported_isas};
-
-/// A tiny model of `../shared/tiny-families`.
-#[derive(Deserialize)]
-struct Tiny {
-    model: String,
-    ids: Vec<u32>,
-    vector: Vec<f32>,
-}
-
-/// Those of architecture `bert`: mean pooling, and cls pooling as of XLM-R.
-fn tiny_models() -> Vec<(Tiny, Arc<dyn Model>)> {
-    let Some(index) = shared("tiny-families/index.json") else {
-        return Vec::new();
-    };
-    let index = std::fs::read_to_string(index).unwrap();
-    let tiny: Vec<Tiny> = serde_json::from_str(&index).unwrap();
-    let open = |tiny: Tiny| {
-        let path = shared(&format!("tiny-families/{}.gguf", tiny.model))?;
-        Some((tiny, models::open(path).unwrap()))
-    };
-    let berts = tiny.into_iter();
-    let berts = berts.filter(|tiny| ["bert", "xlmr"].contains(&&*tiny.model));
-    berts.filter_map(open).collect()
-}
-
-fn embed_on(model: &Arc<dyn Model>, options: &RuntimeOptions, texts: &[&[u32]]) -> Vec<f32> {
-    let mut runtime = Runtime::new(Arc::clone(model), options).unwrap();
-    let mut out = vec![f32::NAN; texts.len() * model.shape().hidden];
-    runtime.embed(texts, &mut out).unwrap();
-    out
-}
+use support::tiny_families::{TinyFamily, embed_on, tiny_families};
+use support::{cosine, mean_and_minimum, read_npy};
 
 #[test]
 fn hidden_states_of_tiny_models_match_the_library() {
-    for (tiny, model) in tiny_models() {
-        let hidden = model.shape().hidden;
-        let path = format!("tiny-families/{}.states.npy", tiny.model);
-        let (shape, expected) = read_npy(&shared(&path).unwrap());
-        let states = model.reference().hidden_states(&tiny.ids).unwrap();
-        assert_eq!(shape, [states.len(), tiny.ids.len(), hidden]);
-        let layers = states.iter().zip(expected.chunks_exact(states[0].len()));
-        for (layer, (state, expected)) in layers.enumerate() {
-            let tokens = state
-                .chunks_exact(hidden)
-                .zip(expected.chunks_exact(hidden));
-            let cosines: Vec<f64> = tokens.map(|(a, b)| cosine(a, b)).collect();
-            let (_, least) = mean_and_minimum(&cosines);
-            println!(
-                "{} after layer {layer}: least cosine {least:.9}",
-                tiny.model
-            );
-            assert!(least >= 0.999_999, "{} layer {layer}: {least}", tiny.model);
-        }
-    }
+    let families = tiny_families(&["bert", "xlmr"]);
+    families.iter().for_each(TinyFamily::check_hidden_states);
 }
 
 #[test]
 fn vectors_of_tiny_models_match_the_library() {
-    for (tiny, model) in tiny_models() {
-        let of_f32 = cosine(&model.reference().embed(&tiny.ids).unwrap(), &tiny.vector);
-        assert!(of_f32 >= 0.999_999, "{}: {of_f32}", tiny.model);
-        let vectors: Vec<Vec<f32>> = supported_isas()
-            .into_iter()
-            .map(|isa| {
-                let options = RuntimeOptions {
-                    isa: Some(isa),
-                    ..RuntimeOptions::default()
-                };
-                embed_on(&model, &options, &[&tiny.ids])
-            })
-            .collect();
-        let of_int8 = cosine(&vectors[0], &tiny.vector);
-        println!("{}: cosine f32 {of_f32:.9}, INT8 {of_int8:.6}", tiny.model);
-        assert!(of_int8 >= 0.999, "{}: {of_int8}", tiny.model);
-        assert!(vectors.iter().all(|vector| *vector == vectors[0]));
-    }
+    let families = tiny_families(&["bert", "xlmr"]);
+    families.iter().for_each(TinyFamily::check_vectors);
 }
 
 #[derive(Deserialize)]
@@ -254,9 +190,8 @@ fn files_that_would_give_other_vectors_are_refused() {
     let set = |key: &'static str, value: Value| move |file: &mut File| file.set(key, value.clone());
     let remove = |key: &'static str| move |file: &mut File| file.remove(key);
     let pooling = "bert.pooling_type";
-    refused(&remove(pooling), [pooling, "say mean or cls"]);
-    refused(&set(pooling, Value::U32(3)), [pooling, "is 3 (last)"]);
-    refused(&set(pooling, Value::U32(4)), [pooling, "a reranker"]);
+    refused(&remove(pooling), [pooling, "say mean, cls or last"]);
+    refused(&set(pooling, Value::U32(4)), ["cls.weight", "is missing"]);
     let causal = "bert.attention.causal";
     refused(&set(causal, Value::Bool(true)), [causal, "is true"]);
     refused(&remove(causal), [causal, "is missing"]);

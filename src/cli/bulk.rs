@@ -1,5 +1,6 @@
 //! What connects `lanewise-bulk` with the command line: the model, names of settings, exit codes.
 
+use std::fs::File;
 use std::panic;
 
 use lanewise::internals::gguf::Gguf;
@@ -72,7 +73,12 @@ impl Embed for Model {
 /// The model's name and the SHA-256 of its file, all of which is read.
 pub fn model_identity(gguf: &Gguf) -> Result<(String, String), Failure> {
     let name = gguf.optional_str("general.name").ok().flatten();
-    let digest = sha256(gguf.path()).map_err(|error| {
+    let digest = match gguf.is_bundled() {
+        true => sha256(gguf.bytes(0..gguf.file_len() as usize)),
+        // Not through the map: its pages would stay in memory.
+        false => File::open(gguf.path()).and_then(sha256),
+    };
+    let digest = digest.map_err(|error| {
         let problem = format_args!("cannot read: {error}");
         Failure::file(gguf.path(), problem, "check the file and its disk")
     })?;

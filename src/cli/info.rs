@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use lanewise::internals::gguf::Gguf;
-use lanewise::internals::models::{self, Model};
+use lanewise::internals::models::{self, Model, ScoreFunction};
 use lanewise::internals::packed::PackedState;
 use lanewise::internals::{Runtime, RuntimeOptions};
 use lanewise::{Isa, Prompt};
@@ -57,6 +57,9 @@ struct Info {
     head_dim: usize,
     sliding_window: Option<usize>,
     pooling: &'static str,
+    /// The function that scores pass, of a reranker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<&'static str>,
     /// What the model reads before a text, by the name of the prompt.
     prompts: BTreeMap<&'static str, String>,
     /// The fingerprint of the space of vectors in full length and `f32`, by the name of the prompt.
@@ -194,7 +197,11 @@ impl Info {
             kv_heads: shape.kv_heads,
             head_dim: shape.head_dim,
             sliding_window: summary.sliding_window,
-            pooling: summary.pooling.name(),
+            pooling: match model.score_function() {
+                Some(_) => "rank",
+                None => summary.pooling.name(),
+            },
+            scores: model.score_function().map(ScoreFunction::name),
             prompts: prompts(model)?,
             #[cfg(feature = "bulk")]
             spaces: BTreeMap::new(),
@@ -248,6 +255,12 @@ impl Info {
             line("tensors", format!("{} {kind}, {size:.1} MB", total.count))?;
         }
         line("pooling", self.pooling.into())?;
+        if let Some(function) = self.scores {
+            line(
+                "scores",
+                format!("of pairs of texts (lanewise rerank): {function}"),
+            )?;
+        }
         for (name, text) in &self.prompts {
             line("prompt", format!("{name}: {text:?}"))?;
         }
@@ -312,8 +325,11 @@ fn spaces(
         .collect())
 }
 
-/// What the model reads before texts, by the name of the prompt.
+/// What the model reads before texts, by the name of the prompt; nothing before those of pairs.
 fn prompts(model: &dyn Model) -> lanewise::Result<BTreeMap<&'static str, String>> {
+    if model.score_function().is_some() {
+        return Ok(BTreeMap::new());
+    }
     let prompts = (model.family().prompts)(model.gguf())?;
     let text = |prompt| Some(prompts.text(prompt, None).ok()?.into_owned());
     Ok(prompts

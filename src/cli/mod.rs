@@ -23,6 +23,7 @@ mod packed;
 #[cfg(feature = "bulk")]
 mod progress;
 mod report;
+mod rerank;
 #[cfg(feature = "bulk")]
 mod rss;
 mod similarity;
@@ -44,6 +45,7 @@ Examples:
   printf 'one text\\nanother\\n' | lanewise embed --format jsonl
   lanewise embed --prompt document --title Moons \"Jupiter carries four large moons.\"
   lanewise similarity --query \"largest moons\" \"Jupiter has four.\" \"A river arrives.\"
+  lanewise rerank -m reranker.gguf \"largest moons\" \"Jupiter has four.\" \"A river arrives.\"
   lanewise tokenize \"Hello world\"
   lanewise info
   lanewise report --svg times.svg
@@ -91,6 +93,7 @@ enum Command {
     #[cfg(feature = "bulk")]
     Verify(Box<verify::Arguments>),
     Similarity(similarity::Arguments),
+    Rerank(rerank::Arguments),
     Tokenize(tokenize::Arguments),
     Info(info::Arguments),
     Convert(convert::Arguments),
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "bulk")]
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Similarity(arguments) => similarity::run(&arguments),
+        Command::Rerank(arguments) => rerank::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),

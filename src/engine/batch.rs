@@ -89,6 +89,8 @@ pub struct Batch {
     shape: Shape,
     ids: Vec<u32>,
     texts: Vec<Range<usize>>,
+    /// Where the second part of each text begins, counted from its first token; empty if no text has one.
+    second_parts: Vec<usize>,
     /// First key panel of each text.
     pub(super) first_panels: Vec<usize>,
     pub(super) panels: Vec<KeyPanel>,
@@ -187,6 +189,21 @@ impl Batch {
         &self.texts
     }
 
+    /// Says where the second part of each text begins, counted from its first token.
+    ///
+    /// # Panics
+    /// If these are not as many as the texts.
+    pub fn set_second_parts(&mut self, starts: &[usize]) {
+        assert_eq!(starts.len(), self.texts.len(), "one start a text");
+        self.second_parts.extend_from_slice(starts);
+    }
+
+    /// Whether a token, of a text of this batch, belongs to the second part of it.
+    pub fn is_in_second_part(&self, text: usize, token: usize) -> bool {
+        let start = self.second_parts.get(text);
+        start.is_some_and(|start| token - self.texts[text].start >= *start)
+    }
+
     /// Tokens of all texts.
     pub fn tokens(&self) -> usize {
         self.ids.len()
@@ -208,6 +225,7 @@ impl Batch {
         let tiles = panels * (PANEL / FEWEST_QUERY_TOKENS);
         reserve(&mut self.ids, texts.iter().map(|ids| ids.len()).sum())?;
         reserve(&mut self.texts, texts.len())?;
+        reserve(&mut self.second_parts, texts.len())?;
         reserve(&mut self.first_panels, texts.len())?;
         reserve(&mut self.panels, panels)?;
         reserve(&mut self.tiles, tiles)?;
@@ -243,6 +261,7 @@ impl Batch {
     fn clear(&mut self) {
         self.ids.clear();
         self.texts.clear();
+        self.second_parts.clear();
         self.first_panels.clear();
         self.panels.clear();
         self.tiles.clear();

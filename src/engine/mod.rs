@@ -5,6 +5,7 @@ pub mod attention;
 mod batch;
 mod buffers;
 mod contention;
+mod dense;
 mod executor;
 mod matmul;
 mod matrix;
@@ -20,6 +21,7 @@ mod weight_types;
 
 pub use batch::{Batch, MEAN_TERMS, Shape};
 pub use buffers::{ActivationShape, Activations, PanelBuffer};
+pub use dense::dense_input;
 pub use executor::Executor;
 pub use matmul::Product;
 pub use matrix::Matrix;

@@ -119,6 +119,11 @@ impl Gguf {
         self.map.check_unchanged(&self.path)
     }
 
+    /// Whether this is the model inside the program, and no file.
+    pub fn is_bundled(&self) -> bool {
+        self.map.is_bundled()
+    }
+
     /// What tells the file from others and from its own earlier contents, now.
     ///
     /// # Errors

@@ -12,10 +12,11 @@ use std::path::Path;
 use std::time::SystemTime;
 
 #[cfg(not(miri))]
-use memmap2::Mmap as Bytes;
+use memmap2::Mmap as FileBytes;
 #[cfg(miri)]
-use memmap2::MmapMut as Bytes;
+use memmap2::MmapMut as FileBytes;
 
+use super::bundled::bundled;
 use super::cursor::FETCH_AGAIN;
 use super::file::file_error;
 use crate::{Error, Result};
@@ -24,10 +25,20 @@ const NOT_A_MODEL: &str = "give a model in GGUF format";
 const OPEN_AGAIN: &str =
     "open it again, and replace a model by renaming the new file over it, not by writing into it";
 
-/// The bytes of a file that is not empty: a model's, or one that was made from it.
+/// The bytes of a file that is not empty: a model's, or one that was made from it. Or those of the model
+/// inside the program.
 #[derive(Debug)]
-pub struct Map {
-    bytes: Bytes,
+pub struct Map(Source);
+
+#[derive(Debug)]
+enum Source {
+    File(MappedFile),
+    Program(&'static [u8]),
+}
+
+#[derive(Debug)]
+struct MappedFile {
+    bytes: FileBytes,
     file: File,
     opened: State,
 }
@@ -82,11 +93,15 @@ impl State {
 }
 
 impl Map {
-    /// Maps the regular file of a model read-only.
+    /// Maps the regular file of a model read-only, or takes the model inside the program if `path` stands
+    /// for it.
     ///
     /// # Errors
     /// If it cannot be mapped, is empty or no regular file.
     pub fn open(path: &Path) -> Result<Self> {
+        if let Some(bytes) = bundled(path) {
+            return Ok(Self(Source::Program(bytes)));
+        }
         // Checked before opening: opening a pipe without a writer would block.
         let kind = fs::metadata(path).map_err(io_error(path, "cannot open"))?;
         if kind.is_dir() {
@@ -128,33 +143,49 @@ impl Map {
     }
 
     fn of(file: File, opened: State) -> io::Result<Self> {
-        Ok(Self {
-            bytes: map(&file)?,
+        let bytes = map(&file)?;
+        Ok(Self(Source::File(MappedFile {
+            bytes,
             file,
             opened,
-        })
+        })))
+    }
+
+    fn file(&self) -> Option<&MappedFile> {
+        match &self.0 {
+            Source::File(file) => Some(file),
+            Source::Program(_) => None,
+        }
+    }
+
+    /// Whether these are the bytes of the model inside the program.
+    pub fn is_bundled(&self) -> bool {
+        self.file().is_none()
     }
 
     /// What tells the file from others and from its own earlier contents, now.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's, or that there is no file.
     pub fn identity(&self) -> io::Result<FileIdentity> {
-        FileIdentity::of(&self.file)
+        let file = self.file().ok_or(io::ErrorKind::Unsupported)?;
+        FileIdentity::of(&file.file)
     }
 
     /// Whether size and modification time are those of opening.
     pub fn is_unchanged(&self) -> bool {
-        State::of(&self.file).is_ok_and(|now| now == self.opened)
+        self.file()
+            .is_none_or(|file| State::of(&file.file).is_ok_and(|now| now == file.opened))
     }
 
     /// Has the system map the pages of a range; where that is not supported, nothing happens.
     pub fn prefault(&self, range: Range<usize>) {
         #[cfg(all(target_os = "linux", not(miri)))]
         // Kernels before 5.14 refuse; then each page is mapped by its first read.
-        let _ = self
-            .bytes
-            .advise_range(memmap2::Advice::PopulateRead, range.start, range.len());
+        if let Some(file) = self.file() {
+            let advice = memmap2::Advice::PopulateRead;
+            let _ = file.bytes.advise_range(advice, range.start, range.len());
+        }
         #[cfg(any(not(target_os = "linux"), miri))]
         let _ = range;
     }
@@ -164,10 +195,11 @@ impl Map {
     /// # Errors
     /// If the file, which is at `path`, cannot be read or has been cut short.
     pub fn copy(&self, path: &Path, start: usize, out: &mut [u8]) -> Result<()> {
-        #[cfg(unix)]
-        let read = std::os::unix::fs::FileExt::read_exact_at(&self.file, out, start as u64);
-        #[cfg(not(unix))]
-        let read = io::Read::read_exact(&mut self.bytes.get(start..).unwrap_or_default(), out);
+        let read = match self.file() {
+            #[cfg(unix)]
+            Some(file) => std::os::unix::fs::FileExt::read_exact_at(&file.file, out, start as u64),
+            _ => io::Read::read_exact(&mut self.get(start..).unwrap_or_default(), out),
+        };
         read.map_err(io_error(path, "cannot read"))
     }
 
@@ -176,12 +208,15 @@ impl Map {
     /// # Errors
     /// If it has.
     pub fn check_unchanged(&self, path: &Path) -> Result<()> {
-        let now = State::of(&self.file).map_err(io_error(path, "cannot look at"))?;
-        if now == self.opened {
+        let Some(file) = self.file() else {
+            return Ok(());
+        };
+        let now = State::of(&file.file).map_err(io_error(path, "cannot look at"))?;
+        if now == file.opened {
             return Ok(());
         }
-        let problem = if now.length < self.opened.length {
-            let (before, after) = (self.opened.length, now.length);
+        let problem = if now.length < file.opened.length {
+            let (before, after) = (file.opened.length, now.length);
             format!("was cut short from {before} to {after} bytes while it was in use")
         } else {
             "was written to while it was in use".into()
@@ -191,20 +226,20 @@ impl Map {
 }
 
 #[cfg(not(miri))]
-fn map(file: &File) -> io::Result<Bytes> {
+fn map(file: &File) -> io::Result<FileBytes> {
     // SAFETY: the map is read-only and only ever read as bytes, for which every pattern is valid;
     // strings are copied before they are checked to be UTF-8. If another process writes to the
     // file, later reads see other bytes: what was checked at opening is kept outside the map as
     // numbers, and iterating over strings checks each length again, so no access leaves the map,
     // and `check_unchanged` rejects the results. If the file is truncated, reading beyond its new
     // end raises SIGBUS, which ends the process.
-    unsafe { Bytes::map(file) }
+    unsafe { FileBytes::map(file) }
 }
 
 /// Miri maps no files: there the file is read into anonymous memory, so that accesses are checked.
 #[cfg(miri)]
-fn map(mut file: &File) -> io::Result<Bytes> {
-    let mut bytes = Bytes::map_anon(file.metadata()?.len() as usize)?;
+fn map(mut file: &File) -> io::Result<FileBytes> {
+    let mut bytes = FileBytes::map_anon(file.metadata()?.len() as usize)?;
     io::Read::read_exact(&mut file, &mut bytes)?;
     Ok(bytes)
 }
@@ -213,7 +248,10 @@ impl Deref for Map {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        match &self.0 {
+            Source::File(file) => &file.bytes,
+            Source::Program(bytes) => bytes,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! (`docs/gguf.md` of ggml). Nothing of any size is copied out of the map: arrays and tensors stay
 //! byte ranges of the file, checked once when it is opened. The reader knows nothing of models.
 
+mod bundled;
 mod cursor;
 mod file;
 mod map;
@@ -12,6 +13,7 @@ mod sigxfsz;
 mod tensor;
 mod value;
 
+pub use bundled::bundled_path;
 pub use file::Gguf;
 pub use map::{FileIdentity, Map};
 pub use sigbus::exit_on_lost_page;

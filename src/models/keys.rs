@@ -58,6 +58,26 @@ impl Keys<'_> {
         Err(self.gguf.file_error(KEY, problem, RECONVERT))
     }
 
+    /// Refuses RoPE of other values than all of a head, and angles that are scaled.
+    pub fn check_plain_rope(&self, head_dim: usize) -> Result<()> {
+        const OTHER_MODEL: &str = "use a model whose RoPE this engine supports";
+        let rotated = "rope.dimension_count";
+        if let Some(count) = self.gguf.optional_u32(&self.key(rotated))?
+            && count as usize != head_dim
+        {
+            let problem = format!("is {count}, but RoPE turns all {head_dim} values of a head");
+            return Err(self.error(rotated, problem, OTHER_MODEL));
+        }
+        let scaling = "rope.scaling.type";
+        if let Some(kind) = self.gguf.optional_str(&self.key(scaling))?
+            && kind != "none"
+        {
+            let problem = format!("is {kind:?}, but RoPE is not scaled here");
+            return Err(self.error(scaling, problem, OTHER_MODEL));
+        }
+        Ok(())
+    }
+
     /// An error at a key.
     pub fn error(&self, name: &str, problem: impl Into<String>, remedy: &str) -> Error {
         self.gguf.file_error(self.key(name), problem, remedy)

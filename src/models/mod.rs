@@ -7,9 +7,12 @@
 pub mod bert;
 pub mod gemma_embedding;
 mod keys;
+mod names;
+pub mod nomic_bert;
 mod pooling;
 mod prompts;
 mod reference;
+mod reranker;
 mod tensors;
 
 use std::collections::TryReserveError;
@@ -20,13 +23,15 @@ use std::sync::Arc;
 use lanewise_kernels::Kernels;
 
 pub use self::prompts::{PromptText, Prompts};
+pub use self::reranker::ScoreFunction;
 use crate::engine::{Batch, Executor, Job, Matrix, Pooling, Shape};
 use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
+use crate::vectors::normalize;
 use crate::{Error, Result};
 
 /// Every family, the default one first.
-pub static FAMILIES: &[&Family] = &[&gemma_embedding::FAMILY, &bert::FAMILY];
+pub static FAMILIES: &[&Family] = &[&gemma_embedding::FAMILY, &bert::FAMILY, &nomic_bert::FAMILY];
 
 /// Opens a file of a family.
 pub type Open = fn(Arc<Gguf>, &OpenOptions) -> Result<Arc<dyn Model>>;
@@ -101,6 +106,25 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// The lengths that vectors may be cut to.
     fn dims(&self) -> Dims;
 
+    /// What a score passes at last, of a model that gives pairs of texts scores, and texts no vectors.
+    fn score_function(&self) -> Option<ScoreFunction> {
+        None
+    }
+
+    /// Values that a pass gives for each text: those of a vector, or one score.
+    fn output_width(&self) -> usize {
+        match self.score_function() {
+            Some(_) => 1,
+            None => self.shape().hidden,
+        }
+    }
+
+    /// `out` becomes the shorter vector of its length, of unit length, from one of unit length; not finite
+    /// if nothing but zeros is left.
+    fn shorten(&self, vector: &[f32], out: &mut [f32]) {
+        shorten(vector, out);
+    }
+
     /// Whether the file has the dense heads after pooling, without which vectors are in another space;
     /// `None` if models of the family have none.
     fn dense_heads(&self) -> Option<bool>;
@@ -138,7 +162,7 @@ pub trait ForwardPass: Send {
     fn longest_row(&self) -> usize;
 
     /// Runs the batch, for which there is room; row `i` of `out` becomes the vector of text `i`, of
-    /// unit length.
+    /// unit length, or its score before the last function.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -168,6 +192,13 @@ pub trait Reference: Sync {
     /// # Errors
     /// As [`embed`](Self::embed), for the first text that fails.
     fn embed_batch(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>>;
+
+    /// The score of a pair of texts, of a reranker, before the last function. `second_part` is the place of
+    /// the first token that belongs to the second text; `None` if the model is no reranker.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    fn score(&self, ids: &[u32], second_part: usize) -> Result<Option<f32>>;
 
     /// The residual stream of a text after the embedding and after each layer: `layers + 1` times
     /// `tokens * hidden` values, the last after the final norm as well.
@@ -265,6 +296,12 @@ pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Arc<dy
 /// Names the first tensor and row that fail.
 pub fn verify(model: &dyn Model) -> Result<()> {
     model.matrices().all().try_for_each(Matrix::verify)
+}
+
+/// The first values of a vector, of unit length.
+fn shorten(vector: &[f32], out: &mut [f32]) {
+    out.copy_from_slice(&vector[..out.len()]);
+    normalize(out);
 }
 
 /// The error for a file without the dense heads that the vectors are to pass.

@@ -51,6 +51,20 @@ impl<'a> Tensors<'a> {
         Ok(Matrix::new(gguf, name, weight_type, [rows, columns], range))
     }
 
+    /// The only row of a matrix of any type that products support, as finite floats; or a vector.
+    pub fn row(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
+        let one_dimension = self.find(name)?.dims.len() == 1;
+        if one_dimension {
+            return self.vector(name, length);
+        }
+        let matrix = self.matrix(name, 1, length)?;
+        matrix.verify()?;
+        let mut values = vec![0.0; length];
+        matrix.dequantize_row(0, &mut values);
+        flush_subnormals(&mut values);
+        Ok(values)
+    }
+
     /// A vector of finite floats; those below 2⁻¹²⁶ in magnitude become 0.
     pub fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
         let tensor = self.find(name)?;

@@ -41,6 +41,11 @@ pub trait Tokenizer: fmt::Debug + Send + Sync {
     /// The token that a model reads after each text.
     fn eos(&self) -> u32;
 
+    /// The tokens that a model reads between the two texts of a pair.
+    fn between(&self) -> Vec<u32> {
+        vec![self.eos()]
+    }
+
     /// The number of tokens: ids are below it.
     fn vocabulary_len(&self) -> usize;
 

@@ -38,7 +38,7 @@ pub const LAYERS: &[Layer] = &[
     layer("tokenizer", "src/tokenizer", &["error", "gguf"]),
     layer("vectors", "src/vectors.rs", &["lanewise-vectors"]),
     layer("prompt", "src/prompt.rs", &["error"]),
-    layer("model_path", "src/model_path.rs", &["error"]),
+    layer("model_path", "src/model_path.rs", &["error", "gguf"]),
     layer(
         "engine",
         "src/engine",
@@ -114,6 +114,11 @@ pub const LAYERS: &[Layer] = &[
         ],
     ),
     layer(
+        "reranker",
+        "src/reranker.rs",
+        &["error", "tokenizer", "models", "shared_runtime", "embedder"],
+    ),
+    layer(
         "builder",
         "src/builder.rs",
         &[
@@ -127,6 +132,7 @@ pub const LAYERS: &[Layer] = &[
             "runtime",
             "shared_runtime",
             "embedder",
+            "reranker",
         ],
     ),
     // The public face of the modules above.
@@ -149,6 +155,7 @@ pub const LAYERS: &[Layer] = &[
             "roofline",
             "embedder",
             "builder",
+            "reranker",
         ],
     ),
     layer(

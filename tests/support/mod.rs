@@ -1,6 +1,8 @@
 //! What tests of the engine share: golden files, and how vectors are compared.
 #![allow(dead_code, reason = "each test program compiles this and uses a part")]
 
+pub mod tiny_families;
+
 use std::path::Path;
 
 use lanewise::Isa;

@@ -1,9 +1,7 @@
 //! The space that vectors belong to, so that vectors of different spaces are not mixed.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 use lanewise_vectors::Precision;
 use serde::{Deserialize, Serialize};
@@ -101,16 +99,15 @@ impl Space {
     }
 }
 
-/// The SHA-256 of a file in hexadecimal digits.
+/// The SHA-256 of what is read, in hexadecimal digits.
 ///
 /// # Errors
-/// If the file cannot be read.
-pub fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+/// If it cannot be read.
+pub fn sha256(mut content: impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
-        match file.read(&mut buffer)? {
+        match content.read(&mut buffer)? {
             0 => break,
             read => hash.update(&buffer[..read]),
         }

@@ -37,8 +37,9 @@ fn options() -> Options {
 }
 
 /// A model of each family without damage.
-pub fn models() -> [File; 2] {
-    [model(), bert::model()]
+pub fn models() -> [File; 3] {
+    let [bert, nomic] = bert::models();
+    [model(), bert, nomic]
 }
 
 /// All malformed models, always the same ones in the same order, no two with the same bytes.

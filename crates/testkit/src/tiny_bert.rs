@@ -1,4 +1,4 @@
-//! A small model of BERT's architecture, for tests that should not need a real one.
+//! A small model of BERT's architecture, or of Nomic BERT's, for tests that should not need a real one.
 //!
 //! Its weights are pseudo-random, so its vectors mean nothing; but its file has every key and tensor of a
 //! real one, and its vocabulary every kind of token. The same options give the same bytes on every
@@ -16,6 +16,8 @@ const CONTROL: i32 = 3;
 /// Hyperparameters of the model, and what is left out of its file.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The architecture, `bert` or `nomic-bert`.
+    pub architecture: &'static str,
     /// How matrices are stored; tables but the first, norms and biases are always f32.
     pub encoding: Encoding,
     /// Queries, keys and values in one matrix.
@@ -38,9 +40,25 @@ pub struct Options {
     pub context: u32,
 }
 
+impl Options {
+    /// A model of Nomic BERT.
+    pub fn nomic() -> Self {
+        Self {
+            architecture: "nomic-bert",
+            fused: true,
+            ..Self::default()
+        }
+    }
+
+    fn is_nomic(&self) -> bool {
+        self.architecture == "nomic-bert"
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
+            architecture: "bert",
             encoding: Encoding::Q8_0,
             fused: false,
             no_token_types: false,
@@ -78,10 +96,13 @@ pub fn build(options: &Options) -> File {
 }
 
 fn add_hyperparameters(file: &mut File, options: &Options) {
-    file.set("general.architecture", Value::String("bert".into()));
+    file.set(
+        "general.architecture",
+        Value::String(options.architecture.into()),
+    );
     let name = Value::String("Lanewise tiny test model".into());
     file.set("general.name", name);
-    let mut set = |name: &str, value| file.set(&format!("bert.{name}"), value);
+    let mut set = |name: &str, value| file.set(&format!("{}.{name}", options.architecture), value);
     set("block_count", Value::U32(options.layers));
     set("context_length", Value::U32(options.context));
     set("embedding_length", Value::U32(options.hidden));
@@ -89,6 +110,9 @@ fn add_hyperparameters(file: &mut File, options: &Options) {
     set("attention.head_count", Value::U32(options.heads));
     set("attention.layer_norm_epsilon", Value::F32(1e-12));
     set("attention.causal", Value::Bool(false));
+    if options.is_nomic() {
+        set("rope.freq_base", Value::F32(1000.0));
+    }
     if let Some(pooling) = options.pooling {
         set("pooling_type", Value::U32(pooling));
     }
@@ -144,7 +168,9 @@ fn add_tensors(file: &mut File, options: &Options, vocabulary: usize) {
     };
     table(file, "token_embd.weight", vocabulary, options.encoding);
     let positions = options.context as usize;
-    table(file, "position_embd.weight", positions, Encoding::F32);
+    if !options.is_nomic() {
+        table(file, "position_embd.weight", positions, Encoding::F32);
+    }
     if options.no_token_types {
         file.remove("tokenizer.ggml.token_type_count");
     } else {
@@ -177,14 +203,19 @@ fn add_tensors(file: &mut File, options: &Options, vocabulary: usize) {
         let qkv = qkv
             .iter()
             .map(|&(part, times)| (part, times * hidden, hidden));
+        let gate = options
+            .is_nomic()
+            .then_some(("ffn_gate", feed_forward, hidden));
         let others = [
             ("attn_output", hidden, hidden),
             ("ffn_up", feed_forward, hidden),
             ("ffn_down", hidden, feed_forward),
         ];
-        for (part, rows, columns) in qkv.chain(others) {
+        for (part, rows, columns) in qkv.chain(others).chain(gate) {
             matrix(file, &name(part, "weight"), rows, columns);
-            vector(file, &name(part, "bias"), rows, 0.0);
+            if !options.is_nomic() {
+                vector(file, &name(part, "bias"), rows, 0.0);
+            }
         }
         for part in ["attn_output_norm", "layer_output_norm"] {
             vector(file, &name(part, "weight"), hidden, 1.0);

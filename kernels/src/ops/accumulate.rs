@@ -1,6 +1,6 @@
 //! Sums of rows.
 
-use super::{load_piece, pieces_at, prefetch_later_row};
+use super::{load_sum, prefetch_later_row};
 use crate::layout::BLOCK;
 use crate::simd::{LANES, Simd};
 
@@ -43,13 +43,8 @@ pub unsafe fn add<S: Simd>(
     prefetch_later_row(y, stride, pieces);
     // SAFETY: `piece < pieces`, so each piece of `x`, `y` and `base` is one that the caller guarantees.
     unsafe {
-        let y = pieces_at::<S>(y, stride);
         for piece in 0..pieces {
-            let (mut low, mut high) = y(piece);
-            if !base.is_null() {
-                let (base_low, base_high) = load_piece::<S>(base.add(piece * BLOCK));
-                (low, high) = (low.add(base_low), high.add(base_high));
-            }
+            let (low, high) = load_sum::<S>(y, stride, base, piece);
             let at = x.add(piece * BLOCK);
             S::load(at).add(low).store(at);
             S::load(at.add(LANES)).add(high).store(at.add(LANES));

@@ -1,7 +1,7 @@
 //! Layer norms, after a residual addition or alone.
 
 use super::quantize::quantize_piece;
-use super::{load_piece, pieces_at, prefetch_later_row};
+use super::{load_piece, load_sum, prefetch_later_row};
 use crate::layout::{ActivationBlock, BLOCK};
 use crate::simd::{LANES, Simd};
 
@@ -31,49 +31,21 @@ pub unsafe fn add_layer_norm<S: Simd>(
     eps: f32,
 ) {
     prefetch_later_row(y, stride, pieces);
-    // SAFETY: `normalize` loads the pieces `0..pieces`, which the caller guarantees of `y` and of
-    // `base` where it is not null; the other rows are passed on as they are.
+    // SAFETY: `piece < pieces`, so each piece of `y` and `base` is one that the caller guarantees, and
+    // `at + LANES` is at most the `pieces * BLOCK` values of `x`, `weight` and `bias`.
     unsafe {
-        let y = pieces_at::<S>(y, stride);
-        if base.is_null() {
-            return normalize(x, y, weight, bias, pieces, eps);
-        }
-        let sum = |piece: usize| {
-            let (low, high) = y(piece);
-            let (base_low, base_high) = load_piece::<S>(base.add(piece * BLOCK));
-            (low.add(base_low), high.add(base_high))
-        };
-        normalize(x, sum, weight, bias, pieces, eps);
-    }
-}
-
-/// `x = layer_norm(x + y) * weight + bias` for the pieces `0..pieces` of `y` that `load` returns.
-///
-/// # Safety
-///
-/// `x` is valid for reading and writing, `weight` and `bias` for reading `pieces * BLOCK` values. The
-/// CPU supports the instruction set of `S`.
-#[inline(always)]
-unsafe fn normalize<S: Simd>(
-    x: *mut f32,
-    load: impl Fn(usize) -> (S, S),
-    weight: *const f32,
-    bias: *const f32,
-    pieces: usize,
-    eps: f32,
-) {
-    // SAFETY: `piece < pieces`, so `at + LANES` is at most the `pieces * BLOCK` values that the
-    // caller guarantees of `x`, `weight` and `bias`.
-    unsafe {
-        let add = |piece: usize| {
-            let (low, high) = load(piece);
+        let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
+        for piece in 0..pieces {
+            let (low, high) = load_sum::<S>(y, stride, base, piece);
             let at = x.add(piece * BLOCK);
             let (low, high) = (S::load(at).add(low), S::load(at.add(LANES)).add(high));
             low.store(at);
             high.store(at.add(LANES));
-            (low, high)
-        };
-        let (mean, scale) = moments::<S>(add, x, pieces, eps);
+            even = even.add(low);
+            odd = odd.add(high);
+        }
+        let mean = S::splat(even.add(odd).reduce_add() / (pieces * BLOCK) as f32);
+        let scale = inverse_deviation(x, mean, pieces, eps);
         for at in (0..pieces * BLOCK).step_by(LANES) {
             S::load(x.add(at))
                 .sub(mean)
@@ -85,30 +57,34 @@ unsafe fn normalize<S: Simd>(
     }
 }
 
-/// The mean of the pieces `0..pieces` that `load` returns, and 1 / sqrt(variance + eps). `load` is called
-/// once for each piece and leaves it at `x`.
+/// The mean of the values of a row.
 ///
 /// # Safety
 ///
-/// `x` is valid for reading `pieces * BLOCK` values once `load` has been called for all pieces. The CPU
-/// supports the instruction set of `S`.
+/// `x` is valid for reading `pieces * BLOCK` values. The CPU supports the instruction set of `S`.
 #[inline(always)]
-unsafe fn moments<S: Simd>(
-    load: impl Fn(usize) -> (S, S),
-    x: *const f32,
-    pieces: usize,
-    eps: f32,
-) -> (S, S) {
-    let values = (pieces * BLOCK) as f32;
+unsafe fn mean<S: Simd>(x: *const f32, pieces: usize) -> S {
     // SAFETY: `piece < pieces`, so each piece of `x` is one that the caller guarantees.
     unsafe {
         let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
         for piece in 0..pieces {
-            let (low, high) = load(piece);
+            let (low, high) = load_piece::<S>(x.add(piece * BLOCK));
             even = even.add(low);
             odd = odd.add(high);
         }
-        let mean = S::splat(even.add(odd).reduce_add() / values);
+        S::splat(even.add(odd).reduce_add() / (pieces * BLOCK) as f32)
+    }
+}
+
+/// 1 / sqrt(variance + eps) of a row with this mean.
+///
+/// # Safety
+///
+/// `x` is valid for reading `pieces * BLOCK` values. The CPU supports the instruction set of `S`.
+#[inline(always)]
+unsafe fn inverse_deviation<S: Simd>(x: *const f32, mean: S, pieces: usize, eps: f32) -> S {
+    // SAFETY: `piece < pieces`, so each piece of `x` is one that the caller guarantees.
+    unsafe {
         let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
         for piece in 0..pieces {
             let (low, high) = load_piece::<S>(x.add(piece * BLOCK));
@@ -116,8 +92,8 @@ unsafe fn moments<S: Simd>(
             even = even.add(low.mul(low));
             odd = odd.add(high.mul(high));
         }
-        let variance = even.add(odd).reduce_add() / values;
-        (mean, S::splat(1.0 / (variance + eps).sqrt()))
+        let variance = even.add(odd).reduce_add() / (pieces * BLOCK) as f32;
+        S::splat(1.0 / (variance + eps).sqrt())
     }
 }
 
@@ -131,7 +107,8 @@ unsafe fn moments<S: Simd>(
 pub unsafe fn layer_norm<S: Simd>(x: *mut f32, weight: *const f32, pieces: usize, eps: f32) {
     // SAFETY: `2 * pieces` times `LANES` values are the `pieces * BLOCK` that the caller guarantees.
     unsafe {
-        let (mean, scale) = moments::<S>(pieces_at(x, BLOCK), x, pieces, eps);
+        let mean = mean::<S>(x, pieces);
+        let scale = inverse_deviation(x, mean, pieces, eps);
         for at in (0..pieces * BLOCK).step_by(LANES) {
             S::load(x.add(at))
                 .sub(mean)
@@ -160,7 +137,8 @@ pub unsafe fn layer_norm_quantize<S: Simd>(
 ) {
     // SAFETY: `piece < pieces`, so each piece and each block is one that the caller guarantees.
     unsafe {
-        let (mean, scale) = moments::<S>(pieces_at(x, BLOCK), x, pieces, eps);
+        let mean = mean::<S>(x, pieces);
+        let scale = inverse_deviation(x, mean, pieces, eps);
         for piece in 0..pieces {
             let (low, high) = load_piece::<S>(x.add(piece * BLOCK));
             let (weight_low, weight_high) = load_piece::<S>(weight.add(piece * BLOCK));

@@ -72,4 +72,31 @@ unsafe fn load_piece<S: Simd>(from: *const f32) -> (S, S) {
     unsafe { (S::load(from), S::load(from.add(LANES))) }
 }
 
+/// Loads piece `piece` of `y`, and adds that of `base` unless it is null.
+///
+/// Not a function that [`pieces_at`] returns: where a closure is called from several places, or is larger,
+/// the compiler makes a function of it that passes vectors through memory.
+///
+/// # Safety
+///
+/// `y + piece * stride` and, unless `base` is null, `base + piece * BLOCK` are valid for reading [`BLOCK`]
+/// values. The CPU supports the instruction set of `S`.
+#[inline(always)]
+unsafe fn load_sum<S: Simd>(
+    y: *const f32,
+    stride: usize,
+    base: *const f32,
+    piece: usize,
+) -> (S, S) {
+    // SAFETY: the caller guarantees both pieces.
+    unsafe {
+        let (low, high) = load_piece::<S>(y.add(piece * stride));
+        if base.is_null() {
+            return (low, high);
+        }
+        let (base_low, base_high) = load_piece::<S>(base.add(piece * BLOCK));
+        (low.add(base_low), high.add(base_high))
+    }
+}
+
 const _: () = assert!(BLOCK == 2 * LANES);

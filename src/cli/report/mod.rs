@@ -94,6 +94,15 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 
     let mut snapshots = vec![Snapshot::take()];
     let model = arguments.run.open(&path)?;
+    if model.score_function().is_some() {
+        let path = path.display();
+        return Err(Failure::Stopped {
+            code: failure::MODEL,
+            message: format!(
+                "{path}: is a reranker, of which there is no report; use an embedding model"
+            ),
+        });
+    }
     snapshots.push(Snapshot::take());
     let tokenizer = (model.family().tokenizer)(Arc::clone(model.gguf()))?;
     snapshots.push(Snapshot::take());

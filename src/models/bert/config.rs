@@ -7,19 +7,33 @@ use crate::Result;
 use crate::engine::{Pooling, Shape};
 use crate::gguf::Gguf;
 use crate::models::keys::{Keys, RECONVERT};
-use crate::models::{OpenOptions, pooling};
+use crate::models::{Dims, OpenOptions, ScoreFunction, pooling, reranker};
 
 /// The longest text of a model, in tokens, as BGE-M3 takes it. Scratch for scores grows with it.
 const MAX_CONTEXT: u32 = 8192;
 
 const OTHER_MODEL: &str = "use a BERT model whose hyperparameters this engine supports";
 
-/// Hyperparameters of a model of the `bert` architecture.
+/// What a family of encoders has in place of another's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Variant {
+    /// BERT: a table of positions, biases in all products, and GELU in feed-forward layers.
+    Bert,
+    /// Nomic BERT: RoPE, no biases in products, and feed-forward layers gated by SiLU.
+    Nomic {
+        /// The base of RoPE.
+        rope_base: f32,
+    },
+}
+
+/// Hyperparameters of an encoder that normalizes after its residual additions.
 ///
 /// All of them come from the file and have been checked against each other and against limits far above
 /// any real model, so that products of two of them fit in 64 bits with room to spare.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Which encoder it is.
+    pub variant: Variant,
     /// Layers of the transformer.
     pub layers: usize,
     /// Values of the residual stream, and of an embedding; a multiple of 32.
@@ -28,7 +42,7 @@ pub struct Config {
     pub feed_forward: usize,
     /// Heads of queries, and of keys and values.
     pub heads: usize,
-    /// Rows of the table of positions; at least 3.
+    /// Positions of the longest text, and rows of the table of them; at least 3.
     pub positions: usize,
     /// The most tokens of a text, counting `[CLS]` and `[SEP]`: the positions, or fewer where the file says
     /// that the model was trained for fewer; at least 3.
@@ -41,10 +55,14 @@ pub struct Config {
     pub token_types: Option<usize>,
     /// How the vectors of tokens become one.
     pub pooling: Pooling,
+    /// What scores pass at last, of a reranker, whose head takes the first token.
+    pub score_function: Option<ScoreFunction>,
+    /// The lengths that vectors may have.
+    pub dims: Dims,
 }
 
 impl Config {
-    /// Reads and checks the hyperparameters.
+    /// Reads and checks the hyperparameters of BERT.
     ///
     /// # Errors
     /// If a key is missing, out of its limits, or requires what this engine does not support.
@@ -53,11 +71,27 @@ impl Config {
             gguf,
             architecture: FAMILY.architecture,
         };
+        Self::of_variant(&keys, options, Variant::Bert)
+    }
+
+    /// Reads and checks the hyperparameters that all variants have.
+    ///
+    /// # Errors
+    /// As [`from_gguf`](Self::from_gguf).
+    pub(in crate::models) fn of_variant(
+        keys: &Keys,
+        options: &OpenOptions,
+        variant: Variant,
+    ) -> Result<Self> {
+        let gguf = keys.gguf;
         // Two positions are `[CLS]` and `[SEP]`.
         let positions = keys.size("context_length", 3..=MAX_CONTEXT)?;
+        let hidden = keys.size("embedding_length", 1..=1 << 16)?;
+        let score_function = reranker::of_file(keys)?;
         let config = Self {
+            variant,
             layers: keys.size("block_count", 1..=1 << 10)?,
-            hidden: keys.size("embedding_length", 1..=1 << 16)?,
+            hidden,
             feed_forward: keys.size("feed_forward_length", 1..=1 << 18)?,
             heads: keys.size("attention.head_count", 1..=1 << 10)?,
             positions,
@@ -65,10 +99,15 @@ impl Config {
             layer_norm_eps: keys.positive("attention.layer_norm_epsilon")?,
             vocabulary: keys.vocabulary()?,
             token_types: token_types(gguf)?,
-            pooling: pooling::of(gguf, FAMILY.architecture, options)?,
+            pooling: match score_function {
+                Some(_) => Pooling::Cls,
+                None => pooling::of(gguf, keys.architecture, options)?,
+            },
+            score_function,
+            dims: Dims::UpTo(hidden),
         };
-        config.check_relations(&keys)?;
-        check_unsupported(&keys)?;
+        config.check_relations(keys)?;
+        check_unsupported(keys)?;
         Ok(config)
     }
 

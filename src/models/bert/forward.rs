@@ -1,4 +1,4 @@
-//! The forward pass of BERT on INT8 products, from ids to vectors.
+//! The forward pass of BERT on INT8 products, from ids to vectors, and that of its variants.
 //!
 //! ```text
 //! x = layer_norm(E[ids] + T[0] + P[positions])
@@ -8,21 +8,24 @@
 //! vector = unit(mean over the tokens of x, or x of the first)
 //! ```
 //!
+//! Nomic BERT has RoPE in `attention` instead of `P`, `silu(Wgate x) * (Wup x)` instead of
+//! `gelu(Wup x + bup)`, and no other bias than those of its norms.
+//!
 //! Every `layer_norm` has its own weights and biases, and every input of a product is quantized.
 
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
-use lanewise_kernels::{BLOCK, Kernels, Pieces};
+use lanewise_kernels::{Activation, BLOCK, Kernels, Pieces};
 use lanewise_pool::partition::chunks;
 
-use super::weights::{Layer, Norm};
-use super::{Bert, Config};
+use super::weights::{FeedForward, Layer, Norm};
+use super::{Bert, Classifier, Config, Variant};
 use crate::Result;
 use crate::engine::attention::{Attention, Heads, Parameters};
 use crate::engine::{
-    ActivationShape, Activations, Batch, Executor, MEAN_TERMS, Matrix, PanelBuffer, Phase, Product,
-    Reach, reserve, sized,
+    ActivationShape, Activations, Batch, Executor, MEAN_TERMS, Matrix, PanelBuffer, Phase, Pooling,
+    Product, Reach, Rope, dense_input, reserve, sized,
 };
 use crate::models::ForwardPass;
 use crate::vectors::normalize;
@@ -32,7 +35,7 @@ use crate::vectors::normalize;
 /// queries and keys (docs/LOG.md).
 const ATTN_INPUT_TERMS: usize = 2;
 
-/// INT8 terms of the input of `ffn_up`.
+/// INT8 terms of the input of `ffn_up`, and of `ffn_gate`.
 const FFN_INPUT_TERMS: usize = 1;
 
 /// A forward pass and all that it writes between ids and vectors; memory grows as needed and is kept.
@@ -40,10 +43,10 @@ pub(super) struct Forward {
     model: Arc<Bert>,
     /// A row of a table, as the file has it.
     row: Vec<u8>,
-    /// A row for each position up to the longest text so far, the first token type added:
-    /// `[position][hidden]`.
-    positions: Vec<f32>,
-    /// The row of the first token type.
+    /// For each type of token in use, a row for each position up to the longest text so far, the row of the
+    /// type added: `[position][hidden]`. Where there is RoPE, one for all positions.
+    positions: [Vec<f32>; 2],
+    /// The row of a type of token.
     type_row: Vec<f32>,
     /// The residual stream, `[token][hidden]`, always f32.
     x: Vec<f32>,
@@ -54,6 +57,10 @@ pub(super) struct Forward {
     /// The output of the last product.
     output: PanelBuffer,
     attention: Attention,
+    /// Empty where there are positions in the embedding.
+    rope: Rope,
+    /// The values of first tokens, of a reranker, and what its head makes of them: `[text][hidden]` each.
+    pooled: [Vec<f32>; 2],
 }
 
 /// What is added to the residual stream before it is normalized.
@@ -61,9 +68,9 @@ pub(super) struct Forward {
 enum Added<'a> {
     /// The row of each token's position.
     Positions,
-    /// The output of the last product, with its bias.
+    /// The output of the last product, with its bias if it has one.
     Output {
-        bias: &'a [f32],
+        bias: Option<&'a [f32]>,
         /// Rows of each text, before those of the tokens, that are added to the rows of all its tokens.
         shared: usize,
     },
@@ -78,11 +85,20 @@ impl ForwardPass for Forward {
             .try_for_each(|matrix| matrix.prepare(kernels))?;
         let (tokens, hidden) = (batch.tokens(), config.hidden);
         let attended = Attention::output_shape(batch);
-        let input = attn_input(batch).blocks().max(attended.blocks());
+        let mut input = attn_input(batch).blocks().max(attended.blocks());
         let outputs = [(3 * hidden, tokens), (hidden, attended.tokens)];
         let values = outputs.map(|(width, tokens)| PanelBuffer::values(width, tokens));
+        if weights.classifier.is_some() {
+            let texts = batch.texts().len();
+            input = input.max(dense_input(texts, hidden).blocks());
+            for rows in &mut self.pooled {
+                reserve(rows, texts * hidden)?;
+            }
+        }
         reserve(&mut self.x, tokens * hidden)?;
-        reserve(&mut self.positions, batch.longest() * hidden)?;
+        for positions in &mut self.positions[..weights.types_in_use()] {
+            reserve(positions, position_rows(config, batch) * hidden)?;
+        }
         reserve(&mut self.type_row, hidden)?;
         let row_bytes = weights.tables().map(Matrix::row_bytes);
         reserve(&mut self.row, row_bytes.max().unwrap_or(0))?;
@@ -90,6 +106,9 @@ impl ForwardPass for Forward {
         self.activated
             .reserve(ffn_down_input(config, tokens).blocks())?;
         self.output.reserve(values[0].max(values[1]))?;
+        if let Variant::Nomic { .. } = config.variant {
+            self.rope.reserve(config.head_dim(), batch.longest())?;
+        }
         self.attention.reserve(kernels, batch)
     }
 
@@ -104,6 +123,10 @@ impl ForwardPass for Forward {
         let layers = &model.weights().layers;
         for (index, layer) in layers.iter().enumerate() {
             self.layer(executor, batch, layer, layers.get(index + 1));
+        }
+        if let Some(classifier) = &model.weights().classifier {
+            self.score(executor, batch, classifier, out);
+            return Ok(());
         }
         executor.pool(batch, model.config().pooling, &self.x, out);
         out.chunks_exact_mut(batch.shape().hidden)
@@ -122,7 +145,8 @@ impl ForwardPass for Forward {
         let values = batch.tokens() * batch.shape().hidden;
         let finite = |x: &[f32]| x[..values].iter().all(|value| value.is_finite());
         if self.embed(executor, batch).is_err() || !finite(&self.x) {
-            return "token_embd.weight, position_embd.weight or token_types.weight".into();
+            let tables: Vec<&str> = model.weights().tables().map(Matrix::name).collect();
+            return tables.join(" or ");
         }
         for (index, layer) in model.weights().layers.iter().enumerate() {
             self.layer(executor, batch, layer, None);
@@ -144,21 +168,49 @@ impl Forward {
         Self {
             model,
             row: Vec::new(),
-            positions: Vec::new(),
+            positions: Default::default(),
             type_row: Vec::new(),
             x: Vec::new(),
             input: Activations::default(),
             activated: Activations::default(),
             output: PanelBuffer::default(),
             attention: Attention::default(),
+            rope: Rope::default(),
+            pooled: Default::default(),
         }
     }
 
-    /// `x = layer_norm(embedding[id] + token_types[0] + position_embd[position])`, and `input` from it.
+    /// `out[text] = classifier(x of the first token)`
+    fn score(
+        &mut self,
+        executor: &mut Executor,
+        batch: &Batch,
+        classifier: &Classifier,
+        out: &mut [f32],
+    ) {
+        let hidden = batch.shape().hidden;
+        let values = batch.texts().len() * hidden;
+        let [pooled, product] = &mut self.pooled;
+        let (pooled, product) = (sized(pooled, values), sized(product, values));
+        executor.pool(batch, Pooling::Cls, &self.x, pooled);
+        let scratch = (&mut self.input, &mut self.output);
+        executor.multiply_rows(classifier.matrix(), &[], pooled, scratch, product);
+        for (score, product) in out.iter_mut().zip(product.chunks_exact(hidden)) {
+            *score = classifier.score(product);
+        }
+        executor.lap(Phase::Dense);
+    }
+
+    /// `x = layer_norm(embedding[id] + token_types[0] + position_embd[position])`, and `input` from it; the
+    /// angles of positions instead of `position_embd` where there is RoPE.
     fn embed(&mut self, executor: &mut Executor, batch: &Batch) -> Result<()> {
         let (model, kernels) = (Arc::clone(&self.model), executor.kernels());
         let (weights, hidden) = (model.weights(), batch.shape().hidden);
-        self.extend_positions(kernels, batch.longest())?;
+        self.extend_positions(kernels, position_rows(model.config(), batch))?;
+        if let Variant::Nomic { rope_base } = model.config().variant {
+            let head_dim = model.config().head_dim();
+            self.rope.extend(rope_base, head_dim, batch.longest());
+        }
         let x = sized(&mut self.x, batch.tokens() * hidden);
         for (id, x) in batch.ids().iter().zip(x.chunks_exact_mut(hidden)) {
             let table = &weights.token_embd;
@@ -174,24 +226,32 @@ impl Forward {
     fn extend_positions(&mut self, kernels: Kernels, count: usize) -> Result<()> {
         let model = Arc::clone(&self.model);
         let (weights, hidden) = (model.weights(), model.config().hidden);
-        let known = self.positions.len() / hidden;
-        if known >= count {
-            return Ok(());
-        }
-        let type_row = sized(&mut self.type_row, hidden);
-        match &weights.token_types {
-            Some(table) => table.copy_row_scaled(kernels, 0, 1.0, &mut self.row, type_row)?,
-            None => type_row.fill(0.0),
-        }
-        for position in known..count {
-            let start = position * hidden;
-            self.positions.resize(start + hidden, 0.0);
-            let (table, row) = (&weights.position_embd, &mut self.positions[start..]);
-            if let Err(error) = table.copy_row_scaled(kernels, position, 1.0, &mut self.row, row) {
-                self.positions.truncate(start);
-                return Err(error);
+        let types = self.positions[..weights.types_in_use()].iter_mut();
+        for (token_type, positions) in types.enumerate() {
+            let known = positions.len() / hidden;
+            if known >= count {
+                continue;
             }
-            kernels.accumulate(row, type_row);
+            let type_row = sized(&mut self.type_row, hidden);
+            match &weights.token_types {
+                Some(table) => {
+                    table.copy_row_scaled(kernels, token_type, 1.0, &mut self.row, type_row)?;
+                }
+                None => type_row.fill(0.0),
+            }
+            for position in known..count {
+                let start = position * hidden;
+                positions.resize(start + hidden, 0.0);
+                let row = &mut positions[start..];
+                if let Some(table) = &weights.position_embd
+                    && let Err(error) =
+                        table.copy_row_scaled(kernels, position, 1.0, &mut self.row, row)
+                {
+                    positions.truncate(start);
+                    return Err(error);
+                }
+                kernels.accumulate(row, type_row);
+            }
         }
         Ok(())
     }
@@ -206,7 +266,7 @@ impl Forward {
     ) {
         self.attention(executor, batch, layer);
         let attended = Added::Output {
-            bias: &layer.attn_output.bias,
+            bias: layer.attn_output.bias.as_deref(),
             shared: MEAN_TERMS,
         };
         let norm = &layer.attn_output_norm;
@@ -214,7 +274,7 @@ impl Forward {
 
         self.feed_forward(executor, batch, layer, next);
         let fed_forward = Added::Output {
-            bias: &layer.ffn_down.bias,
+            bias: layer.ffn_down.bias.as_deref(),
             shared: 0,
         };
         let norm = &layer.layer_output_norm;
@@ -232,9 +292,13 @@ impl Forward {
             next: &[&layer.attn_output.weight],
         };
         executor.multiply(queries_keys_values, &self.input, &mut self.output);
+        let heads = match self.model.config().variant {
+            Variant::Bert => Heads::QueryBias(&layer.attn_qkv_bias[..hidden]),
+            Variant::Nomic { .. } => Heads::Rope(&self.rope),
+        };
         let parameters = Parameters {
-            heads: Heads::QueryBias(&layer.attn_qkv_bias[..hidden]),
-            value_bias: Some(&layer.attn_qkv_bias[2 * hidden..]),
+            heads,
+            value_bias: layer.attn_qkv_bias.get(2 * hidden..),
             scale: 1.0 / (batch.shape().head_dim as f32).sqrt(),
             reach: Reach::ALL,
         };
@@ -243,12 +307,12 @@ impl Forward {
         let output = Product {
             phase: Phase::AttnOutput,
             matrices: &[&layer.attn_output.weight],
-            next: &[&layer.ffn_up.weight],
+            next: &[layer.feed_forward.first()],
         };
         executor.multiply(output, &self.input, &mut self.output);
     }
 
-    /// `output = Wdown gelu(Wup input + bias)`.
+    /// `output = Wdown gelu(Wup input + bias)` or `Wdown (silu(Wgate input) * (Wup input))`.
     fn feed_forward(
         &mut self,
         executor: &mut Executor,
@@ -258,17 +322,21 @@ impl Forward {
     ) {
         self.activated
             .reshape(ffn_down_input(self.model.config(), batch.tokens()));
-        executor.multiply_gelu(
-            &layer.ffn_up.weight,
-            &layer.ffn_up.bias,
-            &[&layer.ffn_down.weight],
-            &self.input,
-            &mut self.activated,
-        );
+        let (input, activated) = (&self.input, &mut self.activated);
+        let down = &[&layer.ffn_down.weight];
+        match &layer.feed_forward {
+            FeedForward::Gelu { up, bias } => {
+                executor.multiply_gelu(up, bias, down, input, activated);
+            }
+            FeedForward::GatedSilu { gate, up } => {
+                let silu = Activation::Silu;
+                executor.multiply_gated(silu, [gate, up], down, input, activated);
+            }
+        }
         let next = next.map(Layer::attn_qkv);
         let down = Product {
             phase: Phase::FfnOutput,
-            matrices: &[&layer.ffn_down.weight],
+            matrices: down,
             next: next.as_ref().map_or(&[], |(next, count)| &next[..*count]),
         };
         executor.multiply(down, &self.activated, &mut self.output);
@@ -287,6 +355,8 @@ impl Forward {
         let (kernels, eps) = (executor.kernels(), self.model.config().layer_norm_eps);
         let hidden = batch.shape().hidden;
         let (output, positions) = (&self.output, &self.positions);
+        let types = self.model.weights().types_in_use();
+        let has_rope = matches!(self.model.config().variant, Variant::Nomic { .. });
         let terms = input.terms;
         self.input.reshape(input);
         let parts = (
@@ -306,17 +376,24 @@ impl Forward {
                     Added::Output { bias, shared } => {
                         let base = &mut worker.row;
                         base.clear();
-                        base.extend_from_slice(bias);
+                        base.extend_from_slice(bias.unwrap_or_default());
+                        base.resize(hidden, 0.0);
                         for row in text * shared..(text + 1) * shared {
                             output.row(row).add_to(base);
                         }
-                        (Some(&**base), shared * batch.texts().len())
+                        let base = (bias.is_some() || shared > 0).then_some(&**base);
+                        (base, shared * batch.texts().len())
                     }
                 };
                 for (index, (x, token)) in rows.by_ref().take(tokens.len()) {
                     let y = match added {
                         Added::Positions => {
-                            let position = token - batch.texts()[text].start;
+                            let position = match has_rope {
+                                true => 0,
+                                false => token - batch.texts()[text].start,
+                            };
+                            let second = types > 1 && batch.is_in_second_part(text, token);
+                            let positions = &positions[usize::from(second)];
                             let row = &positions[position * hidden..][..hidden];
                             Pieces::new(row, BLOCK, hidden / BLOCK)
                         }
@@ -347,6 +424,14 @@ fn input(batch: &Batch, terms: usize) -> ActivationShape {
         columns: batch.shape().hidden,
         chunk: batch.chunk(),
         terms,
+    }
+}
+
+/// Rows of what is added to the embeddings of a batch.
+fn position_rows(config: &Config, batch: &Batch) -> usize {
+    match config.variant {
+        Variant::Bert => batch.longest(),
+        Variant::Nomic { .. } => 1,
     }
 }
 

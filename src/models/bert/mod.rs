@@ -1,6 +1,7 @@
 //! BERT and its kin (MiniLM, BGE, E5, GTE, Arctic Embed, mxbai): hyperparameters, weights, prompts, and
-//! the forward pass in INT8 and in f32.
+//! the forward pass in INT8 and in f32, which other encoders share whose [`Variant`] it is.
 
+mod classifier;
 mod config;
 mod forward;
 mod prompts;
@@ -10,10 +11,14 @@ mod weights;
 
 use std::sync::Arc;
 
-pub use config::Config;
-pub use weights::{Layer, Linear, Norm, Weights};
+pub use classifier::Classifier;
+pub use config::{Config, Variant};
+pub(super) use prompts::REPRESENT;
+pub use weights::{FeedForward, Layer, Linear, Norm, Weights};
 
-use super::{Dims, Family, ForwardPass, Matrices, Model, OpenOptions, Reference, Summary};
+use super::{
+    Dims, Family, ForwardPass, Matrices, Model, Reference, ScoreFunction, Summary, shorten,
+};
 use crate::Result;
 use crate::engine::{Batch, Job, Shape};
 use crate::gguf::Gguf;
@@ -23,28 +28,32 @@ use crate::tokenizer::WordPiece;
 pub static FAMILY: Family = Family {
     name: "BERT",
     architecture: "bert",
-    open: |gguf, options| Ok(Arc::new(Bert::from_gguf(gguf, options)?)),
+    open: |gguf, options| {
+        let config = Config::from_gguf(&gguf, options)?;
+        Ok(Arc::new(Bert::from_gguf(gguf, config, &FAMILY)?))
+    },
     prompts: prompts::prompts,
     tokenizer: |gguf| Ok(Box::new(WordPiece::from_gguf(gguf)?)),
 };
 
-/// A file of BERT.
+/// A file of BERT, or of another encoder of its kind.
 #[derive(Debug)]
 pub struct Bert {
+    family: &'static Family,
     gguf: Arc<Gguf>,
     config: Config,
     weights: Weights,
 }
 
 impl Bert {
-    /// Reads and checks hyperparameters and tensors, but not the values of matrices.
+    /// Reads and checks the tensors of a file with these hyperparameters, but not the values of matrices.
     ///
     /// # Errors
-    /// [`crate::Error`] naming the field that is missing, damaged or not supported.
-    pub fn from_gguf(gguf: Arc<Gguf>, options: &OpenOptions) -> Result<Self> {
-        let config = Config::from_gguf(&gguf, options)?;
-        let weights = Weights::from_gguf(&gguf, &config)?;
+    /// [`crate::Error`] naming the tensor that is missing, damaged or not supported.
+    pub fn from_gguf(gguf: Arc<Gguf>, config: Config, family: &'static Family) -> Result<Self> {
+        let weights = Weights::from_gguf(&gguf, &config, family)?;
         Ok(Self {
+            family,
             gguf,
             config,
             weights,
@@ -64,7 +73,7 @@ impl Bert {
 
 impl Model for Bert {
     fn family(&self) -> &'static Family {
-        &FAMILY
+        self.family
     }
 
     fn gguf(&self) -> &Arc<Gguf> {
@@ -85,7 +94,25 @@ impl Model for Bert {
     }
 
     fn dims(&self) -> Dims {
-        Dims::UpTo(self.config.hidden)
+        self.config.dims
+    }
+
+    fn score_function(&self) -> Option<ScoreFunction> {
+        self.config.score_function
+    }
+
+    fn shorten(&self, vector: &[f32], out: &mut [f32]) {
+        match self.config.variant {
+            Variant::Bert => shorten(vector, out),
+            // What these models were trained for is LayerNorm before the cut. Its factor, and its
+            // epsilon with it, is the same for all values: unit length takes it away.
+            Variant::Nomic { .. } => {
+                let sum: f64 = vector.iter().map(|&value| f64::from(value)).sum();
+                let mean = (sum / vector.len() as f64) as f32;
+                let centered: Vec<f32> = vector.iter().map(|value| value - mean).collect();
+                shorten(&centered, out);
+            }
+        }
     }
 
     fn dense_heads(&self) -> Option<bool> {
@@ -94,12 +121,14 @@ impl Model for Bert {
 
     fn matrices(&self) -> Matrices<'_> {
         let layers = self.weights.layers.iter();
-        let streams = layers.clone().flat_map(Layer::matrices);
+        let head = self.weights.classifier.as_ref().map(Classifier::matrix);
+        let streams = layers.clone().flat_map(Layer::streams);
+        let streams = streams.chain(head.map(|matrix| vec![matrix]));
         Matrices {
             embedding: self.weights.tables().collect(),
             layers: layers.map(|layer| layer.matrices().collect()).collect(),
-            heads: Vec::new(),
-            streams: streams.map(|matrix| vec![matrix]).collect(),
+            heads: head.into_iter().collect(),
+            streams: streams.collect(),
         }
     }
 

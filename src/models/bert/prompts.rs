@@ -3,11 +3,11 @@
 //! Few files state them, and not every model has them: else they are known by the name of the model.
 
 use crate::gguf::Gguf;
-use crate::models::Prompts;
+use crate::models::{Prompts, names};
 use crate::{Prompt, Result};
 
 /// What BGE, Arctic Embed and mxbai read before queries.
-const REPRESENT: &str = "Represent this sentence for searching relevant passages: ";
+pub const REPRESENT: &str = "Represent this sentence for searching relevant passages: ";
 
 /// Parts of a model's name, and what it reads before queries and before documents.
 struct Entry {
@@ -55,17 +55,10 @@ pub(super) fn prompts(gguf: &Gguf) -> Result<Prompts> {
     if let Some(prompts) = Prompts::of_file(gguf)? {
         return Ok(prompts);
     }
-    let name = gguf.optional_str("general.name").ok().flatten();
-    let stem = || gguf.path().file_stem()?.to_str().map(str::to_owned);
-    let of = |name: Option<String>| of_name(&name?);
-    Ok(of(name).or_else(|| of(stem())).unwrap_or_default())
+    Ok(names::find(gguf, of_name).unwrap_or_default())
 }
 
-fn of_name(name: &str) -> Option<Prompts> {
-    let lower = name.to_lowercase();
-    let words: Vec<&str> = lower
-        .split(|character: char| !character.is_alphanumeric())
-        .collect();
+fn of_name(words: &[&str]) -> Option<Prompts> {
     let named = |entry: &&Entry| entry.parts.iter().all(|part| words.contains(part));
     let of_arctic = || {
         let other_kind = words.contains(&"long") || words.contains(&"v2");
@@ -98,7 +91,8 @@ mod tests {
             (&["mxbai-embed-large-v1"], REPRESENT, ""),
         ] {
             for name in names {
-                let prompts = of_name(name).unwrap_or_else(|| panic!("{name} is not known"));
+                let prompts =
+                    names::of(name, of_name).unwrap_or_else(|| panic!("{name} is not known"));
                 assert_eq!(prompts.text(Prompt::Query, None).unwrap(), query, "{name}");
                 assert_eq!(
                     prompts.text(Prompt::Document, None).unwrap(),
@@ -118,7 +112,7 @@ mod tests {
             "arctic-embed-l-v2.0",
             "arctic-embed-m-long",
         ] {
-            assert_eq!(of_name(name), None, "{name}");
+            assert_eq!(names::of(name, of_name), None, "{name}");
         }
     }
 }

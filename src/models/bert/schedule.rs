@@ -1,7 +1,7 @@
 //! The jobs of a layer of [`Forward`](super::forward::Forward), in order.
 
-use super::Config;
 use super::forward::{attn_input, ffn_down_input, ffn_input};
+use super::{Config, Variant};
 use crate::engine::attention::Attention;
 use crate::engine::{Batch, Job, Phase, Reach};
 
@@ -9,6 +9,10 @@ use crate::engine::{Batch, Job, Phase, Reach};
 pub(super) fn jobs_of_layer(config: &Config, batch: &Batch, threads: usize) -> Vec<Job> {
     let (hidden, feed_forward) = (config.hidden, config.feed_forward);
     let input = ffn_input(batch);
+    let activated = match config.variant {
+        Variant::Bert => Job::gelu,
+        Variant::Nomic { .. } => Job::gated,
+    };
     let mut jobs = vec![Job::product(
         Phase::AttnInput,
         [3 * hidden, hidden],
@@ -24,7 +28,7 @@ pub(super) fn jobs_of_layer(config: &Config, batch: &Batch, threads: usize) -> V
             threads,
         ),
         Job::norm(input),
-        Job::gelu([feed_forward, hidden], input, threads),
+        activated([feed_forward, hidden], input, threads),
         Job::product(
             Phase::FfnOutput,
             [hidden, feed_forward],
@@ -44,18 +48,31 @@ mod tests {
     use lanewise_testkit::texts::text;
     use lanewise_testkit::tiny_bert::{self, Options};
 
-    use super::super::Bert;
+    use super::super::{Bert, FAMILY};
     use super::*;
     use crate::engine::Executor;
     use crate::gguf::Gguf;
+    use crate::models::keys::Keys;
     use crate::models::{Model, OpenOptions};
 
     #[test]
     fn jobs_have_the_tasks_and_multiply_adds_of_a_pass() {
-        let path = env::temp_dir().join(format!("lanewise-bert-schedule-{}.gguf", process::id()));
-        let path = tiny_bert::written(path, &Options::default());
+        check("bert", Options::default(), Variant::Bert);
+        let nomic = Variant::Nomic { rope_base: 1000.0 };
+        check("nomic-bert", Options::nomic(), nomic);
+    }
+
+    fn check(architecture: &'static str, options: Options, variant: Variant) {
+        let name = format!("lanewise-{architecture}-schedule-{}.gguf", process::id());
+        let path = tiny_bert::written(env::temp_dir().join(name), &options);
         let gguf = Arc::new(Gguf::open(&path).unwrap());
-        let model = Arc::new(Bert::from_gguf(gguf, &OpenOptions::default()).unwrap());
+        let keys = Keys {
+            gguf: &gguf,
+            architecture,
+        };
+        let config = Config::of_variant(&keys, &OpenOptions::default(), variant).unwrap();
+        let model = Bert::from_gguf(Arc::clone(&gguf), config, &FAMILY).unwrap();
+        let model = Arc::new(model);
         let (config, shape) = (model.config(), model.shape());
         let texts = [250, 3, 96].map(|tokens| text(tokens, shape.vocabulary, 0));
         for threads in [1, 2, 7, 33] {

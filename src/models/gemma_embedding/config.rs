@@ -146,22 +146,7 @@ impl Config {
             let problem = "is true, but attention here is bidirectional";
             return Err(keys.error("attention.causal", problem, OTHER_MODEL));
         }
-        if let Some(rotated) = gguf.optional_u32(&keys.key("rope.dimension_count"))?
-            && rotated as usize != self.head_dim
-        {
-            let problem = format!(
-                "is {rotated}, but RoPE turns all {} values of a head",
-                self.head_dim
-            );
-            return Err(keys.error("rope.dimension_count", problem, OTHER_MODEL));
-        }
-        if let Some(scaling) = gguf.optional_str(&keys.key("rope.scaling.type"))?
-            && scaling != "none"
-        {
-            let problem = format!("is {scaling:?}, but RoPE is not scaled here");
-            return Err(keys.error("rope.scaling.type", problem, OTHER_MODEL));
-        }
-        Ok(())
+        keys.check_plain_rope(self.head_dim)
     }
 
     /// Refuses what kernels and scratch are not made for.

@@ -22,14 +22,10 @@ use crate::Result;
 use crate::engine::attention::{Attention, Heads, Parameters};
 use crate::engine::{
     ActivationShape, Activations, Batch, Executor, MEAN_TERMS, Matrix, PanelBuffer, Phase, Pooling,
-    Product, Rope, reserve, sized,
+    Product, Rope, dense_input, reserve, sized,
 };
 use crate::models::ForwardPass;
 use crate::vectors::normalize;
-
-/// INT8 terms of the input of the two dense heads, whose error goes into the vector as it is
-/// (docs/LOG.md).
-const DENSE_TERMS: usize = 2;
 
 /// A forward pass and all that it writes between ids and vectors; memory grows as needed and is
 /// kept.
@@ -132,8 +128,10 @@ impl ForwardPass for Forward {
         {
             let mut inner = std::mem::take(&mut self.inner);
             let rows = sized(&mut inner, batch.texts().len() * dense_2.rows());
-            self.dense(executor, dense_2, &[dense_3], out, rows);
-            self.dense(executor, dense_3, &[], rows, out);
+            let scratch = (&mut self.input, &mut self.output);
+            executor.multiply_rows(dense_2, &[dense_3], out, scratch, rows);
+            let scratch = (&mut self.input, &mut self.output);
+            executor.multiply_rows(dense_3, &[], rows, scratch, out);
             self.inner = inner;
         }
         out.chunks_exact_mut(batch.shape().hidden)
@@ -357,36 +355,6 @@ impl Forward {
             worker.stopwatch.lap(Phase::Norm);
         });
     }
-
-    /// `out = matrix x` for one row a text, the input in two terms; no activation follows.
-    fn dense(
-        &mut self,
-        executor: &mut Executor,
-        matrix: &Matrix,
-        next: &[&Matrix],
-        x: &[f32],
-        out: &mut [f32],
-    ) {
-        let texts = x.len() / matrix.columns();
-        self.input.reshape(dense_input(texts, matrix.columns()));
-        let blocks = self.input.blocks_mut();
-        for (text, x) in x.chunks_exact(matrix.columns()).enumerate() {
-            let blocks = &mut blocks[text * DENSE_TERMS..];
-            executor
-                .kernels()
-                .quantize(x, DENSE_TERMS, blocks, texts * DENSE_TERMS);
-        }
-        executor.lap(Phase::Dense);
-        let product = Product {
-            phase: Phase::Dense,
-            matrices: &[matrix],
-            next,
-        };
-        executor.multiply(product, &self.input, &mut self.output);
-        for (text, row) in out.chunks_exact_mut(matrix.rows()).enumerate() {
-            self.output.copy_row(text, row);
-        }
-    }
 }
 
 /// The shape of `rms_norm(x)` as the input of a layer's products.
@@ -432,15 +400,5 @@ pub(super) fn gated_input(config: &Config, tokens: usize) -> ActivationShape {
         columns: config.feed_forward,
         chunk: tokens,
         terms: 1,
-    }
-}
-
-/// The shape of the input of a dense head.
-fn dense_input(texts: usize, columns: usize) -> ActivationShape {
-    ActivationShape {
-        tokens: texts,
-        columns,
-        chunk: texts,
-        terms: DENSE_TERMS,
     }
 }

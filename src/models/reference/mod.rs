@@ -34,6 +34,12 @@ pub(super) trait Steps: Sync {
     /// The residual stream of a text before the first layer: `ids.len() * hidden` values.
     fn embed_tokens(&self, ids: &[u32]) -> Vec<f32>;
 
+    /// [`embed_tokens`](Self::embed_tokens) of a pair of texts, the second from token `second_part` on.
+    fn embed_pair(&self, ids: &[u32], second_part: usize) -> Vec<f32> {
+        let _ = second_part;
+        self.embed_tokens(ids)
+    }
+
     /// Runs layer number `layer` on the residual stream of each text.
     fn run_layer(&self, layer: usize, texts: &mut [Vec<f32>]);
 
@@ -42,6 +48,12 @@ pub(super) trait Steps: Sync {
 
     /// The vector of a text, from its tokens.
     fn pool(&self, x: &[f32]) -> Vec<f32>;
+
+    /// The score of a pair of texts from its tokens, of a reranker.
+    fn score(&self, x: &[f32]) -> Option<f32> {
+        let _ = x;
+        None
+    }
 
     /// What the vectors of all texts, one after the other, pass after pooling.
     fn heads(&self, pooled: Vec<f32>) -> Vec<f32> {
@@ -78,6 +90,16 @@ impl<S: Steps> Reference for S {
             .into_iter()
             .map(|(_, embedding)| embedding)
             .collect()
+    }
+
+    fn score(&self, ids: &[u32], second_part: usize) -> Result<Option<f32>> {
+        check(self.model(), ids)?;
+        let mut x = [self.embed_pair(ids, second_part)];
+        for layer in 0..self.model().summary().layers {
+            self.run_layer(layer, &mut x);
+        }
+        self.finish(&mut x[0]);
+        Ok(Steps::score(self, &x[0]))
     }
 
     fn hidden_states(&self, ids: &[u32]) -> Result<Vec<Vec<f32>>> {

@@ -1,28 +1,42 @@
-//! Malformed models of BERT's kind. What is wrong with a file of any family is tried with the other one.
+//! Malformed models of BERT's kind, and of Nomic BERT's. What is wrong with a file of any family is tried with
+//! another one.
 
 use super::{Case, Cases};
 use crate::gguf_writer::{File, Value};
 use crate::tiny_bert::{self, Options};
 
-/// The model without damage.
-pub(super) fn model() -> File {
-    tiny_bert::build(&options())
-}
-
-fn options() -> Options {
-    Options {
-        layers: 1,
-        hidden: 32,
-        feed_forward: 32,
-        heads: 1,
-        context: 16,
-        ..Options::default()
-    }
+/// The models without damage: BERT, and Nomic BERT.
+pub(super) fn models() -> [File; 2] {
+    [Options::default(), Options::nomic()].map(|options| {
+        tiny_bert::build(&Options {
+            layers: 1,
+            hidden: 32,
+            feed_forward: 32,
+            heads: 1,
+            context: 16,
+            ..options
+        })
+    })
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases = Cases::of(model());
-    cases.keys_of_bert();
+    let [bert, nomic] = models();
+    [cases_of_bert(bert), cases_of_nomic(nomic)].concat()
+}
+
+/// What differs from BERT.
+fn cases_of_nomic(model: File) -> Vec<Case> {
+    let mut cases = Cases::of(model);
+    cases.keys_of_encoder("Keys of Nomic BERT", "nomic-bert");
+    cases.keys_of_rope("nomic-bert");
+    cases.tensors("Tensors of Nomic BERT");
+    cases.weights("Weights of Nomic BERT that are not finite", 2 * 34);
+    cases.list
+}
+
+fn cases_of_bert(model: File) -> Vec<Case> {
+    let mut cases = Cases::of(model);
+    cases.keys_of_encoder("Keys of BERT", "bert");
     cases.vocabulary_of_bert();
     cases.tensors("Tensors of BERT");
     // What `[CLS]` reads of the embedding table: its row is the third.
@@ -30,61 +44,94 @@ pub(super) fn cases() -> Vec<Case> {
     cases.list
 }
 
-const REQUIRED: [&str; 10] = [
-    "bert.block_count",
-    "bert.context_length",
-    "bert.embedding_length",
-    "bert.feed_forward_length",
-    "bert.attention.head_count",
-    "bert.attention.layer_norm_epsilon",
-    "bert.attention.causal",
-    "bert.pooling_type",
-    "tokenizer.ggml.model",
-    "tokenizer.ggml.token_type",
+const REQUIRED: [&str; 8] = [
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "attention.head_count",
+    "attention.layer_norm_epsilon",
+    "attention.causal",
+    "pooling_type",
 ];
 
 impl Cases {
-    fn keys_of_bert(&mut self) {
-        self.group = "Keys of BERT";
-        for key in REQUIRED {
-            self.change(format!("without {key}"), |file| file.remove(key));
+    fn keys_of_encoder(&mut self, group: &'static str, architecture: &str) {
+        self.group = group;
+        let own = |name: &str| format!("{architecture}.{name}");
+        let of_tokenizer = ["model", "token_type"].map(|name| format!("tokenizer.ggml.{name}"));
+        for key in REQUIRED.map(own).into_iter().chain(of_tokenizer) {
+            self.change(format!("without {key}"), |file| file.remove(&key));
             for (what, value) in [
                 ("a negative integer", Value::Raw(5, vec![0xff; 4])),
                 ("a string", Value::String("x".into())),
                 ("an array of strings", Value::Strings(vec![b"1".to_vec()])),
             ] {
-                self.change(format!("{key} is {what}"), |file| file.set(key, value));
+                self.change(format!("{key} is {what}"), |file| file.set(&key, value));
             }
         }
         const MAX: u32 = u32::MAX;
-        let integers: [(&str, &[u32]); 10] = [
-            ("bert.block_count", &[0, 2, 1024, 1025, MAX]),
-            ("bert.context_length", &[0, 2, 15, 17, 8193, MAX]),
-            ("bert.embedding_length", &[0, 1, 31, 64, 65_537, MAX]),
-            ("bert.feed_forward_length", &[0, 31, 64, 262_145, MAX]),
-            ("bert.attention.head_count", &[0, 2, 3, 32, 1025, MAX]),
-            ("bert.attention.head_count_kv", &[0, 2, MAX]),
-            ("bert.attention.key_length", &[0, 31, 64, MAX]),
-            ("bert.attention.value_length", &[0, 31, 64, MAX]),
-            ("bert.pooling_type", &[0, 3, 4, 5, MAX]),
-            ("tokenizer.ggml.token_type_count", &[0, 1, 3, 1025, MAX]),
+        // A table of positions has as many rows as the context, where there is one.
+        let contexts: &[u32] = match architecture {
+            "bert" => &[0, 2, 15, 17, 8193, MAX],
+            _ => &[0, 2, 8193, MAX],
+        };
+        let integers: [(&str, &[u32]); 9] = [
+            ("block_count", &[0, 2, 1024, 1025, MAX]),
+            ("context_length", contexts),
+            ("embedding_length", &[0, 1, 31, 64, 65_537, MAX]),
+            ("feed_forward_length", &[0, 31, 64, 262_145, MAX]),
+            ("attention.head_count", &[0, 2, 3, 32, 1025, MAX]),
+            ("attention.head_count_kv", &[0, 2, MAX]),
+            ("attention.key_length", &[0, 31, 64, MAX]),
+            ("attention.value_length", &[0, 31, 64, MAX]),
+            ("pooling_type", &[0, 4, 5, MAX]),
         ];
-        for (key, numbers) in integers {
+        let types = "tokenizer.ggml.token_type_count".to_owned();
+        let integers = integers.map(|(name, numbers)| (own(name), numbers));
+        for (key, numbers) in integers
+            .into_iter()
+            .chain([(types, &[0, 1, 3, 1025, MAX][..])])
+        {
             for &number in numbers {
                 self.change(format!("{key} is {number}"), |file| {
-                    file.set(key, Value::U32(number));
+                    file.set(&key, Value::U32(number));
                 });
             }
         }
-        let key = "bert.attention.layer_norm_epsilon";
+        self.not_positive(&own("attention.layer_norm_epsilon"));
+        self.change("attention is causal", |file| {
+            file.set(&own("attention.causal"), Value::Bool(true));
+        });
+    }
+
+    fn not_positive(&mut self, key: &str) {
         for number in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             self.change(format!("{key} is {number:?}"), |file| {
                 file.set(key, Value::F32(number));
             });
         }
-        self.change("attention is causal", |file| {
-            file.set("bert.attention.causal", Value::Bool(true));
+    }
+
+    /// RoPE without a base, of other values than all, and scaled.
+    fn keys_of_rope(&mut self, architecture: &str) {
+        let [base, count, scaling] = ["freq_base", "dimension_count", "scaling.type"]
+            .map(|name| format!("{architecture}.rope.{name}"));
+        self.change(format!("without {base}"), |file| file.remove(&base));
+        self.change(format!("{base} is a string"), |file| {
+            file.set(&base, Value::String("x".into()));
         });
+        self.not_positive(&base);
+        for number in [0, 16, 64, u32::MAX] {
+            self.change(format!("{count} is {number}"), |file| {
+                file.set(&count, Value::U32(number));
+            });
+        }
+        for kind in ["", "linear", "yarn"] {
+            self.change(format!("{scaling} is \"{kind}\""), |file| {
+                file.set(&scaling, Value::String(kind.into()));
+            });
+        }
     }
 
     fn vocabulary_of_bert(&mut self) {
