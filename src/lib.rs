@@ -28,7 +28,7 @@ pub use gguf::exit_on_lost_page;
 pub use lanewise_kernels::Isa;
 pub use model_path::{find_model, resolve_model};
 pub use packed::PackedWeights;
-pub use prompt::Prompt;
+pub use prompt::{Prompt, PromptName};
 pub use reranker::{Reranker, Score};
 pub use vectors::{Precision, cosine};
 

@@ -1,7 +1,9 @@
 //! What texts are embedded for.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use crate::{Error, Result};
 
@@ -12,7 +14,8 @@ use crate::{Error, Result};
 /// Which of them a model knows, and the words, are the model's: [`Embedder::prompts`](crate::Embedder::prompts).
 ///
 /// `FromStr` takes the names of tasks that models' configurations use, in any case and with spaces,
-/// hyphens or underscores: `STS`, `Retrieval-query`, `fact checking`.
+/// hyphens or underscores: `STS`, `Retrieval-query`, `fact checking`. Any other name is that of a prompt
+/// which only some models know, such as `s2s query`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Prompt {
@@ -37,6 +40,43 @@ pub enum Prompt {
     SentenceSimilarity,
     /// A text to be summarised.
     Summarization,
+    /// What the file of a model calls so: its name in small letters, words joined by hyphens.
+    Named(PromptName),
+}
+
+/// The name of a prompt that only some models know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PromptName(&'static str);
+
+/// Bytes of a name, far more than any has.
+const LONGEST_NAME: usize = 64;
+
+/// Names that are kept, which are never freed; more than a program needs that opens all models there are.
+const MOST_NAMES: usize = 4096;
+
+impl PromptName {
+    /// A name in the form in which names are compared. Each different one is kept once.
+    fn new(name: &str) -> Option<Self> {
+        static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+        if name.len() > LONGEST_NAME {
+            return None;
+        }
+        let words = name.split([' ', '-', '_']).filter(|word| !word.is_empty());
+        let name = words.collect::<Vec<_>>().join("-").to_lowercase();
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return None;
+        }
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = names.get(name.as_str()) {
+            return Some(Self(known));
+        }
+        if names.len() >= MOST_NAMES {
+            return None;
+        }
+        let name: &'static str = name.leak();
+        names.insert(name);
+        Some(Self(name))
+    }
 }
 
 /// A prompt's value, its own name, and its other names.
@@ -54,7 +94,7 @@ const fn entry(prompt: Prompt, name: &'static str, aliases: &'static [&'static s
     }
 }
 
-/// In the order of the variants, so that a variant is an index.
+/// Every prompt that is not only some models'.
 const TABLE: [Entry; 10] = [
     entry(Prompt::Raw, "raw", &["none"]),
     entry(
@@ -100,19 +140,28 @@ const TABLE: [Entry; 10] = [
 ];
 
 impl Prompt {
-    /// Every prompt, [`Prompt::Raw`] first.
+    /// Every prompt but those that only some models know, [`Prompt::Raw`] first.
     pub fn all() -> impl Iterator<Item = Prompt> {
         TABLE.iter().map(|entry| entry.prompt)
     }
 
+    /// Its entry in the table, if it has one.
+    fn entry(self) -> Option<&'static Entry> {
+        TABLE.iter().find(|entry| entry.prompt == self)
+    }
+
     /// The name by which messages and help call it.
     pub fn name(self) -> &'static str {
-        TABLE[self as usize].name
+        match (self, self.entry()) {
+            (_, Some(entry)) => entry.name,
+            (Self::Named(PromptName(name)), None) => name,
+            (_, None) => "",
+        }
     }
 
     /// Its other names, as in the model's configuration.
     pub fn aliases(self) -> &'static [&'static str] {
-        TABLE[self as usize].aliases
+        self.entry().map_or(&[], |entry| entry.aliases)
     }
 }
 
@@ -133,25 +182,21 @@ impl FromStr for Prompt {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        TABLE
-            .iter()
-            .find(|entry| {
-                std::iter::once(&entry.name)
-                    .chain(entry.aliases)
-                    .any(|known| letters(known).eq(letters(name)))
-            })
-            .map(|entry| entry.prompt)
-            .ok_or_else(|| Error::Argument {
+        let known = TABLE.iter().find(|entry| {
+            std::iter::once(&entry.name)
+                .chain(entry.aliases)
+                .any(|known| letters(known).eq(letters(name)))
+        });
+        let named = || PromptName::new(name).map(Self::Named);
+        known.map(|entry| entry.prompt).or_else(named).ok_or_else(|| {
+            Error::Argument {
                 name: "prompt".into(),
-                problem: format!("there is none called '{name}'"),
+                problem: format!("'{}' is no name of one", name.escape_debug()),
                 remedy: format!(
-                    "use one of {}",
-                    Prompt::all()
-                        .map(Prompt::name)
-                        .collect::<Vec<_>>()
-                        .join(", ")
+                    "use one of the model, of at most {LONGEST_NAME} letters, such as query or document"
                 ),
-            })
+            }
+        })
     }
 }
 
@@ -193,18 +238,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_refused_with_the_known_ones() {
-        let message = "quary".parse::<Prompt>().unwrap_err().to_string();
-        assert!(
-            message.contains("'quary'") && message.contains("sentence-similarity"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn the_table_is_in_the_order_of_the_variants() {
-        for (i, prompt) in Prompt::all().enumerate() {
-            assert_eq!(prompt as usize, i);
+    fn other_names_are_those_of_some_models() {
+        let prompt = "S2P_Query".parse::<Prompt>().unwrap();
+        assert_eq!(prompt.name(), "s2p-query");
+        assert_eq!("s2p query".parse::<Prompt>().unwrap(), prompt);
+        assert_ne!("s2s query".parse::<Prompt>().unwrap(), prompt);
+        assert!(prompt.aliases().is_empty());
+        for wrong in ["", " -", "a\nb", &"a".repeat(65)] {
+            let message = wrong.parse::<Prompt>().unwrap_err().to_string();
+            assert!(message.contains("is no name of one"), "{message}");
         }
     }
 }

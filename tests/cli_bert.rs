@@ -105,6 +105,32 @@ fn info_shows_the_pooling_and_the_prompts() {
     assert!(json["dense_heads"].is_null() && json["sliding_window"].is_null());
 }
 
+#[test]
+fn a_file_s_own_prompts_are_known_by_their_names() {
+    let path = scratch("stella");
+    let mut file = tiny_bert::build(&Options::default());
+    let strings = |values: [&str; 2]| Value::Strings(values.map(|text| text.into()).into());
+    file.set("lanewise.prompt.names", strings(["s2p_query", "query"]));
+    file.set("lanewise.prompt.texts", strings(["hello ", "world "]));
+    file.write(&path).unwrap();
+    let vector = |arguments: &[&str]| {
+        let run = run(&path, &[&["embed"], arguments].concat());
+        assert_eq!(run.code, 0, "{}", run.err);
+        run.out
+    };
+    assert_eq!(vector(&["-p", "S2P query", "a"]), vector(&["hello a"]));
+    assert_eq!(vector(&["-p", "query", "a"]), vector(&["world a"]));
+    let help = run(&path, &["embed", "--help"]).out;
+    for part in ["s2p-query", "\"hello \"", "stella"] {
+        assert!(help.contains(part), "no {part} in {help}");
+    }
+    assert!(!help.contains("fact-checking"), "{help}");
+    let refused = run(&path, &["embed", "-p", "s2s_query", "a"]);
+    assert_eq!(refused.code, 2);
+    let known = "raw, s2p-query, query";
+    assert!(refused.err.contains(known), "{}", refused.err);
+}
+
 #[cfg(feature = "bulk")]
 #[test]
 fn windows_of_a_long_text_end_where_words_do() {

@@ -1,10 +1,13 @@
 //! Arguments that several commands share.
 
+use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use lanewise::internals::models::{self, Model, OpenOptions, gemma_embedding};
+use lanewise::internals::gguf::Gguf;
+use lanewise::internals::models::{self, Family, Model, OpenOptions, Prompts, gemma_embedding};
 use lanewise::{Embedder, EmbedderBuilder, Overflow, PackedWeights, Pooling, Prompt};
 
 use super::failure::Failure;
@@ -190,20 +193,50 @@ impl PromptOptions {
     }
 }
 
-/// Every prompt with its names and its text.
+/// Every prompt of the model in use with its names and its text, where help is asked for; without a model
+/// those of EmbeddingGemma.
 fn prompt_help() -> String {
     let mut help = String::from(
         "What the texts are for: the model was trained to see a certain text in front of them.\n\
-         Names are read in any case, with spaces, hyphens or underscores. `lanewise info` shows\n\
-         which of them the model in use knows, and their texts; these are those of EmbeddingGemma.\n",
+         Names are read in any case, with spaces, hyphens or underscores. ",
     );
-    let prompts = gemma_embedding::prompts();
-    for prompt in Prompt::all() {
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let asked = ["--help", "help"];
+    let model = arguments
+        .iter()
+        .any(|argument| asked.iter().any(|asked| argument == asked));
+    let model = model.then(|| prompts_in_use(&arguments)).flatten();
+    let prompts = match &model {
+        Some((path, prompts)) => {
+            let path = path.display();
+            help += &format!("These are those of the model in use,\n{path}:\n");
+            prompts
+        }
+        None => {
+            help += "These are those of EmbeddingGemma; with\n-m FILE, this help shows those of another model.\n";
+            &gemma_embedding::prompts()
+        }
+    };
+    for prompt in prompts.known() {
         let names = [&[prompt.name()], prompt.aliases()].concat().join(", ");
-        help += &format!(
-            "\n  {names}\n      \"{}\"",
-            prompts.text(prompt, None).unwrap_or_default()
-        );
+        let text = prompts.text(prompt, None).unwrap_or_default();
+        help += &format!("\n  {names}\n      \"{}\"", text.escape_debug());
     }
     help
+}
+
+/// The prompts of the model that the arguments name, or that is used without, and its path. `None` if there is
+/// none that can be opened.
+fn prompts_in_use(arguments: &[OsString]) -> Option<(PathBuf, Prompts)> {
+    let named = arguments.windows(2).find_map(|pair| {
+        (pair[0] == "-m" || pair[0] == "--model").then(|| PathBuf::from(&pair[1]))
+    });
+    let path = match named {
+        Some(model) => lanewise::resolve_model(model),
+        None => lanewise::find_model(),
+    };
+    let path = path.ok()?;
+    let gguf = Gguf::open(&path).ok()?;
+    let prompts = Family::of(&gguf).ok()?.prompts;
+    Some((path, prompts(&gguf).ok()?))
 }

@@ -45,7 +45,7 @@ impl Prompts {
         Self::new(texts.map(|&(prompt, text)| (prompt, PromptText::Fixed(text.into()))))
     }
 
-    /// The prompts that a file states, `None` if it states none that have a name here.
+    /// The prompts that a file states, `None` if it states none.
     ///
     /// # Errors
     /// If there are too many of them, or not as many names as texts, or one is not UTF-8.
@@ -57,9 +57,9 @@ impl Prompts {
         }
         let mut prompts: Vec<(Prompt, PromptText)> = Vec::new();
         for (name, text) in names.into_iter().zip(texts) {
-            let Ok(prompt) = name.parse::<Prompt>() else {
-                continue;
-            };
+            let prompt = name.parse::<Prompt>().map_err(|error| {
+                gguf.file_error(NAMES, error.to_string(), "convert the model again")
+            })?;
             let text = PromptText::Fixed(text.into());
             // Its own name counts more than another one for the same.
             match prompts.iter_mut().find(|(known, _)| *known == prompt) {
