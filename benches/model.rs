@@ -22,7 +22,7 @@ fn embed(criterion: &mut Criterion) {
         .runtime_options()
         .expect("the environment's settings can be used");
     let mut runtime = Runtime::new(Arc::clone(&model), &settings).expect("the model runs");
-    let mut vector = vec![0.0; model.shape().hidden];
+    let mut vector = vec![0.0; model.shape().width];
     let mut group = criterion.benchmark_group(format!("embed/{}", runtime.isa()));
     group
         .sample_size(10)

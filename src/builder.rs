@@ -326,16 +326,19 @@ fn checked_isa(name: &str, isa: Isa) -> Result<Isa> {
 
 /// The length of vectors: the given one, or the longest by default.
 fn checked_dims(asked: Option<usize>, dims: Dims) -> Result<usize> {
+    let within = |shortest: usize, width: usize| {
+        let usable = asked.is_none_or(|dims| (shortest..=width).contains(&dims));
+        let remedy = format!("use {shortest} to {width} with this model");
+        (width, usable, remedy)
+    };
     let (longest, usable, remedy) = match dims {
         Dims::Trained(lengths) => {
             let longest = lengths.first().copied().unwrap_or(0);
             let usable = asked.is_none_or(|dims| lengths.contains(&dims));
             (longest, usable, format!("use {}", list(lengths)))
         }
-        Dims::UpTo(width) => {
-            let usable = asked.is_none_or(|dims| (1..=width).contains(&dims));
-            (width, usable, format!("use 1 to {width} with this model"))
-        }
+        Dims::UpTo(width) => within(1, width),
+        Dims::Between(shortest, width) => within(shortest, width),
     };
     let dims = asked.unwrap_or(longest);
     if usable {

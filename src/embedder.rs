@@ -391,22 +391,22 @@ impl Embedder {
                 remedy: format!("give it {expected}: {} for each text", self.dims),
             });
         }
-        let hidden = self.model.shape().hidden;
+        let width = self.model.shape().width;
         let mut full = Vec::new();
         let mut rest = out;
         for call in calls(texts) {
             let ids: Vec<&[u32]> = call.iter().map(Encoded::ids).collect();
             let (rows, after) = rest.split_at_mut(call.len() * self.dims);
             rest = after;
-            if self.dims == hidden {
+            if self.dims == width {
                 self.runtime.embed(&ids, rows)?;
                 continue;
             }
-            full.resize(call.len() * hidden, 0.0);
+            full.resize(call.len() * width, 0.0);
             self.runtime.embed(&ids, &mut full)?;
             for (row, full) in rows
                 .chunks_exact_mut(self.dims)
-                .zip(full.chunks_exact(hidden))
+                .zip(full.chunks_exact(width))
             {
                 self.model.shorten(full, row);
                 if !row[0].is_finite() {

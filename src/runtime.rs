@@ -109,7 +109,7 @@ impl Runtime {
     /// no longer be read; [`Error::Memory`] if there is no memory for scratch.
     ///
     /// # Panics
-    /// If `out` is not `texts.len() * hidden` values.
+    /// If `out` is not `texts.len() * width` values.
     pub fn embed(&mut self, texts: &[&[u32]], out: &mut [f32]) -> Result<()> {
         self.run_passes(texts, &[], out)
     }
@@ -141,7 +141,7 @@ impl Runtime {
         second_parts: &[usize],
         out: &mut [f32],
     ) -> Result<()> {
-        let width = self.model.output_width();
+        let width = self.model.shape().width;
         assert_eq!(
             out.len(),
             texts.len() * width,

@@ -16,6 +16,7 @@ use lanewise_testkit::gguf_writer::Encoding;
 use lanewise_testkit::scratch;
 use lanewise_testkit::texts::{text, texts};
 use lanewise_testkit::tiny_bert;
+use lanewise_testkit::tiny_gemma2;
 use lanewise_testkit::tiny_model::{self, Options};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -88,11 +89,13 @@ fn a_forward_pass_after_the_first_allocates_nothing() {
     });
     let nomic = tiny_bert::Options::nomic();
     let nomic = tiny_bert::written(scratch!("nomic.gguf"), &nomic);
+    let gemma2 = tiny_gemma2::Options::default();
+    let gemma2 = tiny_gemma2::written(scratch!("gemma2.gguf"), &gemma2);
     for packed in [PackedWeights::Off, PackedWeights::UseAndWrite] {
         for threads in [1, 2, 5] {
             check(&tiny, threads, packed);
         }
-        for path in [&floats, &bert, &fused, &nomic] {
+        for path in [&floats, &bert, &fused, &nomic, &gemma2] {
             check(path, 2, packed);
         }
         if let Some(real) = assets::real_model(Variant::Q8_0) {
@@ -122,12 +125,12 @@ fn check(path: &Path, threads: usize, packed: PackedWeights) {
         vec![text(longest, shape.vocabulary, 1)],
         texts(5, 2, longest, shape.vocabulary),
     ];
-    let mut vectors = vec![0.0; 20 * shape.hidden];
+    let mut vectors = vec![0.0; 20 * shape.width];
     let mut counts = Vec::new();
     for pass in 0..3 {
         for batch in &batches {
             let ids: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
-            let out = &mut vectors[..ids.len() * shape.hidden];
+            let out = &mut vectors[..ids.len() * shape.width];
             let before = ALLOCATIONS.load(Relaxed);
             runtime.embed(&ids, out).unwrap();
             let count = ALLOCATIONS.load(Relaxed) - before;

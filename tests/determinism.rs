@@ -14,6 +14,7 @@ use lanewise_testkit::random::Random;
 use lanewise_testkit::scratch;
 use lanewise_testkit::texts::text;
 use lanewise_testkit::tiny_bert;
+use lanewise_testkit::tiny_gemma2;
 use lanewise_testkit::tiny_model::{self, Options};
 use support::supported_isas;
 
@@ -36,7 +37,7 @@ struct Draw {
 fn check(path: &Path, isas: &[Isa], draw: Draw) {
     let model = models::open(path).unwrap();
     let shape = model.shape();
-    let (width, longest) = (shape.hidden, draw.longest.min(shape.context));
+    let (width, longest) = (shape.width, draw.longest.min(shape.context));
     let runtime = |isa, threads| {
         let settings = RuntimeOptions {
             threads: Some(threads),
@@ -118,6 +119,12 @@ fn tiny_berts(name: &str) -> [std::path::PathBuf; 3] {
     ]
 }
 
+/// EmbeddingGemma 2, whose layers have heads of two shapes.
+fn tiny_gemma2(name: &str) -> std::path::PathBuf {
+    let path = scratch!(format!("{name}-gemma2.gguf"));
+    tiny_gemma2::written(path, &tiny_gemma2::Options::default())
+}
+
 /// Without the scalar kernels where others run: the real model takes them a second a text.
 fn fast() -> Vec<Isa> {
     let mut isas = supported_isas();
@@ -154,6 +161,11 @@ fn random_batches_of_berts_give_the_bits_of_single_runs() {
 }
 
 #[test]
+fn random_batches_of_gemma_2_give_the_bits_of_single_runs() {
+    check(&tiny_gemma2("random"), &supported_isas(), TINY);
+}
+
+#[test]
 fn random_batches_of_minilm_give_the_same_bits() {
     if let Some(path) = minilm(Variant::Q8_0) {
         check(&path, &fast(), REAL);
@@ -164,7 +176,7 @@ fn random_batches_of_minilm_give_the_same_bits() {
 #[test]
 fn ninety_six_threads_give_the_bits_of_one() {
     let [bert, _, nomic] = tiny_berts("threads");
-    for path in [tiny("threads"), bert, nomic] {
+    for path in [tiny("threads"), bert, nomic, tiny_gemma2("threads")] {
         check_many_threads(&path);
     }
 }
@@ -183,7 +195,7 @@ fn check_many_threads(path: &Path) {
             ..RuntimeOptions::default()
         };
         let mut runtime = Runtime::new(Arc::clone(&model), &settings).unwrap();
-        let mut out = vec![f32::NAN; texts.len() * shape.hidden];
+        let mut out = vec![f32::NAN; texts.len() * shape.width];
         runtime.embed(&texts, &mut out).unwrap();
         out.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
     };

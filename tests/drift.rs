@@ -36,7 +36,7 @@ fn check(path: &Path) {
     let model = models::open(path).unwrap();
     let mut runtime = Runtime::new(Arc::clone(&model), &RuntimeOptions::default()).unwrap();
     let shape = model.shape();
-    let mut vector = vec![0.0; shape.hidden];
+    let mut vector = vec![0.0; shape.width];
     let short = text(SHORT, shape.vocabulary, 0);
     let long = text(shape.context.min(512), shape.vocabulary, 0);
     let mut embed = |ids: &[u32]| {

@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use lanewise::internals::engine::{HeadShape, Reach};
 use lanewise::internals::gguf::{Gguf, TensorType, Value as Read, ValueType};
-use lanewise::internals::models::gemma_embedding::{Config, GemmaEmbedding};
+use lanewise::internals::models::gemma_embedding::{
+    Config, FAMILY, GemmaEmbedding, Head, LayerKind, Version,
+};
 use lanewise::internals::models::{self, Model};
 use lanewise_testkit::assets::{Variant, real_model};
 use lanewise_testkit::gguf_writer::{Encoding, File, Value};
@@ -18,7 +21,9 @@ fn load(name: &str, file: &File) -> GemmaEmbedding {
 }
 
 fn load_at(path: &Path) -> GemmaEmbedding {
-    let model = GemmaEmbedding::from_gguf(Arc::new(Gguf::open(path).unwrap())).unwrap();
+    let gguf = Arc::new(Gguf::open(path).unwrap());
+    let config = Config::from_gguf(&gguf).unwrap();
+    let model = GemmaEmbedding::from_gguf(gguf, config, &FAMILY).unwrap();
     models::verify(&model).unwrap();
     model
 }
@@ -32,29 +37,37 @@ fn the_real_file_has_the_published_tensors_and_hyperparameters() {
     let (gguf, config, weights) = (model.gguf(), model.config(), model.weights());
     assert_eq!((gguf.version(), gguf.alignment()), (3, 32));
     assert_eq!(gguf.tensors().len(), 316);
+    let global = LayerKind {
+        heads: HeadShape {
+            heads: 3,
+            kv_heads: 1,
+            head_dim: 256,
+        },
+        scale: 1.0 / 16.0,
+        rope_base: 1e6,
+        reach: Reach::ALL,
+    };
     let expected = Config {
-        layers: 24,
+        version: Version::First,
         hidden: 768,
         feed_forward: 1152,
-        heads: 3,
-        kv_heads: 1,
-        head_dim: 256,
-        value_dim: 256,
+        global,
+        local: LayerKind {
+            rope_base: 1e4,
+            reach: Reach::within(256),
+            ..global
+        },
+        global_layers: (0..24).map(|layer| layer % 6 == 5).collect(),
         context: 2048,
         rms_norm_eps: 1e-6,
         sliding_window: 512,
-        sliding_window_pattern: 6,
-        rope_base_global: 1e6,
-        rope_base_local: 1e4,
         vocabulary: 262_144,
     };
     assert_eq!(*config, expected);
-    let global: Vec<usize> = (0..24).filter(|&layer| config.is_global(layer)).collect();
-    assert_eq!(global, [5, 11, 17, 23]);
     let layers = weights.layers.iter().flat_map(|layer| layer.matrices());
     let bytes: usize = layers.map(|matrix| matrix.range().len()).sum();
     assert_eq!(bytes, 107_790_336);
-    assert!(weights.dense.is_some());
+    assert!(matches!(weights.head, Head::Dense(Some(_))));
 
     let tokens = gguf.required_array("tokenizer.ggml.tokens").unwrap();
     assert_eq!(tokens.element(), ValueType::String);
@@ -82,7 +95,8 @@ fn every_supported_matrix_type_loads_with_its_values() {
         let mut file = tiny_model::build(&options);
         let model = load(&format!("{encoding:?}"), &file);
         let config = model.config();
-        assert_eq!((config.layers, config.hidden, config.heads), (2, 64, 3));
+        let heads = config.global.heads.heads;
+        assert_eq!((config.layers(), config.hidden, heads), (2, 64, 3));
         let matrix = &model.weights().layers[1].ffn_up;
         assert_eq!(matrix.weight_type().tensor_type(), kind);
         assert_eq!((matrix.rows(), matrix.columns()), (96, 64));
@@ -115,9 +129,11 @@ fn heads_are_optional_and_the_local_rope_base_defaults_to_10000() {
     };
     let model = load("bare", &tiny_model::build(&options));
     let config = model.config();
-    assert!(model.weights().dense.is_none());
-    assert_eq!(config.rope_base_local, 10_000.0);
-    let global: Vec<usize> = (0..7).filter(|&layer| config.is_global(layer)).collect();
+    assert!(matches!(model.weights().head, Head::Dense(None)));
+    assert_eq!(config.local.rope_base, 10_000.0);
+    let global: Vec<usize> = (0..7)
+        .filter(|&layer| config.global_layers[layer])
+        .collect();
     assert_eq!(global, [5]);
 }
 
@@ -129,7 +145,8 @@ fn without_key_length_the_heads_share_the_hidden_size() {
     });
     file.remove("gemma-embedding.attention.key_length");
     file.remove("gemma-embedding.attention.value_length");
-    assert_eq!(load("no-key-length", &file).config().head_dim, 32);
+    let model = load("no-key-length", &file);
+    assert_eq!(model.config().global.heads.head_dim, 32);
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn batch_and_thread_count_do_not_change_a_vector() {
         },
     );
     let model = models::open(path).unwrap();
-    let width = model.shape().hidden;
+    let width = model.shape().width;
     let texts = some_texts(&*model);
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
     let mut alone = Vec::new();
@@ -230,7 +230,7 @@ fn batch_and_thread_count_do_not_change_a_vector() {
 fn int8_and_float_paths_give_different_bits() {
     let path = tiny("claim", &Options::default());
     let model = models::open(path).unwrap();
-    let width = model.shape().hidden;
+    let width = model.shape().width;
     let reference = model.reference();
     for isa in supported_isas() {
         let mut runtime = Runtime::new(model.clone(), &settings(Some(isa), None)).unwrap();
@@ -266,7 +266,7 @@ fn float_files_give_vectors_close_to_the_reference() {
         let reference = model.reference();
         let mut runtime = Runtime::new(model.clone(), &settings(None, None)).unwrap();
         for text in some_texts(&*model) {
-            let int8 = embed(&mut runtime, &[&text], model.shape().hidden);
+            let int8 = embed(&mut runtime, &[&text], model.shape().width);
             let near = cosine(&int8, &reference.embed(&text).unwrap());
             assert!(near > 0.99, "{encoding:?}: cosine {near}");
         }
@@ -276,7 +276,7 @@ fn float_files_give_vectors_close_to_the_reference() {
 #[test]
 fn texts_that_cannot_be_embedded_are_refused_by_name() {
     let model = models::open(tiny("refused", &Options::default())).unwrap();
-    let width = model.shape().hidden;
+    let width = model.shape().width;
     let mut runtime = Runtime::new(model.clone(), &settings(None, None)).unwrap();
     let (long, outside) = (vec![2; model.shape().context + 1], [2, u32::MAX, 1]);
     for bad in [&[][..], &long, &outside] {
@@ -308,7 +308,7 @@ fn a_nan_in_any_matrix_is_an_error_that_names_its_layer() {
         for isa in supported_isas() {
             let model = models::open(&path).unwrap();
             let mut runtime = Runtime::new(model.clone(), &settings(Some(isa), None)).unwrap();
-            let mut out = vec![0.0; model.shape().hidden];
+            let mut out = vec![0.0; model.shape().width];
             let error = runtime.embed(&[&[2, 5, 6, 7, 1]], &mut out).unwrap_err();
             assert!(
                 matches!(&error, Error::File { field, .. } if field == "blk.1"),

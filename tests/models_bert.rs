@@ -308,7 +308,7 @@ fn prompts_and_the_limit_that_the_file_states_count() {
     let embedder = open("stated-prompts", &file).unwrap();
     assert_eq!(embedder.prompt_text(Prompt::Query, None).unwrap(), "q: ");
     assert_eq!(embedder.prompt_text(Prompt::Document, None).unwrap(), "p: ");
-    assert_eq!(embedder.prompts().count(), 3);
+    assert_eq!(embedder.prompts().count(), 4);
     let usage = embedder.embed("one two three four five six").unwrap().usage;
     assert_eq!((usage.tokens, usage.truncated), (7, true));
 
@@ -364,7 +364,7 @@ fn weights_that_are_not_finite_are_named() {
     file.tensor_mut("blk.1.ffn_up.weight").data[..2].copy_from_slice(&[0, 0x7C]);
     let model = models::open(tiny_path("infinite", &file)).unwrap();
     let mut runtime = Runtime::new(Arc::clone(&model), &RuntimeOptions::default()).unwrap();
-    let mut out = vec![0.0; model.shape().hidden];
+    let mut out = vec![0.0; model.shape().width];
     let error = runtime.embed(&[&text(9, 2000, 1)], &mut out).unwrap_err();
     assert!(error.to_string().contains("blk.1"), "{error}");
 }

@@ -13,7 +13,7 @@ use lanewise_testkit::tiny_model::{self, Options};
 fn phase_times_fit_the_pass_and_do_not_change_the_vector() {
     let path = tiny_model::written(scratch!("tiny.gguf"), &Options::default());
     let model = models::open(path).unwrap();
-    let hidden = model.shape().hidden;
+    let hidden = model.shape().width;
     let text: &[u32] = &[2, 5, 6, 7, 8, 9, 1];
     for threads in [1, 2] {
         let settings = RuntimeOptions {

@@ -55,6 +55,9 @@ struct Info {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
+    /// Of layers that see a window, where they differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_heads: Option<LocalHeads>,
     sliding_window: Option<usize>,
     pooling: &'static str,
     /// The function that scores pass, of a reranker.
@@ -72,6 +75,14 @@ struct Info {
     threads: String,
     packed_weights: Packed,
     verified: bool,
+}
+
+/// The heads of layers that see a window.
+#[derive(Serialize)]
+struct LocalHeads {
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
 }
 
 /// The packed weights.
@@ -181,6 +192,7 @@ impl Info {
         verified: bool,
     ) -> lanewise::Result<Self> {
         let (gguf, shape, summary) = (model.gguf(), model.shape(), model.summary());
+        let [heads, local] = shape.heads;
         Ok(Self {
             file: gguf.path().display().to_string(),
             bytes: gguf.file_len(),
@@ -193,9 +205,14 @@ impl Info {
             layers: summary.layers,
             hidden: shape.hidden,
             feed_forward: summary.feed_forward,
-            heads: shape.heads,
-            kv_heads: shape.kv_heads,
-            head_dim: shape.head_dim,
+            heads: heads.heads,
+            kv_heads: heads.kv_heads,
+            head_dim: heads.head_dim,
+            local_heads: (local != heads).then_some(LocalHeads {
+                heads: local.heads,
+                kv_heads: local.kv_heads,
+                head_dim: local.head_dim,
+            }),
             sliding_window: summary.sliding_window,
             pooling: match model.score_function() {
                 Some(_) => "rank",

@@ -9,15 +9,16 @@
 use std::collections::TryReserveError;
 
 use lanewise_kernels::{BLOCK, Kernels, Line, PANEL, Pieces, pack_keys};
-use lanewise_pool::partition::uneven;
+use lanewise_pool::partition::{chunks, uneven, uneven_rows};
 
-use super::batch::{Batch, MEAN_TERMS, QueryTile, Shape};
+use super::batch::{Batch, MEAN_TERMS, QueryTile};
 use super::buffers::{ActivationShape, Activations, PanelBuffer};
 use super::executor::Executor;
 use super::profile::Phase;
 use super::reach::Reach;
 use super::rope::Rope;
 use super::scratch::{Worker, reserve, sized};
+use super::shape::HeadShape;
 
 /// Tokens from which on the softmax weights of a text are of one INT8 term. In shorter texts, whose
 /// attention takes little time, a few tokens share all the weight, and what rounding it to 8 bits
@@ -27,12 +28,16 @@ const FEW_KEYS: usize = 256;
 /// The parameters of the attention of one layer.
 #[derive(Clone, Copy)]
 pub struct Parameters<'a> {
+    /// The heads: one of those in the shape of the batch's model.
+    pub shape: HeadShape,
     /// What becomes of each head of queries and keys before they are multiplied.
     pub heads: Heads<'a>,
     /// The factor of scores before softmax: 1/√head_dim in most models.
     pub scale: f32,
     /// What is added to the values of a token: `kv_heads * head_dim` values, or none.
     pub value_bias: Option<&'a [f32]>,
+    /// What RMSNorm without weights adds to the mean of squares of a value head, where they pass one.
+    pub value_norm: Option<f32>,
     /// Which keys a token sees.
     pub reach: Reach,
 }
@@ -103,6 +108,8 @@ impl Heads<'_> {
 }
 
 /// Attention of one layer: its queries, keys and values, quantized and packed.
+///
+/// Layers of other heads use the same buffers: what they hold beyond those of the layer means nothing.
 #[derive(Default)]
 pub struct Attention {
     /// INT16, a key panel's tokens together: `[kv_head][token][query head of the
@@ -113,6 +120,8 @@ pub struct Attention {
     /// A key panel's `[kv_head][head_dim / 2][32]` lanes.
     keys: Vec<i32>,
     key_scales: Vec<f32>,
+    /// What values are multiplied by, where they are normalized, in the order of `key_scales`.
+    value_factors: Vec<f32>,
     /// A text's `[kv_head * head_dim / 32]`, each the packed values of its tokens.
     values: Vec<Line>,
     /// Ends of the packed values of each (text, panel of 32 channels).
@@ -129,24 +138,29 @@ impl Attention {
     /// # Errors
     /// If there is no memory.
     pub fn reserve(&mut self, kernels: Kernels, batch: &Batch) -> Result<(), TryReserveError> {
-        let last = |ends: &[usize]| ends.last().copied().unwrap_or(0);
-        reserve(&mut self.queries, last(&batch.query_ends))?;
-        reserve(&mut self.query_scales, last(&batch.query_scale_ends))?;
-        reserve(&mut self.keys, last(&batch.key_ends))?;
-        reserve(&mut self.key_scales, last(&batch.key_scale_ends))?;
-        reserve(&mut self.value_ends, batch.value_scale_ends.len())?;
-        self.set_value_ends(kernels, batch);
-        reserve(&mut self.values, last(&self.value_ends))?;
-        reserve(&mut self.value_scales, last(&batch.value_scale_ends))?;
-        reserve(&mut self.attended, last(&batch.attended_ends))
+        let (tokens, panels) = (batch.tokens(), batch.panels.len());
+        for shape in batch.shape().heads {
+            let value_panels = batch.texts().len() * shape.key_width() / PANEL;
+            reserve(&mut self.queries, tokens * shape.query_width())?;
+            reserve(&mut self.query_scales, tokens * shape.heads)?;
+            reserve(&mut self.keys, panels * key_lanes(shape))?;
+            reserve(&mut self.key_scales, panels * shape.kv_heads * PANEL)?;
+            reserve(&mut self.value_factors, panels * shape.kv_heads * PANEL)?;
+            reserve(&mut self.value_ends, value_panels)?;
+            let lines = self.set_value_ends(kernels, batch, shape);
+            reserve(&mut self.values, lines)?;
+            reserve(&mut self.value_scales, value_panels * 2 * PANEL)?;
+            reserve(&mut self.attended, tokens * shape.query_width())?;
+        }
+        Ok(())
     }
 
-    /// The shape of the output of [`run`](Self::run): for each text [`MEAN_TERMS`] rows whose sum
-    /// is the mean of its values, then a row for each token.
-    pub fn output_shape(batch: &Batch) -> ActivationShape {
+    /// The shape of the output of [`run`](Self::run) with heads of this shape: for each text
+    /// [`MEAN_TERMS`] rows whose sum is the mean of its values, then a row for each token.
+    pub fn output_shape(batch: &Batch, shape: HeadShape) -> ActivationShape {
         ActivationShape {
             tokens: batch.tokens() + MEAN_TERMS * batch.texts().len(),
-            columns: batch.shape().query_width(),
+            columns: shape.query_width(),
             chunk: batch.attended_chunk,
             terms: 1,
         }
@@ -166,27 +180,15 @@ impl Attention {
         parameters: Parameters<'_>,
         out: &mut Activations,
     ) {
-        self.resize(executor.kernels(), batch);
         self.prepare_queries_and_keys(executor, batch, projected, parameters);
-        self.prepare_values(executor, batch, projected, parameters.value_bias);
-        self.attend(executor, batch, parameters.reach);
-        self.quantize(executor, batch, out);
+        self.prepare_values(executor, batch, projected, parameters);
+        self.attend(executor, batch, parameters);
+        self.quantize(executor, batch, parameters.shape, out);
     }
 
-    fn resize(&mut self, kernels: Kernels, batch: &Batch) {
-        let last = |ends: &[usize]| ends.last().copied().unwrap_or(0);
-        self.queries.resize(last(&batch.query_ends), 0);
-        self.query_scales.resize(last(&batch.query_scale_ends), 0.0);
-        self.keys.resize(last(&batch.key_ends), 0);
-        self.key_scales.resize(last(&batch.key_scale_ends), 0.0);
-        self.set_value_ends(kernels, batch);
-        self.values.resize(last(&self.value_ends), Line::ZERO);
-        self.value_scales.resize(last(&batch.value_scale_ends), 0.0);
-        sized(&mut self.attended, last(&batch.attended_ends));
-    }
-
-    fn set_value_ends(&mut self, kernels: Kernels, batch: &Batch) {
-        let panels = batch.shape().key_width() / PANEL;
+    /// Sets the ends of the packed values, and returns the last one.
+    fn set_value_ends(&mut self, kernels: Kernels, batch: &Batch, shape: HeadShape) -> usize {
+        let panels = shape.key_width() / PANEL;
         self.value_ends.clear();
         let mut end = 0;
         for text in batch.texts() {
@@ -195,9 +197,11 @@ impl Attention {
                 self.value_ends.push(end);
             }
         }
+        end
     }
 
-    /// Norm and RoPE, or bias, and quantization of queries and keys, and packing of keys.
+    /// Norm and RoPE, or bias, and quantization of queries and keys, and packing of keys; and what the
+    /// norm of values multiplies them by.
     fn prepare_queries_and_keys(
         &mut self,
         executor: &mut Executor,
@@ -207,26 +211,40 @@ impl Attention {
     ) {
         let Parameters {
             heads,
+            shape,
             scale: factor,
+            value_norm,
             ..
         } = parameters;
-        let (kernels, shape) = (executor.kernels(), batch.shape());
-        let dim = shape.head_dim;
+        let kernels = executor.kernels();
+        let (dim, tokens) = (shape.head_dim, batch.tokens());
+        let (panels, of_panel) = (batch.panels.len(), shape.kv_heads * PANEL);
         let head = |head: usize, token: usize| projected.columns(token, head * dim, dim);
+        let value_panels = |kv_head: usize| {
+            let first = (shape.query_width() + shape.key_width() + kv_head * dim) / PANEL;
+            first..first + dim / PANEL
+        };
+        let queries = sized(&mut self.queries, tokens * shape.query_width());
+        let query_scales = sized(&mut self.query_scales, tokens * shape.heads);
+        let keys = sized(&mut self.keys, panels * key_lanes(shape));
+        let key_scales = sized(&mut self.key_scales, panels * of_panel);
+        let value_factors = sized(&mut self.value_factors, panels * of_panel);
         let parts = (
-            uneven(&mut self.queries, &batch.query_ends),
-            uneven(&mut self.query_scales, &batch.query_scale_ends),
-            uneven(&mut self.keys, &batch.key_ends),
-            uneven(&mut self.key_scales, &batch.key_scale_ends),
+            uneven_rows(queries, shape.query_width(), &batch.panel_ends),
+            uneven_rows(query_scales, shape.heads, &batch.panel_ends),
+            chunks(keys, key_lanes(shape)),
+            chunks(key_scales, of_panel),
+            chunks(value_factors, of_panel),
         );
         executor.for_each_part(
             parts,
-            |index, (queries, query_scales, keys, key_scales), worker| {
+            |index, (queries, query_scales, keys, key_scales, value_factors), worker| {
                 let panel = &batch.panels[index];
                 let mut rows = queries.chunks_exact_mut(dim).zip(query_scales);
                 worker.keys.resize(panel.tokens.len() * dim, 0);
                 for kv_head in 0..shape.kv_heads {
                     let key_scales = &mut key_scales[kv_head * PANEL..][..PANEL];
+                    let value_factors = &mut value_factors[kv_head * PANEL..][..PANEL];
                     for (offset, token) in panel.tokens.clone().enumerate() {
                         let position = panel.position + offset;
                         let group = rows.by_ref().take(shape.group());
@@ -238,6 +256,11 @@ impl Attention {
                         let row = &mut worker.keys[offset * dim..][..dim];
                         let x = head(shape.heads + kv_head, token);
                         key_scales[offset] = heads.key(kernels, x, position, row);
+                        if let Some(eps) = value_norm {
+                            let x = value_panels(kv_head);
+                            let x = x.map(|panel| &projected.panel(panel)[token * PANEL..]);
+                            value_factors[offset] = inverse_rms(x, eps);
+                        }
                     }
                     let lanes = dim / 2 * PANEL;
                     pack_keys(&worker.keys, dim, &mut keys[kv_head * lanes..][..lanes]);
@@ -247,32 +270,54 @@ impl Attention {
         );
     }
 
-    /// Quantization and packing of values less their mean. Softmax weights sum to one, so a bias on
+    /// Norm, quantization and packing of values less their mean. Softmax weights sum to one, so a bias on
     /// values is one on their mean.
     fn prepare_values(
         &mut self,
         executor: &mut Executor,
         batch: &Batch,
         projected: &PanelBuffer,
-        bias: Option<&[f32]>,
+        parameters: Parameters<'_>,
     ) {
-        let (kernels, shape) = (executor.kernels(), batch.shape());
+        let (kernels, shape) = (executor.kernels(), parameters.shape);
         let value_panels = shape.key_width() / PANEL;
         let first_panel = (shape.query_width() + shape.key_width()) / PANEL;
+        let lines = self.set_value_ends(kernels, batch, shape);
+        if self.values.len() < lines {
+            self.values.resize(lines, Line::ZERO);
+        }
+        let scales = batch.texts().len() * value_panels * 2 * PANEL;
         let parts = (
-            uneven(&mut self.values, &self.value_ends),
-            uneven(&mut self.value_scales, &batch.value_scale_ends),
+            uneven(&mut self.values[..lines], &self.value_ends),
+            chunks(sized(&mut self.value_scales, scales), 2 * PANEL),
         );
+        let factors = &self.value_factors;
         executor.for_each_part(parts, |index, (packed, scales), worker| {
-            let tokens = &batch.texts()[index / value_panels];
-            let value_panel = index % value_panels;
+            let (text, value_panel) = (index / value_panels, index % value_panels);
+            let tokens = &batch.texts()[text];
             let panel = projected.panel(first_panel + value_panel);
-            kernels.pack_values(
-                &panel[tokens.start * PANEL..tokens.end * PANEL],
-                packed,
-                scales,
-            );
-            if let Some(bias) = bias {
+            let mut values = &panel[tokens.start * PANEL..tokens.end * PANEL];
+            if parameters.value_norm.is_some() {
+                let normed = sized(&mut worker.up, values.len());
+                let kv_head = value_panel * PANEL / shape.head_dim;
+                let of_token = |token: usize| {
+                    let panel = batch.first_panels[text] + token / PANEL;
+                    factors[(panel * shape.kv_heads + kv_head) * PANEL + token % PANEL]
+                };
+                let rows = normed
+                    .chunks_exact_mut(PANEL)
+                    .zip(values.chunks_exact(PANEL));
+                for (token, (out, row)) in rows.enumerate() {
+                    let factor = of_token(token);
+                    let products = row.iter().map(|value| value * factor);
+                    out.iter_mut()
+                        .zip(products)
+                        .for_each(|(out, value)| *out = value);
+                }
+                values = normed;
+            }
+            kernels.pack_values(values, packed, scales);
+            if let Some(bias) = parameters.value_bias {
                 let bias = &bias[value_panel * PANEL..][..PANEL];
                 let means = scales[PANEL..].iter_mut();
                 means.zip(bias).for_each(|(mean, bias)| *mean += bias);
@@ -283,18 +328,20 @@ impl Attention {
 
     /// `attended[token][head][head_dim]`: softmax(q kᵀ) v over the keys that each token sees, less the
     /// mean of v.
-    fn attend(&mut self, executor: &mut Executor, batch: &Batch, reach: Reach) {
+    fn attend(&mut self, executor: &mut Executor, batch: &Batch, parameters: Parameters<'_>) {
+        let Parameters { shape, reach, .. } = parameters;
         let mut attended = std::mem::take(&mut self.attended);
-        let values = batch.attended_ends.last().copied().unwrap_or(0);
-        let parts = uneven(&mut attended[..values], &batch.attended_ends);
+        let values = sized(&mut attended, batch.tokens() * shape.query_width());
+        let parts = uneven_rows(values, shape.query_width(), &batch.tile_ends);
         let tiles = Tiles {
             attention: self,
             kernels: executor.kernels(),
             batch,
+            shape,
             reach,
         };
         executor.for_each_part(parts, |index, out, worker| {
-            for kv_head in 0..batch.shape().kv_heads {
+            for kv_head in 0..shape.kv_heads {
                 tiles.attend(&batch.tiles[index], kv_head, worker, out);
             }
         });
@@ -303,11 +350,17 @@ impl Attention {
 
     /// Quantizes what [`attend`](Self::attend) gave, in chunks of rows: for each text the mean of
     /// its values in [`MEAN_TERMS`] rows, whose sum it is, then the tokens.
-    fn quantize(&self, executor: &mut Executor, batch: &Batch, out: &mut Activations) {
-        let (kernels, shape) = (executor.kernels(), batch.shape());
+    fn quantize(
+        &self,
+        executor: &mut Executor,
+        batch: &Batch,
+        shape: HeadShape,
+        out: &mut Activations,
+    ) {
+        let kernels = executor.kernels();
         let width = shape.query_width();
         let (blocks, means) = (width / BLOCK, MEAN_TERMS * batch.texts().len());
-        out.reshape(Self::output_shape(batch));
+        out.reshape(Self::output_shape(batch, shape));
         executor.for_each_part(out.chunks_mut(), |index, out, worker| {
             let (first, count) = (index * batch.attended_chunk, out.len() / blocks);
             // No chunk begins between the rows of one text's mean: either all means are in the first
@@ -339,7 +392,7 @@ impl Attention {
 
     /// Block `block` of the row that attention would give if all weights were equal: the same for
     /// all query heads of a key/value head.
-    fn mean(&self, shape: Shape, text: usize, block: usize) -> &[f32] {
+    fn mean(&self, shape: HeadShape, text: usize, block: usize) -> &[f32] {
         let head_panels = shape.head_dim / PANEL;
         let kv_head = block / head_panels / shape.group();
         let panel = (text * shape.kv_heads + kv_head) * head_panels + block % head_panels;
@@ -352,7 +405,27 @@ struct Tiles<'a> {
     attention: &'a Attention,
     kernels: Kernels,
     batch: &'a Batch,
+    shape: HeadShape,
     reach: Reach,
+}
+
+/// Lanes of the keys of a panel.
+fn key_lanes(shape: HeadShape) -> usize {
+    shape.key_width() / 2 * PANEL
+}
+
+/// `1 / sqrt(mean(x²) + eps)` of a row, from the first 32 values of each of its pieces. The order of the sums
+/// is always the same.
+fn inverse_rms<'a>(pieces: impl ExactSizeIterator<Item = &'a [f32]>, eps: f32) -> f32 {
+    let values = pieces.len() * PANEL;
+    let mut sums = [0.0; PANEL];
+    for piece in pieces {
+        for (sum, value) in sums.iter_mut().zip(piece) {
+            *sum += value * value;
+        }
+    }
+    let mean = sums.iter().sum::<f32>() / values as f32;
+    1.0 / (mean + eps).sqrt()
 }
 
 impl Tiles<'_> {
@@ -360,7 +433,7 @@ impl Tiles<'_> {
     /// all heads for each token of the tile.
     fn attend(&self, tile: &QueryTile, kv_head: usize, worker: &mut Worker, out: &mut [f32]) {
         let (kernels, batch, reach) = (self.kernels, self.batch, self.reach);
-        let (attention, shape) = (self.attention, batch.shape());
+        let (attention, shape) = (self.attention, self.shape);
         let (dim, group) = (shape.head_dim, shape.group());
         let text = &batch.texts()[tile.text];
         let length = text.len();

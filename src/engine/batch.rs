@@ -6,41 +6,8 @@ use std::ops::Range;
 use lanewise_kernels::PANEL;
 
 use super::scratch::reserve;
+use super::shape::Shape;
 use crate::{Error, Result};
-
-/// The dimensions of a model that decide how its batches are laid out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shape {
-    /// Values of the residual stream, and of a vector; a multiple of 32.
-    pub hidden: usize,
-    /// Query heads.
-    pub heads: usize,
-    /// Key/value heads; divides `heads`.
-    pub kv_heads: usize,
-    /// Values of a head; a multiple of 32.
-    pub head_dim: usize,
-    /// The most tokens of a text.
-    pub context: usize,
-    /// Tokens of the vocabulary: ids are below it.
-    pub vocabulary: usize,
-}
-
-impl Shape {
-    /// Values of all query heads of a token together.
-    pub fn query_width(&self) -> usize {
-        self.heads * self.head_dim
-    }
-
-    /// Values of all key heads of a token together, and as many of its value heads.
-    pub fn key_width(&self) -> usize {
-        self.kv_heads * self.head_dim
-    }
-
-    /// Query heads that share a key/value head.
-    pub fn group(&self) -> usize {
-        self.heads / self.kv_heads
-    }
-}
 
 /// Tokens a chunk of quantized activations holds at most: a multiple of the 6 of a tile, with all
 /// its blocks (48 × 960 bytes for 768 columns) small beside the L2 cache, so that products with
@@ -101,15 +68,9 @@ pub struct Batch {
     pub(super) attended_chunk: usize,
     /// Longest text.
     pub(super) longest: usize,
-    /// Ends of each panel's part in the buffers of queries, their scales, keys and theirs.
-    pub(super) query_ends: Vec<usize>,
-    pub(super) query_scale_ends: Vec<usize>,
-    pub(super) key_ends: Vec<usize>,
-    pub(super) key_scale_ends: Vec<usize>,
-    /// Ends of the scales and means of the values of each (text, panel of 32 channels).
-    pub(super) value_scale_ends: Vec<usize>,
-    /// Ends of each tile's attention output.
-    pub(super) attended_ends: Vec<usize>,
+    /// The token after the last one of each panel, and of each tile.
+    pub(super) panel_ends: Vec<usize>,
+    pub(super) tile_ends: Vec<usize>,
 }
 
 impl Batch {
@@ -123,13 +84,8 @@ impl Batch {
     ) -> Result<()> {
         self.clear();
         self.shape = shape;
-        let width = shape.query_width();
-        let value_panels = shape.key_width() / PANEL;
-        self.reserve(texts, value_panels)
-            .map_err(|_| Error::Memory {
-                tokens: texts.iter().map(|ids| ids.len()).sum(),
-            })?;
         let tokens: usize = texts.iter().map(|ids| ids.len()).sum();
+        self.reserve(texts).map_err(|_| Error::Memory { tokens })?;
         let query_tokens = query_tokens(tokens, threads);
         for (index, ids) in texts.iter().enumerate() {
             check(number + index, ids, shape)?;
@@ -143,22 +99,15 @@ impl Batch {
                 let tokens = first + position..first + end;
                 for start in tokens.clone().step_by(query_tokens) {
                     let end = (start + query_tokens).min(tokens.end);
-                    self.attended_ends.push(end * width);
+                    self.tile_ends.push(end);
                     self.tiles.push(QueryTile {
                         text: index,
                         panel: self.panels.len(),
                         tokens: start..end,
                     });
                 }
-                self.query_ends.push(tokens.end * width);
-                self.query_scale_ends.push(tokens.end * shape.heads);
+                self.panel_ends.push(tokens.end);
                 self.panels.push(KeyPanel { position, tokens });
-                let panels = self.panels.len() * shape.kv_heads;
-                self.key_ends.push(panels * shape.head_dim / 2 * PANEL);
-                self.key_scale_ends.push(panels * PANEL);
-            }
-            for _ in 0..value_panels {
-                push_after(&mut self.value_scale_ends, 2 * PANEL);
             }
         }
         self.chunk = chunk(self.tokens(), threads);
@@ -220,7 +169,7 @@ impl Batch {
     }
 
     /// Makes room in every list.
-    fn reserve(&mut self, texts: &[&[u32]], value_panels: usize) -> Result<(), TryReserveError> {
+    fn reserve(&mut self, texts: &[&[u32]]) -> Result<(), TryReserveError> {
         let panels = texts.iter().map(|ids| ids.len().div_ceil(PANEL)).sum();
         let tiles = panels * (PANEL / FEWEST_QUERY_TOKENS);
         reserve(&mut self.ids, texts.iter().map(|ids| ids.len()).sum())?;
@@ -229,16 +178,8 @@ impl Batch {
         reserve(&mut self.first_panels, texts.len())?;
         reserve(&mut self.panels, panels)?;
         reserve(&mut self.tiles, tiles)?;
-        reserve(&mut self.attended_ends, tiles)?;
-        for ends in [
-            &mut self.query_ends,
-            &mut self.query_scale_ends,
-            &mut self.key_ends,
-            &mut self.key_scale_ends,
-        ] {
-            reserve(ends, panels)?;
-        }
-        reserve(&mut self.value_scale_ends, texts.len() * value_panels)
+        reserve(&mut self.panel_ends, panels)?;
+        reserve(&mut self.tile_ends, tiles)
     }
 
     /// The texts that tokens of a range belong to, each with its tokens there.
@@ -266,16 +207,8 @@ impl Batch {
         self.panels.clear();
         self.tiles.clear();
         self.longest = 0;
-        for ends in [
-            &mut self.query_ends,
-            &mut self.query_scale_ends,
-            &mut self.key_ends,
-            &mut self.key_scale_ends,
-            &mut self.value_scale_ends,
-            &mut self.attended_ends,
-        ] {
-            ends.clear();
-        }
+        self.panel_ends.clear();
+        self.tile_ends.clear();
     }
 }
 
@@ -296,10 +229,6 @@ fn query_tokens(tokens: usize, threads: usize) -> usize {
         each /= 2;
     }
     each
-}
-
-fn push_after(ends: &mut Vec<usize>, length: usize) {
-    ends.push(ends.last().copied().unwrap_or(0) + length);
 }
 
 fn check(index: usize, ids: &[u32], shape: Shape) -> Result<()> {

@@ -93,7 +93,7 @@ impl Executor {
         let lines = self.kernels.panel_lines(longest_row);
         self.workers
             .iter_mut()
-            .try_for_each(|worker| worker.reserve(batch, lines))
+            .try_for_each(|worker| worker.reserve(batch, lines, longest_row))
     }
 
     /// Runs a pass over `tokens` tokens on all threads, or on the calling one if another program

@@ -188,11 +188,13 @@ impl Task<'_> {
         }
         let Packing {
             panel: packed,
+            rows,
             requested,
         } = packing;
         let (matrix, tokens) = (self.panel.matrix, self.tokens.len());
         let bytes = self.panel.bytes();
         read_rest(bytes, requested);
+        let bytes = matrix.packable_rows(bytes, rows);
         let next = self.next.map_or(&[][..], Panel::bytes);
         let lines_a_step = if tokens <= ONE_TILE { 9 } else { 6 };
         let (mut prefetcher, mut idle) =

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use lanewise_kernels::{BLOCK, Kernels, Line, PANEL, Prefetcher, Q8_0_BYTES, Q8Rows};
 
 use super::packed::{PackedFile, PackedPanels, PackedPlace};
+use super::scratch::sized;
 use super::weight_types::{PackPanel, Panels, WeightType, quantize_q8_0};
 use crate::Result;
 use crate::gguf::Gguf;
@@ -182,7 +183,7 @@ impl Matrix {
     /// If there is no such panel.
     pub(crate) fn panel_bytes(&self, index: usize) -> &[u8] {
         let bytes = match self.weight_type.panels() {
-            Panels::Packed(_) => self.bytes(),
+            Panels::Packed(_) | Panels::Unpacked(_) => self.bytes(),
             Panels::Quantized => self
                 .quantized
                 .get_or_init(|| self.quantize(0..self.rows, Vec::new())),
@@ -209,14 +210,29 @@ impl Matrix {
                 *rows = quantized;
                 rows
             }
-            _ => self.panel_bytes(index),
+            _ => self.packable_rows(self.panel_bytes(index), rows),
         };
         let blocks = 0..self.columns / BLOCK;
         assert_eq!(panel.len(), kernels.panel_lines(self.columns));
         self.pack_panel(kernels, bytes, blocks, panel, &mut Prefetcher::default());
     }
 
-    /// Packs `blocks` of the rows of a panel, `bytes` as [`panel_bytes`](Self::panel_bytes) gives
+    /// The rows of a panel as [`pack_panel`](Self::pack_panel) reads them: `bytes`, which
+    /// [`panel_bytes`](Self::panel_bytes) gives, or, where these are of another type, `rows`, written anew.
+    pub(crate) fn packable_rows<'a>(&self, bytes: &'a [u8], rows: &'a mut Vec<u8>) -> &'a [u8] {
+        let Panels::Unpacked(unpack) = self.weight_type.panels() else {
+            return bytes;
+        };
+        let row = self.columns / BLOCK * Q8_0_BYTES;
+        let rows = sized(rows, PANEL * row);
+        let stored = bytes.chunks_exact(bytes.len() / PANEL);
+        for (stored, out) in stored.zip(rows.chunks_exact_mut(row)) {
+            unpack(stored, out);
+        }
+        rows
+    }
+
+    /// Packs `blocks` of the rows of a panel, `bytes` as [`packable_rows`](Self::packable_rows) gives
     /// them, prefetching on the way.
     pub(crate) fn pack_panel(
         &self,
@@ -233,18 +249,18 @@ impl Matrix {
         self.pack()(&kernels, rows, blocks, panel, prefetcher);
     }
 
-    /// Packs from the rows of the file, or from those quantized to Q8_0.
+    /// Packs from the rows of the file, or from those made Q8_0.
     fn pack(&self) -> PackPanel {
         match self.weight_type.panels() {
             Panels::Packed(pack) => pack,
-            Panels::Quantized => Kernels::pack_panel,
+            Panels::Unpacked(_) | Panels::Quantized => Kernels::pack_panel,
         }
     }
 
-    /// Bytes of a row as products read it.
+    /// Bytes of a row as [`panel_bytes`](Self::panel_bytes) gives it.
     fn product_row_bytes(&self) -> usize {
         match self.weight_type.panels() {
-            Panels::Packed(_) => self.row_bytes(),
+            Panels::Packed(_) | Panels::Unpacked(_) => self.row_bytes(),
             Panels::Quantized => self.columns / BLOCK * Q8_0_BYTES,
         }
     }

@@ -9,6 +9,7 @@ use super::batch::Batch;
 use super::buffers::ActivationShape;
 use super::profile::Phase;
 use super::reach::Reach;
+use super::shape::HeadShape;
 use super::split::{PACKING, Split};
 
 /// What a value of a norm, RoPE, GELU or quantization takes, in INT8 multiply-adds: on one thread of
@@ -99,16 +100,20 @@ impl Job {
         rows(Phase::Norm, shape)
     }
 
-    /// The jobs of [`Attention::run`], for a layer whose tokens see the keys within `reach`;
+    /// The jobs of [`Attention::run`], for a layer of these heads whose tokens see the keys within `reach`;
     /// `name` is that of the one which multiplies.
-    pub fn attention(batch: &Batch, reach: Reach, name: &'static str) -> [Self; 4] {
-        let shape = batch.shape();
+    pub fn attention(
+        batch: &Batch,
+        shape: HeadShape,
+        reach: Reach,
+        name: &'static str,
+    ) -> [Self; 4] {
         let heads = batch.panels.iter().map(|panel| {
             let values = panel.tokens.len() * (shape.query_width() + shape.key_width());
             values_of(values)
         });
         let value_panels = shape.key_width() / PANEL;
-        let values = (0..batch.value_scale_ends.len())
+        let values = (0..batch.texts().len() * value_panels)
             .map(|task| values_of(batch.texts()[task / value_panels].len() * PANEL));
         let tiles = batch.tiles.iter().map(|tile| {
             let text = &batch.texts()[tile.text];
@@ -125,7 +130,7 @@ impl Job {
             job(Phase::Heads.name(), heads.collect()),
             job(Phase::Values.name(), values.collect()),
             job(name, tiles.collect()),
-            rows(Phase::Quantize, Attention::output_shape(batch)),
+            rows(Phase::Quantize, Attention::output_shape(batch, shape)),
         ]
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::TryReserveError;
 use std::ops::Range;
 
-use lanewise_kernels::{BLOCK, Line, PANEL, SoftmaxBlock};
+use lanewise_kernels::{BLOCK, Line, PANEL, Q8_0_BYTES, SoftmaxBlock};
 
 use super::batch::{Batch, QUERY_TOKENS};
 use super::profile::Stopwatch;
@@ -23,6 +23,8 @@ pub struct Worker {
     pub(super) keys: Vec<i16>,
     /// A row of the residual stream.
     pub(crate) row: Vec<f32>,
+    /// Another, after a norm.
+    pub(crate) normed: Vec<f32>,
 }
 
 /// What packing writes.
@@ -30,26 +32,36 @@ pub struct Worker {
 pub(super) struct Packing {
     /// A panel, or some blocks of it.
     pub panel: Vec<Line>,
+    /// The rows of a panel as Q8_0, where the file has others.
+    pub rows: Vec<u8>,
     /// Addresses of the weights that were prefetched while the panel before was used.
     pub requested: Range<usize>,
 }
 
 impl Worker {
-    /// Makes room for a batch, `lines` being those of the longest panel. The same for each worker:
-    /// tasks go to whichever thread is free.
-    pub(super) fn reserve(&mut self, batch: &Batch, lines: usize) -> Result<(), TryReserveError> {
-        let shape = batch.shape();
-        let queries = QUERY_TOKENS * shape.heads / shape.kv_heads;
-        let keys = queries * batch.longest.next_multiple_of(PANEL);
+    /// Makes room for a batch, `lines` being those of the longest panel, and `columns` those of its
+    /// matrix. The same for each worker: tasks go to whichever thread is free.
+    pub(super) fn reserve(
+        &mut self,
+        batch: &Batch,
+        lines: usize,
+        columns: usize,
+    ) -> Result<(), TryReserveError> {
+        for shape in batch.shape().heads {
+            let queries = QUERY_TOKENS * shape.group();
+            let keys = queries * batch.longest.next_multiple_of(PANEL);
+            reserve(&mut self.scores, keys)?;
+            reserve(&mut self.weights, keys / BLOCK * 2)?;
+            reserve(&mut self.factors, queries)?;
+            reserve(&mut self.attended, queries * shape.head_dim)?;
+            reserve(&mut self.keys, PANEL * shape.head_dim)?;
+        }
         reserve(&mut self.packing.panel, lines)?;
+        reserve(&mut self.packing.rows, PANEL * columns / BLOCK * Q8_0_BYTES)?;
         reserve(&mut self.gate, batch.tokens() * PANEL)?;
         reserve(&mut self.up, batch.tokens() * PANEL)?;
-        reserve(&mut self.scores, keys)?;
-        reserve(&mut self.weights, keys / BLOCK * 2)?;
-        reserve(&mut self.factors, queries)?;
-        reserve(&mut self.attended, queries * shape.head_dim)?;
-        reserve(&mut self.keys, PANEL * shape.head_dim)?;
-        reserve(&mut self.row, shape.hidden)
+        reserve(&mut self.row, batch.shape().hidden)?;
+        reserve(&mut self.normed, batch.shape().hidden)
     }
 }
 

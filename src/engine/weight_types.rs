@@ -2,10 +2,15 @@
 //!
 //! To add a type, implement the trait and list it in [`ALL`]; [`TensorType`] states its block.
 
+mod blocks;
+mod k_quants;
+
 use std::fmt;
 use std::ops::Range;
 
+use blocks::{Exact, Iq4Nl, Q4_0, Q4_1, Q5_0, Q5_1, Requantized};
 use half::{bf16, f16};
+use k_quants::{Q4K, Q5K, Q6K};
 use lanewise_kernels::{BLOCK, Kernels, Line, Prefetcher, Q8_0_BYTES, Q8Rows};
 
 use crate::gguf::TensorType;
@@ -38,22 +43,48 @@ pub trait WeightType: fmt::Debug + Sync {
 /// Packs blocks of a panel of rows for the matrix products, as [`Kernels::pack_panel`] does.
 pub type PackPanel = fn(&Kernels, Q8Rows<'_>, Range<usize>, &mut [Line], &mut Prefetcher<'_>);
 
+/// Turns a stored row into one of Q8_0: `out` is as many blocks of [`Q8_0_BYTES`] as the row has of
+/// 32 values.
+pub type UnpackRow = fn(row: &[u8], out: &mut [u8]);
+
 /// How the panels of matrix products come from stored rows.
 #[derive(Clone, Copy, Debug)]
 pub enum Panels {
     /// Packed from the mapped rows as they are.
     Packed(PackPanel),
+    /// The rows become Q8_0 each time that they are packed, a panel at a time.
+    Unpacked(UnpackRow),
     /// The rows are quantized to Q8_0 once, on the first pass, and packed from there.
     Quantized,
 }
 
 /// Every type that matrices may have.
-const ALL: [&dyn WeightType; 4] = [&Q8_0, &F32, &F16, &BF16];
+const ALL: [&dyn WeightType; 12] = [
+    &Q8_0,
+    &F32,
+    &F16,
+    &BF16,
+    &Exact(Q4_0),
+    &Requantized(Q4_1),
+    &Exact(Q5_0),
+    &Requantized(Q5_1),
+    &Exact(Iq4Nl),
+    &Requantized(Q4K),
+    &Requantized(Q5K),
+    &Requantized(Q6K),
+];
 
 /// The weight type of a tensor, `None` if matrices of that type are not supported.
 pub fn weight_type(tensor_type: TensorType) -> Option<&'static dyn WeightType> {
     ALL.into_iter()
         .find(|weight_type| weight_type.tensor_type() == tensor_type)
+}
+
+/// The names of the types that matrices may have, as a message lists them.
+pub fn supported_types() -> String {
+    let names = ALL.map(|weight_type| weight_type.tensor_type().to_string());
+    let (last, others) = names.split_last().expect("there are some");
+    format!("{} and {last}", others.join(", "))
 }
 
 /// Blocks of 32 int8 with one f16 scale.

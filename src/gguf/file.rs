@@ -200,6 +200,12 @@ impl Gguf {
         Some(values.iter().map(|&bytes| i32::from_le_bytes(bytes)))
     }
 
+    /// The values of an array of bools; `None` if it holds something else.
+    pub fn bools(&self, array: &Array) -> Option<impl ExactSizeIterator<Item = bool>> {
+        let bytes = self.elements(array, ValueType::Bool)?;
+        Some(bytes.iter().map(|&byte| byte != 0))
+    }
+
     fn elements(&self, array: &Array, element: ValueType) -> Option<&[u8]> {
         (array.element() == element)
             .then(|| self.map.get(array.range()))

@@ -24,6 +24,22 @@ pub enum TensorType {
     Bf16,
     /// Blocks of 32 int8 with one f16 scale.
     Q8_0,
+    /// Blocks of 32 integers of 4 bits with one f16 scale.
+    Q4_0,
+    /// Blocks of 32 integers of 4 bits with an f16 scale and an f16 minimum.
+    Q4_1,
+    /// Blocks of 32 integers of 5 bits with one f16 scale.
+    Q5_0,
+    /// Blocks of 32 integers of 5 bits with an f16 scale and an f16 minimum.
+    Q5_1,
+    /// Blocks of 32 entries of a table of 16 integers, with one f16 scale.
+    Iq4Nl,
+    /// Blocks of 8 times 32 integers of 4 bits, each 32 with a scale and a minimum of 6 bits.
+    Q4K,
+    /// Blocks of 8 times 32 integers of 5 bits, each 32 with a scale and a minimum of 6 bits.
+    Q5K,
+    /// Blocks of 16 times 16 integers of 6 bits, each 16 with a scale of 8 bits.
+    Q6K,
     /// Any other type, by its number in ggml; its size is not known here.
     Other(u32),
 }
@@ -33,7 +49,15 @@ impl TensorType {
         match number {
             0 => Self::F32,
             1 => Self::F16,
+            2 => Self::Q4_0,
+            3 => Self::Q4_1,
+            6 => Self::Q5_0,
+            7 => Self::Q5_1,
             8 => Self::Q8_0,
+            12 => Self::Q4K,
+            13 => Self::Q5K,
+            14 => Self::Q6K,
+            20 => Self::Iq4Nl,
             30 => Self::Bf16,
             other => Self::Other(other),
         }
@@ -42,12 +66,20 @@ impl TensorType {
     /// Values and bytes of one block, of which rows consist, or `None` if the type's layout is not
     /// known here.
     pub fn block(self) -> Option<(u64, u64)> {
-        match self {
-            Self::F32 => Some((1, 4)),
-            Self::F16 | Self::Bf16 => Some((1, 2)),
-            Self::Q8_0 => Some((BLOCK as u64, Q8_0_BYTES as u64)),
-            Self::Other(_) => None,
-        }
+        const OF_32: u64 = BLOCK as u64;
+        Some(match self {
+            Self::F32 => (1, 4),
+            Self::F16 | Self::Bf16 => (1, 2),
+            Self::Q8_0 => (OF_32, Q8_0_BYTES as u64),
+            Self::Q4_0 | Self::Iq4Nl => (OF_32, 18),
+            Self::Q4_1 => (OF_32, 20),
+            Self::Q5_0 => (OF_32, 22),
+            Self::Q5_1 => (OF_32, 24),
+            Self::Q4K => (256, 144),
+            Self::Q5K => (256, 176),
+            Self::Q6K => (256, 210),
+            Self::Other(_) => return None,
+        })
     }
 
     /// The bytes of a row of `columns` values, or `None` if the type's layout is not known here,
@@ -67,22 +99,22 @@ impl fmt::Display for TensorType {
             Self::F16 => "F16",
             Self::Bf16 => "BF16",
             Self::Q8_0 => "Q8_0",
-            Self::Other(2) => "Q4_0",
-            Self::Other(3) => "Q4_1",
-            Self::Other(6) => "Q5_0",
-            Self::Other(7) => "Q5_1",
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
+            Self::Iq4Nl => "IQ4_NL",
+            Self::Q4K => "Q4_K",
+            Self::Q5K => "Q5_K",
+            Self::Q6K => "Q6_K",
             Self::Other(9) => "Q8_1",
             Self::Other(10) => "Q2_K",
             Self::Other(11) => "Q3_K",
-            Self::Other(12) => "Q4_K",
-            Self::Other(13) => "Q5_K",
-            Self::Other(14) => "Q6_K",
             Self::Other(15) => "Q8_K",
             Self::Other(16) => "IQ2_XXS",
             Self::Other(17) => "IQ2_XS",
             Self::Other(18) => "IQ3_XXS",
             Self::Other(19) => "IQ1_S",
-            Self::Other(20) => "IQ4_NL",
             Self::Other(21) => "IQ3_S",
             Self::Other(22) => "IQ2_S",
             Self::Other(23) => "IQ4_XS",
@@ -147,9 +179,13 @@ impl Header {
         let size = kind
             .row_bytes(dims[0])
             .and_then(|bytes| bytes.checked_mul(rows?));
-        if kind == TensorType::Q8_0 && !dims[0].is_multiple_of(BLOCK as u64) {
-            let problem = format!("has rows of {} values, which Q8_0 cannot hold", dims[0]);
-            let remedy = "Q8_0 stores rows in blocks of 32: convert the tensor to F16 instead";
+        if let Some((values, _)) = kind.block()
+            && !dims[0].is_multiple_of(values)
+        {
+            let problem = format!("has rows of {} values, which {kind} cannot hold", dims[0]);
+            let remedy = format!(
+                "{kind} stores rows in blocks of {values}: convert the tensor to F16 instead"
+            );
             return Err(cursor.error(&field, problem, remedy));
         }
         let size_is_known = !matches!(kind, TensorType::Other(_));

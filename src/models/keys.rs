@@ -58,15 +58,42 @@ impl Keys<'_> {
         Err(self.gguf.file_error(KEY, problem, RECONVERT))
     }
 
-    /// Refuses RoPE of other values than all of a head, and angles that are scaled.
-    pub fn check_plain_rope(&self, head_dim: usize) -> Result<()> {
+    /// Refuses causal attention, which a file that says nothing has, for a family without it.
+    pub fn check_bidirectional(&self, family: &str) -> Result<()> {
+        const CAUSAL: &str = "attention.causal";
+        let problem = match self.gguf.optional_bool(&self.key(CAUSAL))? {
+            Some(false) => return Ok(()),
+            Some(true) => format!("is true, but attention of {family} is bidirectional"),
+            None => format!(
+                "is missing, which says that attention is causal, but that of {family} is bidirectional"
+            ),
+        };
+        Err(self.error(CAUSAL, problem, RECONVERT))
+    }
+
+    /// The most tokens of a text: the positions, or what a key of Lanewise's own says.
+    pub fn max_tokens(&self, positions: usize) -> Result<usize> {
+        const KEY: &str = "lanewise.max_tokens";
+        match self.gguf.optional_u32(KEY)? {
+            None => Ok(positions),
+            Some(limit) if (3..=positions).contains(&(limit as usize)) => Ok(limit as usize),
+            Some(limit) => {
+                let problem = format!("is {limit}, not from 3 to {positions}");
+                Err(self.gguf.file_error(KEY, problem, RECONVERT))
+            }
+        }
+    }
+
+    /// Refuses RoPE of other values than all of a head, and angles that are scaled. `suffix` is that of the
+    /// kind of layers.
+    pub fn check_plain_rope(&self, suffix: &str, head_dim: usize) -> Result<()> {
         const OTHER_MODEL: &str = "use a model whose RoPE this engine supports";
-        let rotated = "rope.dimension_count";
-        if let Some(count) = self.gguf.optional_u32(&self.key(rotated))?
+        let rotated = format!("rope.dimension_count{suffix}");
+        if let Some(count) = self.gguf.optional_u32(&self.key(&rotated))?
             && count as usize != head_dim
         {
             let problem = format!("is {count}, but RoPE turns all {head_dim} values of a head");
-            return Err(self.error(rotated, problem, OTHER_MODEL));
+            return Err(self.error(&rotated, problem, OTHER_MODEL));
         }
         let scaling = "rope.scaling.type";
         if let Some(kind) = self.gguf.optional_str(&self.key(scaling))?

@@ -6,11 +6,15 @@
 
 pub mod bert;
 pub mod gemma_embedding;
+pub mod gemma_embedding2;
 mod keys;
+pub mod modern_bert;
 mod names;
 pub mod nomic_bert;
 mod pooling;
+pub mod pre_norm;
 mod prompts;
+pub mod qwen3;
 mod reference;
 mod reranker;
 mod tensors;
@@ -31,7 +35,14 @@ use crate::vectors::normalize;
 use crate::{Error, Result};
 
 /// Every family, the default one first.
-pub static FAMILIES: &[&Family] = &[&gemma_embedding::FAMILY, &bert::FAMILY, &nomic_bert::FAMILY];
+pub static FAMILIES: &[&Family] = &[
+    &gemma_embedding::FAMILY,
+    &gemma_embedding2::FAMILY,
+    &bert::FAMILY,
+    &nomic_bert::FAMILY,
+    &qwen3::FAMILY,
+    &modern_bert::FAMILY,
+];
 
 /// Opens a file of a family.
 pub type Open = fn(Arc<Gguf>, &OpenOptions) -> Result<Arc<dyn Model>>;
@@ -109,14 +120,6 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// What a score passes at last, of a model that gives pairs of texts scores, and texts no vectors.
     fn score_function(&self) -> Option<ScoreFunction> {
         None
-    }
-
-    /// Values that a pass gives for each text: those of a vector, or one score.
-    fn output_width(&self) -> usize {
-        match self.score_function() {
-            Some(_) => 1,
-            None => self.shape().hidden,
-        }
     }
 
     /// `out` becomes the shorter vector of its length, of unit length, from one of unit length; not finite
@@ -246,6 +249,8 @@ pub enum Dims {
     Trained(&'static [usize]),
     /// Any up to the width of the model.
     UpTo(usize),
+    /// Any from the shortest that the model was trained to be cut to up to its width.
+    Between(usize, usize),
 }
 
 impl Dims {
@@ -253,7 +258,7 @@ impl Dims {
     pub fn longest(self) -> usize {
         match self {
             Self::Trained(lengths) => lengths.first().copied().unwrap_or(0),
-            Self::UpTo(width) => width,
+            Self::UpTo(width) | Self::Between(_, width) => width,
         }
     }
 }

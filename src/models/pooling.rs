@@ -37,6 +37,29 @@ pub(super) fn of(gguf: &Gguf, architecture: &str, options: &OpenOptions) -> Resu
     Ok(pooling)
 }
 
+/// [`of`] for an architecture of which only some kinds of pooling are known.
+///
+/// # Errors
+/// As [`of`], or if it is none of `known`.
+pub(super) fn one_of(
+    known: &[Pooling],
+    gguf: &Gguf,
+    architecture: &str,
+    options: &OpenOptions,
+) -> Result<Pooling> {
+    let pooling = of(gguf, architecture, options)?;
+    if known.contains(&pooling) {
+        return Ok(pooling);
+    }
+    let names: Vec<&str> = known.iter().map(|known| known.name()).collect();
+    let names = names.join(" or ");
+    Err(gguf.file_error(
+        key(architecture),
+        format!("is to be {pooling}, but models of this kind have {names}"),
+        format!("convert the model again with the pooling of its checkpoint, or ask for {names}"),
+    ))
+}
+
 /// Refuses options that ask for another pooling than that of the file.
 ///
 /// # Errors

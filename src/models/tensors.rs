@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Family;
-use crate::engine::{Matrix, weight_type};
+use crate::engine::{Matrix, supported_types, weight_type};
 use crate::gguf::{Gguf, TensorInfo, TensorType};
 use crate::{Error, Result};
 
@@ -44,7 +44,7 @@ impl<'a> Tensors<'a> {
     pub fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix> {
         let tensor = self.find(name)?;
         let Some(weight_type) = weight_type(tensor.kind) else {
-            return Err(self.unsupported(tensor, "Q8_0, F32, F16 and BF16"));
+            return Err(self.unsupported(tensor, &supported_types()));
         };
         self.check_shape(tensor, &[columns, rows])?;
         let (gguf, range) = (Arc::clone(self.gguf), tensor.range.clone());
@@ -65,13 +65,56 @@ impl<'a> Tensors<'a> {
         Ok(values)
     }
 
+    /// Matrix number `index` of `count` of the same shape, rows × columns, one below the other in a tensor,
+    /// of a type that products support.
+    pub fn matrix_of_stack(
+        &mut self,
+        name: &str,
+        index: usize,
+        count: usize,
+        [rows, columns]: [usize; 2],
+    ) -> Result<Matrix> {
+        let stack = self.matrix(name, count * rows, columns)?;
+        let bytes = rows * stack.row_bytes();
+        let start = stack.range().start + index * bytes;
+        let (gguf, range) = (Arc::clone(self.gguf), start..start + bytes);
+        let name = format!("{name}, matrix {index}");
+        Ok(Matrix::new(
+            gguf,
+            &name,
+            stack.weight_type(),
+            [rows, columns],
+            range,
+        ))
+    }
+
+    /// A matrix that holds `N` of `rows` rows each, one below the other.
+    pub fn stacked<const N: usize>(
+        &mut self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<[Matrix; N]> {
+        let part = |index| self.matrix_of_stack(name, index, N, [rows, columns]);
+        let parts: Vec<Matrix> = (0..N).map(part).collect::<Result<_>>()?;
+        Ok(parts
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("as many as there are indices")))
+    }
+
+    /// Lets the file have a tensor that the model does not need.
+    pub fn leave_out(&mut self, name: &str) {
+        let tensor = self.gguf.tensor(name);
+        self.used.extend(tensor.map(|tensor| tensor.name.as_str()));
+    }
+
     /// A vector of finite floats; those below 2⁻¹²⁶ in magnitude become 0.
     pub fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
         let tensor = self.find(name)?;
         self.check_shape(tensor, &[length])?;
         let float = match tensor.kind {
             TensorType::F32 | TensorType::F16 | TensorType::Bf16 => weight_type(tensor.kind),
-            TensorType::Q8_0 | TensorType::Other(_) => None,
+            _ => None,
         };
         let Some(float) = float else {
             return Err(self.unsupported(tensor, "F32, F16 and BF16"));

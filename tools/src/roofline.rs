@@ -110,11 +110,11 @@ pub fn measure(options: &Options) -> Result<Report> {
         } else {
             options.runs.min(3)
         };
-        let hidden = model.shape().hidden;
-        let median = median_time(&mut runtime, hidden, texts, runs)?;
+        let width = model.shape().width;
+        let median = median_time(&mut runtime, width, texts, runs)?;
         let mut case = Case::new(&limits, &*model, texts, median);
         if options.phases {
-            case.phases = phase_times(&mut runtime, hidden, texts, runs)?;
+            case.phases = phase_times(&mut runtime, width, texts, runs)?;
         }
         Ok(case)
     };
@@ -157,12 +157,12 @@ impl Case {
 /// The median time of a forward pass over `texts`, after one that grows the scratch.
 fn median_time(
     runtime: &mut Runtime,
-    hidden: usize,
+    width: usize,
     texts: &[Vec<u32>],
     runs: u32,
 ) -> Result<Duration> {
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-    let mut vectors = vec![0.0; texts.len() * hidden];
+    let mut vectors = vec![0.0; texts.len() * width];
     runtime.embed(&texts, &mut vectors)?;
     let mut times = Vec::new();
     for _ in 0..runs {
@@ -177,12 +177,12 @@ fn median_time(
 /// Where the time of a forward pass goes, on each thread.
 fn phase_times(
     runtime: &mut Runtime,
-    hidden: usize,
+    width: usize,
     texts: &[Vec<u32>],
     runs: u32,
 ) -> Result<Vec<PhaseTime>> {
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-    let mut vectors = vec![0.0; texts.len() * hidden];
+    let mut vectors = vec![0.0; texts.len() * width];
     let mut phases: Vec<PhaseTime> = Phase::ALL
         .iter()
         .map(|phase| PhaseTime {

@@ -13,7 +13,7 @@ use crate::ranges::initial_tasks;
 
 /// Something that is cut into parts for the tasks of a pool.
 ///
-/// A tuple of two to four partitions is a partition too, for tasks that write to several buffers.
+/// A tuple of two to five partitions is a partition too, for tasks that write to several buffers.
 /// Its members must have equally many parts; [`parts`](Self::parts) panics if they do not.
 ///
 /// # Safety
@@ -112,10 +112,11 @@ unsafe impl<'a, T: Send> Partition for Chunks<'a, T> {
     }
 }
 
-/// Parts that end where a list says. See [`uneven`].
+/// Parts that end where a list says. See [`uneven`] and [`uneven_rows`].
 pub struct Uneven<'a, T> {
     buffer: Buffer<'a, T>,
     ends: &'a [usize],
+    width: usize,
 }
 
 /// Cuts `buffer` at `ends`: part `i` reaches from the previous end, or from 0, up to `ends[i]`.
@@ -125,19 +126,31 @@ pub struct Uneven<'a, T> {
 /// If `ends` decreases anywhere, or if its last element (0 if it is empty) is not the length of
 /// `buffer`.
 pub fn uneven<'a, T>(buffer: &'a mut [T], ends: &'a [usize]) -> Uneven<'a, T> {
+    uneven_rows(buffer, 1, ends)
+}
+
+/// [`uneven`], where the ends count rows of `width` elements.
+///
+/// # Panics
+///
+/// As [`uneven`].
+pub fn uneven_rows<'a, T>(buffer: &'a mut [T], width: usize, ends: &'a [usize]) -> Uneven<'a, T> {
     assert!(ends.is_sorted(), "the ends of parts must not decrease");
+    let rows = ends.last().copied().unwrap_or(0);
     assert_eq!(
-        ends.last().copied().unwrap_or(0),
-        buffer.len(),
+        rows.checked_mul(width),
+        Some(buffer.len()),
         "the last part must end with the buffer"
     );
     Uneven {
         buffer: Buffer::new(buffer),
         ends,
+        width,
     }
 }
 
-// SAFETY: the ends are sorted, so the ranges between neighboring ends do not overlap, and shared
+// SAFETY: the ends are sorted, and so are their products with `width`, which are at most the length of
+// the buffer and so do not overflow. Thus the ranges between neighboring ends do not overlap, and shared
 // borrows keep them as they are. `Buffer` is `Sync` for `T: Send`, and a `&mut [T]` may be sent to
 // another thread then.
 unsafe impl<'a, T: Send> Partition for Uneven<'a, T> {
@@ -149,10 +162,11 @@ unsafe impl<'a, T: Send> Partition for Uneven<'a, T> {
 
     unsafe fn part(&self, index: usize) -> &'a mut [T] {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        // SAFETY: the ends are sorted and the last is the buffer's length, so
-        // start <= ends[index] <= buffer.length. Each index is taken at most once, and the ranges
+        let (start, end) = (start * self.width, self.ends[index] * self.width);
+        // SAFETY: the ends are sorted and the last times `width` is the buffer's length, so
+        // start <= end <= buffer.length. Each index is taken at most once, and the ranges
         // of different indices do not overlap.
-        unsafe { self.buffer.slice(start, self.ends[index]) }
+        unsafe { self.buffer.slice(start, end) }
     }
 }
 
@@ -267,3 +281,4 @@ macro_rules! partition_tuple {
 partition_tuple!(A 0, B 1);
 partition_tuple!(A 0, B 1, C 2);
 partition_tuple!(A 0, B 1, C 2, D 3);
+partition_tuple!(A 0, B 1, C 2, D 3, E 4);

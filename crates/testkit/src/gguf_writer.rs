@@ -81,6 +81,7 @@ pub enum Value {
     Strings(Vec<Vec<u8>>),
     F32s(Vec<f32>),
     I32s(Vec<i32>),
+    Bools(Vec<bool>),
     /// Type number and bytes, written as they are.
     Raw(u32, Vec<u8>),
 }
@@ -128,6 +129,11 @@ impl Value {
             Self::I32s(values) => {
                 out.array(key, 5, values.len());
                 let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                out.put(key, FieldKind::Value, &bytes);
+            }
+            Self::Bools(values) => {
+                out.array(key, 7, values.len());
+                let bytes: Vec<u8> = values.iter().map(|&value| value.into()).collect();
                 out.put(key, FieldKind::Value, &bytes);
             }
             Self::Raw(number, bytes) => {

@@ -1,6 +1,7 @@
 //! Malformed models: a small correct one with one thing wrong in each.
 
 mod bert;
+mod gemma2;
 mod keys;
 mod vocabulary;
 
@@ -37,9 +38,9 @@ fn options() -> Options {
 }
 
 /// A model of each family without damage.
-pub fn models() -> [File; 3] {
+pub fn models() -> [File; 4] {
     let [bert, nomic] = bert::models();
-    [model(), bert, nomic]
+    [model(), bert, nomic, gemma2::model()]
 }
 
 /// All malformed models, always the same ones in the same order, no two with the same bytes.
@@ -58,7 +59,7 @@ pub fn cases() -> Vec<Case> {
     cases.dense_heads();
     // What <bos> reads of the embedding table: its row is the third.
     cases.weights("Weights that are not finite", 2 * 34);
-    [cases.list, bert::cases()].concat()
+    [cases.list, bert::cases(), gemma2::cases()].concat()
 }
 
 struct Cases {
@@ -202,7 +203,7 @@ impl Cases {
             // Numbers of no type, of a type that cannot stand there, and of tensors not supported.
             let is_tensor = self.model.tensors.iter().any(|t| t.name == field.name);
             let numbers: &[u32] = match is_tensor {
-                true => &[2, 3, 4, 6, 10, 12, 14, 24, 28, 31, 99, u32::MAX],
+                true => &[4, 9, 10, 12, 14, 23, 24, 28, 31, 99, u32::MAX],
                 false => &[9, 13, 255, u32::MAX],
             };
             for number in numbers {
@@ -296,8 +297,8 @@ impl Cases {
 
     fn dense_heads(&mut self) {
         for name in ["dense_2.weight", "dense_3.weight"] {
-            self.change(format!("{name} as a Q4_0 tensor"), |file| {
-                file.tensor_mut(name).kind = 2
+            self.change(format!("{name} as a Q2_K tensor"), |file| {
+                file.tensor_mut(name).kind = 10;
             });
         }
         self.change("without both dense heads", |file| {

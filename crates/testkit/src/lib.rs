@@ -4,6 +4,7 @@
 //! tests.
 
 pub mod assets;
+pub mod blocks;
 pub mod checkpoint;
 pub mod gguf_writer;
 #[cfg(unix)]
@@ -13,6 +14,7 @@ pub mod hostile;
 pub mod random;
 pub mod texts;
 pub mod tiny_bert;
+pub mod tiny_gemma2;
 pub mod tiny_model;
 
 /// A path for a file that a test writes: in the target directory, under a name that no other test

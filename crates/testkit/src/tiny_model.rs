@@ -151,6 +151,35 @@ fn add_vocabulary(file: &mut File, vocabulary: Vec<Token>) {
     set("add_space_prefix", Value::Bool(false));
 }
 
+/// Adds the vocabulary as `gemma4` files have it, with merges instead of scores, and returns the number of
+/// its tokens.
+pub(crate) fn add_merged_vocabulary(file: &mut File) -> usize {
+    let mut vocabulary = vocabulary();
+    let ordinary = vocabulary.iter().filter(|token| token.kind == NORMAL);
+    let texts: Vec<String> = ordinary.map(|token| token.text.clone()).collect();
+    // A piece is merged from any two that are pieces.
+    let halves = |text: &String| {
+        let cuts = text.char_indices().skip(1).map(|(at, _)| text.split_at(at));
+        let known = |half: &str| texts.iter().any(|text| text == half);
+        let both = cuts.filter(|&(left, right)| known(left) && known(right));
+        both.map(|(left, right)| format!("{left} {right}").into_bytes())
+            .collect::<Vec<_>>()
+    };
+    let merges = texts.iter().flat_map(halves).collect();
+    for token in &mut vocabulary {
+        token.score = -1000.0;
+        if token.kind == USER_DEFINED {
+            token.kind = NORMAL;
+        }
+    }
+    let count = vocabulary.len();
+    add_vocabulary(file, vocabulary);
+    let model = Value::String("gemma4".into());
+    file.set("tokenizer.ggml.model", model);
+    file.set("tokenizer.ggml.merges", Value::Strings(merges));
+    count
+}
+
 struct Token {
     text: String,
     score: f32,

@@ -131,7 +131,7 @@ impl ToVectors {
         given: &Given,
     ) -> Result<Self, Failure> {
         let prompts = (model.family().prompts)(model.gguf())?;
-        let mut vector = vec![0.0; model.shape().hidden];
+        let mut vector = vec![0.0; model.shape().width];
         let mut differences = Vec::with_capacity(given.texts.len());
         for text in &given.texts {
             if text.embedding.len() != vector.len() {

@@ -42,7 +42,7 @@ impl Lengths {
     /// Measures the machine, then all lengths that the model reads.
     pub fn measure(model: &dyn Model, runtime: &mut Runtime) -> lanewise::Result<Self> {
         let limits = Limits::measure(model, runtime)?;
-        let mut vector = vec![0.0; model.shape().hidden];
+        let mut vector = vec![0.0; model.shape().width];
         let mut points = Vec::new();
         for tokens in LENGTHS.into_iter().filter(|&n| n <= model.shape().context) {
             let ids = text(tokens, model.shape().vocabulary);

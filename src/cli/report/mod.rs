@@ -114,7 +114,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let mut runtime = Runtime::new(Arc::clone(&model), &options)?;
     snapshots.push(Snapshot::take());
     let ids = ids_of(&*model);
-    let mut vector = vec![0.0; model.shape().hidden];
+    let mut vector = vec![0.0; model.shape().width];
     runtime.embed(&[&ids], &mut vector)?;
     snapshots.push(Snapshot::take());
     let memory_usage = Memory::new(&snapshots, &*model);

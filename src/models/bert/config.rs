@@ -4,7 +4,7 @@ use lanewise_kernels::{BLOCK, MAX_HEAD_DIM};
 
 use super::FAMILY;
 use crate::Result;
-use crate::engine::{Pooling, Shape};
+use crate::engine::{HeadShape, Pooling, Shape};
 use crate::gguf::Gguf;
 use crate::models::keys::{Keys, RECONVERT};
 use crate::models::{Dims, OpenOptions, ScoreFunction, pooling, reranker};
@@ -95,7 +95,7 @@ impl Config {
             feed_forward: keys.size("feed_forward_length", 1..=1 << 18)?,
             heads: keys.size("attention.head_count", 1..=1 << 10)?,
             positions,
-            context: max_tokens(gguf, positions)?,
+            context: keys.max_tokens(positions)?,
             layer_norm_eps: keys.positive("attention.layer_norm_epsilon")?,
             vocabulary: keys.vocabulary()?,
             token_types: token_types(gguf)?,
@@ -107,13 +107,22 @@ impl Config {
             dims: Dims::UpTo(hidden),
         };
         config.check_relations(keys)?;
-        check_unsupported(keys)?;
+        keys.check_bidirectional(FAMILY.name)?;
         Ok(config)
     }
 
     /// Values of a head.
     pub fn head_dim(&self) -> usize {
         self.hidden / self.heads
+    }
+
+    /// The heads of every layer.
+    pub fn head_shape(&self) -> HeadShape {
+        HeadShape {
+            heads: self.heads,
+            kv_heads: self.heads,
+            head_dim: self.head_dim(),
+        }
     }
 
     fn check_relations(&self, keys: &Keys) -> Result<()> {
@@ -156,9 +165,11 @@ impl Config {
     pub fn shape(&self) -> Shape {
         Shape {
             hidden: self.hidden,
-            heads: self.heads,
-            kv_heads: self.heads,
-            head_dim: self.head_dim(),
+            width: match self.score_function {
+                Some(_) => 1,
+                None => self.hidden,
+            },
+            heads: [self.head_shape(); 2],
             context: self.context,
             vocabulary: self.vocabulary,
         }
@@ -169,32 +180,6 @@ impl Config {
     pub(super) fn attention_multiply_adds(&self, tokens: usize) -> u64 {
         let pairs = (tokens * tokens) as u64;
         pairs * 2 * (self.layers * self.hidden) as u64
-    }
-}
-
-/// Refuses settings that this engine would ignore, with other vectors as the result.
-fn check_unsupported(keys: &Keys) -> Result<()> {
-    const CAUSAL: &str = "attention.causal";
-    let problem = match keys.gguf.optional_bool(&keys.key(CAUSAL))? {
-        Some(false) => return Ok(()),
-        Some(true) => "is true, but attention of BERT is bidirectional",
-        None => {
-            "is missing, which says that attention is causal, but that of BERT is bidirectional"
-        }
-    };
-    Err(keys.error(CAUSAL, problem, RECONVERT))
-}
-
-/// The most tokens of a text: the positions, or what a key of Lanewise's own says.
-fn max_tokens(gguf: &Gguf, positions: usize) -> Result<usize> {
-    const KEY: &str = "lanewise.max_tokens";
-    match gguf.optional_u32(KEY)? {
-        None => Ok(positions),
-        Some(limit) if (3..=positions).contains(&(limit as usize)) => Ok(limit as usize),
-        Some(limit) => {
-            let problem = format!("is {limit}, not from 3 to context_length, {positions}");
-            Err(gguf.file_error(KEY, problem, RECONVERT))
-        }
     }
 }
 

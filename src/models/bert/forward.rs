@@ -84,7 +84,7 @@ impl ForwardPass for Forward {
             .product_matrices()
             .try_for_each(|matrix| matrix.prepare(kernels))?;
         let (tokens, hidden) = (batch.tokens(), config.hidden);
-        let attended = Attention::output_shape(batch);
+        let attended = Attention::output_shape(batch, config.head_shape());
         let mut input = attn_input(batch).blocks().max(attended.blocks());
         let outputs = [(3 * hidden, tokens), (hidden, attended.tokens)];
         let values = outputs.map(|(width, tokens)| PanelBuffer::values(width, tokens));
@@ -292,14 +292,17 @@ impl Forward {
             next: &[&layer.attn_output.weight],
         };
         executor.multiply(queries_keys_values, &self.input, &mut self.output);
-        let heads = match self.model.config().variant {
+        let config = self.model.config();
+        let heads = match config.variant {
             Variant::Bert => Heads::QueryBias(&layer.attn_qkv_bias[..hidden]),
             Variant::Nomic { .. } => Heads::Rope(&self.rope),
         };
         let parameters = Parameters {
+            shape: config.head_shape(),
             heads,
             value_bias: layer.attn_qkv_bias.get(2 * hidden..),
-            scale: 1.0 / (batch.shape().head_dim as f32).sqrt(),
+            value_norm: None,
+            scale: 1.0 / (config.head_dim() as f32).sqrt(),
             reach: Reach::ALL,
         };
         self.attention

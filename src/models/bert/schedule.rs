@@ -19,12 +19,17 @@ pub(super) fn jobs_of_layer(config: &Config, batch: &Batch, threads: usize) -> V
         attn_input(batch),
         threads,
     )];
-    jobs.extend(Job::attention(batch, Reach::ALL, "attention"));
+    jobs.extend(Job::attention(
+        batch,
+        config.head_shape(),
+        Reach::ALL,
+        "attention",
+    ));
     jobs.extend([
         Job::product(
             Phase::AttnOutput,
             [hidden, hidden],
-            Attention::output_shape(batch),
+            Attention::output_shape(batch, config.head_shape()),
             threads,
         ),
         Job::norm(input),

@@ -1,4 +1,4 @@
-//! The forward pass of EmbeddingGemma on INT8 products, from ids to vectors.
+//! The forward pass of EmbeddingGemma, of both versions, on INT8 products, from ids to vectors.
 //!
 //! ```text
 //! x = E[ids] √hidden
@@ -8,24 +8,35 @@
 //! vector = unit(D3 D2 mean over the tokens of rms_norm(x))
 //! ```
 //!
+//! EmbeddingGemma 2 has another step in each layer, `x = (x + rms_norm(Wproj (gelu(Winp_gate x) * signal)))
+//! * scale` (see [`signal`](super::signal)), and one matrix instead of `D3 D2`.
+//!
 //! Every `rms_norm` has its own weights, and every input of a product is quantized.
 
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
-use lanewise_kernels::{Activation, Kernels, Pieces};
-use lanewise_pool::partition::chunks;
+use lanewise_kernels::{Activation, Kernels};
 
-use super::weights::Layer;
-use super::{Config, GemmaEmbedding};
+use super::signal::Signal;
+use super::weights::{Head, Layer};
+use super::{Config, GemmaEmbedding, Version};
 use crate::Result;
 use crate::engine::attention::{Attention, Heads, Parameters};
 use crate::engine::{
-    ActivationShape, Activations, Batch, Executor, MEAN_TERMS, Matrix, PanelBuffer, Phase, Pooling,
-    Product, Rope, dense_input, reserve, sized,
+    ActivationShape, Activations, Addend, Batch, Executor, MEAN_TERMS, Matrix, PanelBuffer, Phase,
+    Pooling, Product, Rope, dense_input, reserve, sized,
 };
 use crate::models::ForwardPass;
 use crate::vectors::normalize;
+
+/// INT8 terms of the input of `attn_q`, `attn_k` and `attn_v` in EmbeddingGemma 2, where nothing but the weights
+/// of the norms of heads keeps scores from magnifying the errors of queries and keys.
+const ATTN_INPUT_TERMS_2: usize = 2;
+
+/// INT8 terms of the residual stream and of the embeddings as inputs of the products of the signal: no norm
+/// evens out the sizes of their channels.
+const SIGNAL_TERMS: usize = 2;
 
 /// A forward pass and all that it writes between ids and vectors; memory grows as needed and is
 /// kept.
@@ -45,19 +56,31 @@ pub(super) struct Forward {
     attention: Attention,
     global_rope: Rope,
     local_rope: Rope,
-    /// What `dense_2` gives `dense_3`, a row a text.
+    /// Empty in the first version.
+    signal: Signal,
+    /// What `dense_2` gives `dense_3`, or pooling `output`: a row a text.
     inner: Vec<f32>,
 }
 
 /// What is done with a row of the residual stream once a layer's output has been added to it.
 #[derive(Clone, Copy)]
 enum Then<'a> {
-    /// `input = quantize(rms_norm(x) * weights)`.
-    NormAndQuantize(&'a [f32]),
+    /// `input = quantize(rms_norm(x) * norm)` in so many terms.
+    NormAndQuantize { norm: &'a [f32], terms: usize },
+    /// `input = quantize(x)` in [`SIGNAL_TERMS`].
+    Quantize,
     /// `x = rms_norm(x) * weights`.
     NormInPlace(&'a [f32]),
     /// Nothing.
     Keep,
+}
+
+impl<'a> Then<'a> {
+    /// What makes the input of attention.
+    fn attn_input(config: &Config, norm: &'a [f32]) -> Self {
+        let terms = attn_terms(config);
+        Self::NormAndQuantize { norm, terms }
+    }
 }
 
 impl ForwardPass for Forward {
@@ -69,21 +92,24 @@ impl ForwardPass for Forward {
             .try_for_each(|matrix| matrix.prepare(kernels))?;
         let shape = batch.shape();
         let (tokens, texts) = (batch.tokens(), batch.texts().len());
-        let inner = weights
-            .dense
-            .as_ref()
-            .map_or(0, |[dense_2, _]| dense_2.rows());
-        let attended = Attention::output_shape(batch);
+        let inner = match &weights.head {
+            Head::Dense(None) => 0,
+            Head::Dense(Some([dense_2, _])) => dense_2.rows(),
+            Head::Output(output) => output.columns(),
+        };
+        let kinds = [&config.global, &config.local].map(|kind| kind.heads);
+        let [global, local] = kinds.map(|heads| Attention::output_shape(batch, heads));
+        let projected = kinds.map(|heads| heads.projected_width());
         let inputs = [
-            layer_input(batch).blocks(),
-            attended.blocks(),
+            layer_input(batch, attn_terms(config)).blocks(),
+            global.blocks().max(local.blocks()),
             dense_input(texts, shape.hidden).blocks(),
             dense_input(texts, inner).blocks(),
         ];
         let outputs = [
-            PanelBuffer::values(shape.query_width() + 2 * shape.key_width(), tokens),
-            PanelBuffer::values(shape.hidden, attended.tokens),
-            PanelBuffer::values(inner, texts),
+            PanelBuffer::values(projected[0].max(projected[1]), tokens),
+            PanelBuffer::values(shape.hidden, global.tokens),
+            PanelBuffer::values(inner.max(shape.width), texts),
         ];
         let largest = |sizes: &[usize]| sizes.iter().copied().max().unwrap_or(0);
         reserve(&mut self.x, tokens * shape.hidden)?;
@@ -93,8 +119,17 @@ impl ForwardPass for Forward {
         self.gated.reserve(gated_input(config, tokens).blocks())?;
         self.output.reserve(largest(&outputs))?;
         self.attention.reserve(kernels, batch)?;
-        self.global_rope.reserve(shape.head_dim, batch.longest())?;
-        self.local_rope.reserve(shape.head_dim, batch.longest())
+        for (rope, kind) in [
+            (&mut self.global_rope, &config.global),
+            (&mut self.local_rope, &config.local),
+        ] {
+            rope.reserve(kind.heads.head_dim, batch.longest())?;
+        }
+        if let Version::Second { signal, .. } = config.version {
+            self.input.reserve(signal_input(batch).blocks())?;
+            self.signal.reserve(batch, signal)?;
+        }
+        Ok(())
     }
 
     fn longest_row(&self) -> usize {
@@ -106,35 +141,25 @@ impl ForwardPass for Forward {
         let model = Arc::clone(&self.model);
         let weights = model.weights();
         self.embed(executor, batch)?;
+        let config = model.config();
         if let Some(first) = weights.layers.first() {
             self.add_output(
                 executor,
                 batch,
                 None,
-                Then::NormAndQuantize(&first.attn_norm),
+                Then::attn_input(config, &first.attn_norm),
             );
         }
         for (index, layer) in weights.layers.iter().enumerate() {
             let next = weights.layers.get(index + 1);
             let then = match next {
-                Some(next) => Then::NormAndQuantize(&next.attn_norm),
+                Some(next) => Then::attn_input(config, &next.attn_norm),
                 None => Then::NormInPlace(&weights.output_norm),
             };
             self.layer(executor, batch, index, layer, next, then);
         }
-        executor.pool(batch, Pooling::Mean, &self.x, out);
-        if self.dense_heads
-            && let Some([dense_2, dense_3]) = &weights.dense
-        {
-            let mut inner = std::mem::take(&mut self.inner);
-            let rows = sized(&mut inner, batch.texts().len() * dense_2.rows());
-            let scratch = (&mut self.input, &mut self.output);
-            executor.multiply_rows(dense_2, &[dense_3], out, scratch, rows);
-            let scratch = (&mut self.input, &mut self.output);
-            executor.multiply_rows(dense_3, &[], rows, scratch, out);
-            self.inner = inner;
-        }
-        out.chunks_exact_mut(batch.shape().hidden)
+        self.pool(executor, batch, out);
+        out.chunks_exact_mut(batch.shape().width)
             .for_each(normalize);
         executor.lap(Phase::Dense);
         Ok(())
@@ -144,7 +169,7 @@ impl ForwardPass for Forward {
         &mut self,
         executor: &mut Executor,
         batch: &Batch,
-        out: &mut [f32],
+        _: &mut [f32],
     ) -> String {
         let model = Arc::clone(&self.model);
         let weights = model.weights();
@@ -154,7 +179,7 @@ impl ForwardPass for Forward {
             return "token_embd.weight".into();
         }
         for (index, layer) in weights.layers.iter().enumerate() {
-            let input = Then::NormAndQuantize(&layer.attn_norm);
+            let input = Then::attn_input(model.config(), &layer.attn_norm);
             self.add_output(executor, batch, None, input);
             let next = weights.layers.get(index + 1);
             self.layer(executor, batch, index, layer, next, Then::Keep);
@@ -168,10 +193,13 @@ impl ForwardPass for Forward {
             None,
             Then::NormInPlace(&weights.output_norm),
         );
-        executor.pool(batch, Pooling::Mean, &self.x, out);
+        let hidden = batch.shape().hidden;
+        let mut pooled = vec![0.0; batch.texts().len() * hidden];
+        executor.pool(batch, Pooling::Mean, &self.x, &mut pooled);
         let points_somewhere = |x: &[f32]| finite(x) && x.iter().any(|value| *value != 0.0);
-        if out.chunks_exact(batch.shape().hidden).all(points_somewhere) {
-            "dense_2.weight or dense_3.weight".into()
+        if pooled.chunks_exact(hidden).all(points_somewhere) {
+            let heads: Vec<&str> = weights.head.matrices().iter().map(Matrix::name).collect();
+            heads.join(" or ")
         } else {
             "output_norm.weight".into()
         }
@@ -193,6 +221,7 @@ impl Forward {
             attention: Attention::default(),
             global_rope: Rope::default(),
             local_rope: Rope::default(),
+            signal: Signal::default(),
             inner: Vec::new(),
         }
     }
@@ -202,11 +231,11 @@ impl Forward {
         let (config, shape) = (self.model.config(), batch.shape());
         let table = &self.model.weights().token_embd;
         let factor = (shape.hidden as f32).sqrt();
-        for (rope, base) in [
-            (&mut self.global_rope, config.rope_base_global),
-            (&mut self.local_rope, config.rope_base_local),
+        for (rope, kind) in [
+            (&mut self.global_rope, &config.global),
+            (&mut self.local_rope, &config.local),
         ] {
-            rope.extend(base, shape.head_dim, batch.longest());
+            rope.extend(kind.rope_base, kind.heads.head_dim, batch.longest());
         }
         let x = sized(&mut self.x, batch.tokens() * shape.hidden);
         for (id, x) in batch.ids().iter().zip(x.chunks_exact_mut(shape.hidden)) {
@@ -214,6 +243,9 @@ impl Forward {
             table.copy_row_scaled(kernels, row, factor, &mut self.embedding, x)?;
         }
         executor.lap(Phase::Embed);
+        if let Version::Second { .. } = config.version {
+            self.signal.set_embeddings(executor, batch, &self.x);
+        }
         Ok(())
     }
 
@@ -231,16 +263,45 @@ impl Forward {
         let attended = Output {
             norm: &layer.post_attention_norm,
             shared: MEAN_TERMS,
+            scale: None,
         };
-        let input = Then::NormAndQuantize(&layer.ffn_norm);
+        let input = Then::NormAndQuantize {
+            norm: &layer.ffn_norm,
+            terms: 1,
+        };
         self.add_output(executor, batch, Some(attended), input);
 
         self.feed_forward(executor, batch, layer, next);
         let fed_forward = Output {
             norm: &layer.post_ffw_norm,
             shared: 0,
+            scale: None,
         };
-        self.add_output(executor, batch, Some(fed_forward), then);
+        let Some(signal) = &layer.signal else {
+            self.add_output(executor, batch, Some(fed_forward), then);
+            return;
+        };
+        self.add_output(executor, batch, Some(fed_forward), Then::Quantize);
+
+        let model = Arc::clone(&self.model);
+        let next = next.map(Layer::attn_qkv);
+        let next: &[&Matrix] = next.as_ref().map_or(&[], |next| next);
+        let weights = (signal, &*model.weights().signal_norm);
+        let (input, output) = (&self.input, &mut self.output);
+        self.signal.run(
+            executor,
+            batch,
+            model.config(),
+            weights,
+            (input, output),
+            next,
+        );
+        let added = Output {
+            norm: &signal.post_norm,
+            shared: 0,
+            scale: Some(signal.output_scale),
+        };
+        self.add_output(executor, batch, Some(added), then);
     }
 
     /// `output = Wo attention(input)`, in [`MEAN_TERMS`] rows a text for the mean of its values and
@@ -253,20 +314,23 @@ impl Forward {
             next: &[&layer.attn_output],
         };
         executor.multiply(queries_keys_values, &self.input, &mut self.output);
-        let rope = match config.is_global(index) {
+        let kind = config.kind(index);
+        let rope = match config.global_layers[index] {
             true => &self.global_rope,
             false => &self.local_rope,
         };
         let parameters = Parameters {
+            shape: kind.heads,
             heads: Heads::NormRope {
                 query_norm: &layer.attn_q_norm,
                 key_norm: &layer.attn_k_norm,
                 eps: config.rms_norm_eps,
                 rope,
             },
-            scale: 1.0 / (batch.shape().head_dim as f32).sqrt(),
+            scale: kind.scale,
             value_bias: None,
-            reach: config.reach(index),
+            value_norm: config.value_norm(),
+            reach: kind.reach,
         };
         self.attention
             .run(executor, batch, &self.output, parameters, &mut self.input);
@@ -296,11 +360,16 @@ impl Forward {
             &self.input,
             &mut self.gated,
         );
-        let next = next.map(|layer| [&layer.attn_q, &layer.attn_k, &layer.attn_v]);
+        let next = next.map(Layer::attn_qkv);
+        let signal = layer.signal.as_ref().map(|signal| &signal.model_proj);
         let down = Product {
             phase: Phase::FfnOutput,
             matrices: &[&layer.ffn_down],
-            next: next.as_ref().map_or(&[], |matrices| matrices),
+            next: match (&signal, &next) {
+                (Some(signal), _) => std::slice::from_ref(signal),
+                (None, Some(next)) => next,
+                (None, None) => &[],
+            },
         };
         executor.multiply(down, &self.gated, &mut self.output);
     }
@@ -314,57 +383,97 @@ impl Forward {
         output: Option<Output<'_>>,
         then: Then<'_>,
     ) {
-        let (kernels, eps) = (executor.kernels(), self.model.config().rms_norm_eps);
-        let hidden = batch.shape().hidden;
-        let values = &self.output;
-        let shared = output.map_or(0, |output| output.shared);
-        let first = shared * batch.texts().len();
-        self.input.reshape(layer_input(batch));
-        let parts = (
-            self.input.chunks_mut(),
-            chunks(
-                &mut self.x[..batch.tokens() * hidden],
-                batch.chunk() * hidden,
-            ),
-        );
-        executor.for_each_part(parts, |chunk, (input, x), worker| {
-            let count = x.len() / hidden;
-            let tokens = chunk * batch.chunk()..chunk * batch.chunk() + count;
-            let mut rows = x.chunks_exact_mut(hidden).zip(tokens.clone()).enumerate();
-            for (text, tokens) in batch.texts_within(tokens) {
-                let shared_rows = text * shared..(text + 1) * shared;
-                let base = sum_rows(
-                    shared_rows.map(|row| values.row(row)),
-                    hidden,
-                    &mut worker.row,
-                );
-                for (index, (x, token)) in rows.by_ref().take(tokens.len()) {
-                    if let Some(output) = output {
-                        let y = values.row(first + token);
-                        kernels.add_rms_norm(x, y, base, output.norm, eps);
-                    }
-                    match then {
-                        Then::NormAndQuantize(norm) => {
-                            kernels.rms_norm_quantize(x, norm, eps, &mut input[index..], count);
-                        }
-                        Then::NormInPlace(norm) => kernels.rms_norm(x, norm, eps),
-                        Then::Keep => {}
+        let eps = self.model.config().rms_norm_eps;
+        let input = match then {
+            Then::Quantize => signal_input(batch),
+            Then::NormAndQuantize { terms, .. } => layer_input(batch, terms),
+            Then::NormInPlace(_) | Then::Keep => layer_input(batch, 1),
+        };
+        let terms = input.terms;
+        self.input.reshape(input);
+        let addend = output.map(|output| Addend {
+            values: &self.output,
+            shared: output.shared,
+        });
+        executor.for_each_row(
+            batch,
+            &mut self.x,
+            addend,
+            &mut self.input,
+            |kernels, row| {
+                if let Some(output) = output
+                    && let Some((y, base)) = row.addend
+                {
+                    kernels.add_rms_norm(row.x, y, base, output.norm, eps);
+                    if let Some(scale) = output.scale {
+                        row.x.iter_mut().for_each(|value| *value *= scale);
                     }
                 }
+                match then {
+                    Then::NormAndQuantize { norm, terms: 1 } => {
+                        kernels.rms_norm_quantize(row.x, norm, eps, row.input, row.stride);
+                    }
+                    Then::NormAndQuantize { norm, terms } => {
+                        let normed = row.scratch;
+                        normed.clear();
+                        normed.extend_from_slice(row.x);
+                        kernels.rms_norm(normed, norm, eps);
+                        kernels.quantize(normed, terms, row.input, row.stride);
+                    }
+                    Then::Quantize => kernels.quantize(row.x, terms, row.input, row.stride),
+                    Then::NormInPlace(norm) => kernels.rms_norm(row.x, norm, eps),
+                    Then::Keep => {}
+                }
+            },
+        );
+    }
+
+    /// The mean over the tokens of each text, and what it passes then.
+    fn pool(&mut self, executor: &mut Executor, batch: &Batch, out: &mut [f32]) {
+        let (model, texts) = (Arc::clone(&self.model), batch.texts().len());
+        let mut inner = std::mem::take(&mut self.inner);
+        match &model.weights().head {
+            Head::Dense(Some([dense_2, dense_3])) if self.dense_heads => {
+                executor.pool(batch, Pooling::Mean, &self.x, out);
+                let rows = sized(&mut inner, texts * dense_2.rows());
+                let scratch = (&mut self.input, &mut self.output);
+                executor.multiply_rows(dense_2, &[dense_3], out, scratch, rows);
+                let scratch = (&mut self.input, &mut self.output);
+                executor.multiply_rows(dense_3, &[], rows, scratch, out);
             }
-            worker.stopwatch.lap(Phase::Norm);
-        });
+            Head::Dense(_) => executor.pool(batch, Pooling::Mean, &self.x, out),
+            Head::Output(output) => {
+                let rows = sized(&mut inner, texts * output.columns());
+                executor.pool(batch, Pooling::Mean, &self.x, rows);
+                let scratch = (&mut self.input, &mut self.output);
+                executor.multiply_rows(output, &[], rows, scratch, out);
+            }
+        }
+        self.inner = inner;
+    }
+}
+
+/// INT8 terms of the input of queries, keys and values.
+pub(super) fn attn_terms(config: &Config) -> usize {
+    match config.version {
+        Version::First => 1,
+        Version::Second { .. } => ATTN_INPUT_TERMS_2,
     }
 }
 
 /// The shape of `rms_norm(x)` as the input of a layer's products.
-pub(super) fn layer_input(batch: &Batch) -> ActivationShape {
+pub(super) fn layer_input(batch: &Batch, terms: usize) -> ActivationShape {
     ActivationShape {
         tokens: batch.tokens(),
         columns: batch.shape().hidden,
         chunk: batch.chunk(),
-        terms: 1,
+        terms,
     }
+}
+
+/// The shape of `x` as the input of the gate of the signal, and of the embeddings as that of the signal.
+pub(super) fn signal_input(batch: &Batch) -> ActivationShape {
+    layer_input(batch, SIGNAL_TERMS)
 }
 
 /// The output of a product, to be added to the residual stream.
@@ -375,21 +484,8 @@ struct Output<'a> {
     /// Rows of each text, before those of the tokens, that are added to the rows of all its
     /// tokens.
     shared: usize,
-}
-
-/// The sum of rows of `length` values, `None` if there are no rows.
-fn sum_rows<'a>(
-    rows: impl ExactSizeIterator<Item = Pieces<'a>>,
-    length: usize,
-    sum: &mut Vec<f32>,
-) -> Option<&[f32]> {
-    if rows.len() == 0 {
-        return None;
-    }
-    sum.clear();
-    sum.resize(length, 0.0);
-    rows.for_each(|row| row.add_to(sum));
-    Some(sum)
+    /// What the residual stream is multiplied by once the output has been added.
+    scale: Option<f32>,
 }
 
 /// The shape of the input of `ffn_down`: one chunk, since each panel of the gated product is one

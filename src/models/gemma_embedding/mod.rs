@@ -1,17 +1,22 @@
-//! EmbeddingGemma: hyperparameters, weights, prompts, and its forward pass in INT8 and in f32.
+//! EmbeddingGemma: hyperparameters, weights, prompts, and its forward pass in INT8 and in f32, which
+//! EmbeddingGemma 2 shares.
 
 mod config;
 mod forward;
 mod prompts;
 mod reference;
 mod schedule;
+mod signal;
 mod weights;
 
 use std::sync::Arc;
 
-pub use config::Config;
+pub use config::{Config, LayerKind, Version};
+pub(super) use config::{
+    MAX_CONTEXT_2, OTHER_MODEL, check_bidirectional, check_divides, every_nth,
+};
 pub use prompts::prompts;
-pub use weights::{Layer, Weights};
+pub use weights::{Head, Layer, SignalLayer, Weights};
 
 use super::{Dims, Family, ForwardPass, Matrices, Model, Reference, Summary, pooling};
 use crate::Result;
@@ -25,33 +30,35 @@ pub static FAMILY: Family = Family {
     architecture: "gemma-embedding",
     open: |gguf, options| {
         pooling::check_asked(&gguf, FAMILY.architecture, Pooling::Mean, options)?;
-        Ok(Arc::new(GemmaEmbedding::from_gguf(gguf)?))
+        let config = Config::from_gguf(&gguf)?;
+        Ok(Arc::new(GemmaEmbedding::from_gguf(gguf, config, &FAMILY)?))
     },
     prompts: |_| Ok(prompts()),
     tokenizer: |gguf| Ok(Box::new(SentencePiece::from_gguf(gguf)?)),
 };
 
-/// The width of EmbeddingGemma-300M, and the shorter lengths that it was trained to be cut to.
+/// The width of the published models, and the shorter lengths that they were trained to be cut to.
 const TRAINED_DIMS: [usize; 4] = [768, 512, 256, 128];
 
-/// A file of EmbeddingGemma.
+/// A file of EmbeddingGemma, of either version.
 #[derive(Debug)]
 pub struct GemmaEmbedding {
+    family: &'static Family,
     gguf: Arc<Gguf>,
     config: Config,
     weights: Weights,
 }
 
 impl GemmaEmbedding {
-    /// Reads and checks hyperparameters and tensors, but not the values of matrices.
+    /// Reads and checks the tensors of a file with these hyperparameters, but not the values of matrices.
     ///
     /// # Errors
     /// [`crate::Error`] naming the field that is missing, damaged or not supported.
-    pub fn from_gguf(gguf: Arc<Gguf>) -> Result<Self> {
-        let config = Config::from_gguf(&gguf)?;
-        let weights = Weights::from_gguf(&gguf, &config)?;
+    pub fn from_gguf(gguf: Arc<Gguf>, config: Config, family: &'static Family) -> Result<Self> {
+        let weights = Weights::from_gguf(&gguf, &config, family)?;
         config.check_limits(&gguf)?;
         Ok(Self {
+            family,
             gguf,
             config,
             weights,
@@ -71,7 +78,7 @@ impl GemmaEmbedding {
 
 impl Model for GemmaEmbedding {
     fn family(&self) -> &'static Family {
-        &FAMILY
+        self.family
     }
 
     fn gguf(&self) -> &Arc<Gguf> {
@@ -84,7 +91,7 @@ impl Model for GemmaEmbedding {
 
     fn summary(&self) -> Summary {
         Summary {
-            layers: self.config.layers,
+            layers: self.config.layers(),
             feed_forward: self.config.feed_forward,
             sliding_window: Some(self.config.sliding_window),
             pooling: Pooling::Mean,
@@ -92,23 +99,26 @@ impl Model for GemmaEmbedding {
     }
 
     fn dims(&self) -> Dims {
-        match self.config.hidden {
+        match self.config.width() {
             width if width == TRAINED_DIMS[0] => Dims::Trained(&TRAINED_DIMS),
             width => Dims::UpTo(width),
         }
     }
 
     fn dense_heads(&self) -> Option<bool> {
-        Some(self.weights.dense.is_some())
+        match &self.weights.head {
+            Head::Dense(heads) => Some(heads.is_some()),
+            Head::Output(_) => None,
+        }
     }
 
     fn matrices(&self) -> Matrices<'_> {
         let layers = self.weights.layers.iter();
-        let heads = || self.weights.dense.iter().flatten();
+        let heads = || self.weights.head.matrices().iter();
         let streams = layers.clone().flat_map(Layer::streams);
         Matrices {
             embedding: vec![&self.weights.token_embd],
-            layers: layers.map(|layer| layer.matrices().into()).collect(),
+            layers: layers.map(|layer| layer.matrices().collect()).collect(),
             heads: heads().collect(),
             streams: streams.chain(heads().map(|head| vec![head])).collect(),
         }
@@ -127,7 +137,7 @@ impl Model for GemmaEmbedding {
     }
 
     fn forward_pass(self: Arc<Self>, dense_heads: bool) -> Result<Box<dyn ForwardPass>> {
-        if dense_heads && self.weights.dense.is_none() {
+        if dense_heads && matches!(self.weights.head, Head::Dense(None)) {
             return Err(super::missing_dense_heads(&self.gguf));
         }
         Ok(Box::new(forward::Forward::new(self, dense_heads)))

@@ -5,8 +5,8 @@
 
 use lanewise_kernels::Activation;
 
-use super::{Config, GemmaEmbedding, Layer};
-use crate::engine::{Pooling, Reach};
+use super::{GemmaEmbedding, Layer, LayerKind, Version};
+use crate::engine::{HeadShape, Pooling};
 use crate::models::Model;
 use crate::models::reference::{
     Attention, Panels, Rotations, Steps, activate, add, pool, rms_norm,
@@ -48,17 +48,35 @@ impl Steps for F32Reference<'_> {
         let weights = DequantizedLayer::new(&self.0.weights().layers[layer]);
         let config = self.0.config();
         let longest = texts.iter().map(Vec::len).max().unwrap_or(0) / config.hidden;
-        let base = match config.is_global(layer) {
-            true => config.rope_base_global,
-            false => config.rope_base_local,
-        };
-        let (rotations, reach) = (
-            Rotations::new(longest, config.head_dim, base),
-            config.reach(layer),
-        );
+        let kind = config.kind(layer);
+        let rotations = Rotations::new(longest, kind.heads.head_dim, kind.rope_base);
         for x in texts {
-            self.attend(&weights, reach, &rotations, x);
+            self.attend(&weights, kind, &rotations, x);
             self.feed_forward(&weights, x);
+        }
+    }
+
+    /// `x = (x + rms_norm(Wproj (gelu(Winp_gate x) * signal)) * post_norm) * output_scale`, with
+    /// `signal = rms_norm(Wmodel_proj e / sqrt(hidden)) * signal_norm`
+    fn add_signal(&self, layer: usize, embeddings: &[Vec<f32>], texts: &mut [Vec<f32>]) {
+        let weights = self.0.weights();
+        let Some(layer) = &weights.layers[layer].signal else {
+            return;
+        };
+        let [model_proj, inp_gate, proj] = layer.matrices().map(Panels::new);
+        let root = (self.0.config().hidden as f32).sqrt();
+        for (x, e) in texts.iter_mut().zip(embeddings) {
+            let mut signal = model_proj.multiply(e);
+            signal.iter_mut().for_each(|value| *value /= root);
+            self.norm_rows(&mut signal, &weights.signal_norm);
+            let mut gated = inp_gate.multiply(x);
+            for (gate, signal) in gated.iter_mut().zip(&signal) {
+                *gate = activate(Activation::GeluTanh, *gate) * signal;
+            }
+            let mut added = proj.multiply(&gated);
+            self.norm_rows(&mut added, &layer.post_norm);
+            add(x, &added);
+            x.iter_mut().for_each(|x| *x *= layer.output_scale);
         }
     }
 
@@ -71,7 +89,7 @@ impl Steps for F32Reference<'_> {
     }
 
     fn heads(&self, mut pooled: Vec<f32>) -> Vec<f32> {
-        for head in self.0.weights().dense.iter().flatten() {
+        for head in self.0.weights().head.matrices() {
             pooled = Panels::new(head).multiply(&pooled);
         }
         pooled
@@ -80,24 +98,31 @@ impl Steps for F32Reference<'_> {
 
 impl F32Reference<'_> {
     /// `x += rms_norm(Wo attention) * post_attention_norm`
-    fn attend(&self, layer: &DequantizedLayer, reach: Reach, rotations: &Rotations, x: &mut [f32]) {
-        let Config {
+    fn attend(
+        &self,
+        layer: &DequantizedLayer,
+        kind: &LayerKind,
+        rotations: &Rotations,
+        x: &mut [f32],
+    ) {
+        let HeadShape {
             heads,
             kv_heads,
             head_dim,
-            ..
-        } = *self.0.config();
+        } = kind.heads;
         let mut h = x.to_vec();
         self.norm_rows(&mut h, &layer.norms.attn_norm);
         let mut q = layer.q.multiply(&h);
         let mut k = layer.k.multiply(&h);
-        let v = layer.v.multiply(&h);
+        let mut v = layer.v.multiply(&h);
         self.norm_rows(&mut q, &layer.norms.attn_q_norm);
         self.norm_rows(&mut k, &layer.norms.attn_k_norm);
         rotations.rotate(&mut q, heads);
         rotations.rotate(&mut k, kv_heads);
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        q.iter_mut().for_each(|q| *q *= scale);
+        q.iter_mut().for_each(|q| *q *= kind.scale);
+        if let Version::Second { .. } = self.0.config().version {
+            self.norm_rows(&mut v, &vec![1.0; head_dim]);
+        }
 
         let attention = Attention {
             queries: &q,
@@ -106,7 +131,7 @@ impl F32Reference<'_> {
             heads,
             kv_heads,
             head_dim,
-            reach,
+            reach: kind.reach,
         }
         .run();
         let mut out = layer.output.multiply(&attention);
@@ -149,7 +174,7 @@ struct DequantizedLayer<'a> {
 
 impl<'a> DequantizedLayer<'a> {
     fn new(layer: &'a Layer) -> Self {
-        let [q, k, v, output, gate, up, down] = layer.matrices().map(Panels::new);
+        let [q, k, v, output, gate, up, down] = layer.common_matrices().map(Panels::new);
         Self {
             norms: layer,
             q,

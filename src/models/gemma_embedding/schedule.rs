@@ -1,7 +1,8 @@
 //! The jobs of a layer of [`Forward`](super::forward::Forward), in order.
 
 use super::Config;
-use super::forward::{gated_input, layer_input};
+use super::forward::{attn_terms, gated_input, layer_input, signal_input};
+use super::{Version, signal};
 use crate::engine::attention::Attention;
 use crate::engine::{Batch, Job, Phase};
 
@@ -12,65 +13,92 @@ pub(super) fn jobs_of_layer(
     threads: usize,
     layer: usize,
 ) -> Vec<Job> {
-    let shape = config.shape();
-    let input = layer_input(batch);
-    let projected = [shape.query_width() + 2 * shape.key_width(), shape.hidden];
-    let name = match config.is_global(layer) {
+    let (kind, hidden) = (config.kind(layer), config.hidden);
+    let input = layer_input(batch, 1);
+    let projected = [kind.heads.projected_width(), hidden];
+    let name = match config.global_layers[layer] {
         true => "attention, global",
         false => "attention, local",
     };
-    let mut jobs = vec![Job::product(Phase::AttnInput, projected, input, threads)];
-    jobs.extend(Job::attention(batch, config.reach(layer), name));
+    let attn_input = layer_input(batch, attn_terms(config));
+    let mut jobs = vec![Job::product(
+        Phase::AttnInput,
+        projected,
+        attn_input,
+        threads,
+    )];
+    jobs.extend(Job::attention(batch, kind.heads, kind.reach, name));
     jobs.extend([
         Job::product(
             Phase::AttnOutput,
-            [shape.hidden, shape.query_width()],
-            Attention::output_shape(batch),
+            [hidden, kind.heads.query_width()],
+            Attention::output_shape(batch, kind.heads),
             threads,
         ),
         Job::norm(input),
-        Job::gated([config.feed_forward, shape.hidden], input, threads),
+        Job::gated([config.feed_forward, hidden], input, threads),
         Job::product(
             Phase::FfnOutput,
-            [shape.hidden, config.feed_forward],
+            [hidden, config.feed_forward],
             gated_input(config, batch.tokens()),
             threads,
         ),
         Job::norm(input),
     ]);
+    if let Version::Second { signal: width, .. } = config.version {
+        let input = signal_input(batch);
+        let gated = signal::gated_input(batch, width);
+        jobs.extend([
+            Job::product(Phase::FfnInput, [width, hidden], input, threads),
+            Job::product(Phase::FfnInput, [width, hidden], input, threads),
+            Job::norm(gated),
+            Job::product(Phase::FfnOutput, [hidden, width], gated, threads),
+            Job::norm(input),
+        ]);
+    }
     jobs
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
     use std::{env, fs, process};
 
     use lanewise_testkit::texts::text;
-    use lanewise_testkit::tiny_model::{self, Options};
+    use lanewise_testkit::{tiny_gemma2, tiny_model};
 
-    use super::super::GemmaEmbedding;
+    use super::super::LayerKind;
     use super::*;
-    use crate::engine::Executor;
-    use crate::gguf::Gguf;
-    use crate::models::Model;
+    use crate::engine::{Executor, HeadShape, Reach};
+    use crate::models;
 
     /// EmbeddingGemma-300M.
     fn config() -> Config {
+        let global = LayerKind {
+            heads: HeadShape {
+                heads: 3,
+                kv_heads: 1,
+                head_dim: 256,
+            },
+            scale: 1.0 / 16.0,
+            rope_base: 1e6,
+            reach: Reach::ALL,
+        };
         Config {
-            layers: 24,
+            version: Version::First,
             hidden: 768,
             feed_forward: 1152,
-            heads: 3,
-            kv_heads: 1,
-            head_dim: 256,
-            value_dim: 256,
+            global,
+            local: LayerKind {
+                rope_base: 1e4,
+                reach: Reach::within(256),
+                ..global
+            },
+            global_layers: (0..24).map(|layer| layer % 6 == 5).collect(),
             context: 2048,
             rms_norm_eps: 1e-6,
             sliding_window: 512,
-            sliding_window_pattern: 6,
-            rope_base_global: 1e6,
-            rope_base_local: 1e4,
             vocabulary: 262_144,
         }
     }
@@ -86,7 +114,7 @@ mod tests {
     fn multiply_adds_of_jobs_are_those_of_the_layer() {
         let config = config();
         for (tokens, threads) in [(5, 1), (512, 32), (2048, 96)] {
-            let attention = (0..config.layers).flat_map(|layer| jobs(tokens, threads, layer));
+            let attention = (0..config.layers()).flat_map(|layer| jobs(tokens, threads, layer));
             let sum: u64 = attention
                 .filter(|job| job.name.starts_with("attention"))
                 .flat_map(|job| job.tasks)
@@ -106,28 +134,37 @@ mod tests {
 
     #[test]
     fn jobs_have_the_tasks_of_a_pass() {
-        let path = env::temp_dir().join(format!("lanewise-schedule-{}.gguf", process::id()));
-        let path = tiny_model::written(path, &Options::default());
-        let gguf = Arc::new(Gguf::open(&path).unwrap());
-        let model = Arc::new(GemmaEmbedding::from_gguf(gguf).unwrap());
-        let config = model.config();
-        let texts = [250, 3, 96].map(|tokens| text(tokens, config.vocabulary, 0));
+        let path = |name: &str| {
+            env::temp_dir().join(format!("lanewise-{name}-schedule-{}.gguf", process::id()))
+        };
+        // The first norm comes before the layers, the mean over the tokens after them.
+        let first = tiny_model::written(path("gemma"), &tiny_model::Options::default());
+        check_jobs(&first, 1, 1);
+        // The embeddings are quantized as well, and a matrix follows the mean.
+        let second = tiny_gemma2::written(path("gemma2"), &tiny_gemma2::Options::default());
+        check_jobs(&second, 2, 2);
+    }
+
+    /// Checks the tasks of a pass but for those of the jobs before and after the layers.
+    fn check_jobs(path: &Path, before: usize, after: usize) {
+        let model = models::open(path).unwrap();
+        let shape = model.shape();
+        let texts = [250, 3, 96].map(|tokens| text(tokens, shape.vocabulary, 0));
         for threads in [1, 2, 7, 33] {
             let mut executor = Executor::new(Some(threads), None).unwrap();
             let mut batch = Batch::default();
             let texts = texts.each_ref().map(Vec::as_slice);
-            batch.set(0, &texts, config.shape(), threads).unwrap();
+            batch.set(0, &texts, shape, threads).unwrap();
             let mut pass = Arc::clone(&model).forward_pass(false).unwrap();
             pass.reserve(executor.kernels(), &batch).unwrap();
             executor.reserve(&batch, pass.longest_row()).unwrap();
-            let mut out = vec![0.0; texts.len() * config.hidden];
+            let mut out = vec![0.0; texts.len() * shape.width];
             pass.run(&mut executor, &batch, &mut out).unwrap();
-            let expected: Vec<usize> = (0..config.layers)
-                .flat_map(|layer| jobs_of_layer(config, &batch, threads, layer))
+            let expected: Vec<usize> = (0..model.summary().layers)
+                .flat_map(|layer| model.jobs_of_layer(&batch, threads, layer))
                 .map(|job| job.tasks.len())
                 .collect();
-            // The first norm comes before the layers, the mean over the tokens after them.
-            assert_eq!(executor.jobs[1..executor.jobs.len() - 1], expected);
+            assert_eq!(executor.jobs[before..executor.jobs.len() - after], expected);
         }
         fs::remove_file(path).unwrap();
     }

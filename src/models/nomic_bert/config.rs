@@ -27,7 +27,7 @@ pub(super) fn of_file(gguf: &Gguf, options: &OpenOptions) -> Result<Config> {
     // granted.
     let rope_base = keys.positive("rope.freq_base")?;
     let mut config = Config::of_variant(&keys, options, Variant::Nomic { rope_base })?;
-    keys.check_plain_rope(config.head_dim())?;
+    keys.check_plain_rope("", config.head_dim())?;
     config.context = config.context.min(TRAINED_CONTEXT);
     config.dims = dims(config.hidden, names::find(gguf, is_v1).unwrap_or(false));
     Ok(config)

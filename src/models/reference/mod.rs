@@ -43,6 +43,12 @@ pub(super) trait Steps: Sync {
     /// Runs layer number `layer` on the residual stream of each text.
     fn run_layer(&self, layer: usize, texts: &mut [Vec<f32>]);
 
+    /// What else layer number `layer` adds to the residual stream of each text, made of its embeddings,
+    /// which are as [`embed_tokens`](Self::embed_tokens) gave them.
+    fn add_signal(&self, layer: usize, embeddings: &[Vec<f32>], texts: &mut [Vec<f32>]) {
+        let _ = (layer, embeddings, texts);
+    }
+
     /// What follows the last layer for each token.
     fn finish(&self, x: &mut [f32]);
 
@@ -106,10 +112,12 @@ impl<S: Steps> Reference for S {
         check(self.model(), ids)?;
         let layers = self.model().summary().layers;
         let mut x = vec![self.embed_tokens(ids)];
+        let embeddings = x.clone();
         let mut states = Vec::with_capacity(layers + 1);
         for layer in 0..layers {
             states.push(x[0].clone());
             self.run_layer(layer, &mut x);
+            self.add_signal(layer, &embeddings, &mut x);
         }
         self.finish(&mut x[0]);
         states.append(&mut x);
@@ -148,18 +156,19 @@ fn check(model: &dyn Model, ids: &[u32]) -> Result<()> {
 fn embed_checked(steps: &impl Steps, texts: &[&[u32]]) -> Vec<Result<Vec<f32>>> {
     let model = steps.model();
     let mut x: Vec<_> = texts.iter().map(|ids| steps.embed_tokens(ids)).collect();
+    let embeddings = x.clone();
     for layer in 0..model.summary().layers {
         steps.run_layer(layer, &mut x);
+        steps.add_signal(layer, &embeddings, &mut x);
     }
-    let hidden = model.shape().hidden;
-    let mut pooled = Vec::with_capacity(texts.len() * hidden);
+    let mut pooled = Vec::new();
     for x in &mut x {
         steps.finish(x);
         pooled.extend(steps.pool(x));
     }
     let embeddings = steps.heads(pooled);
     embeddings
-        .chunks_exact(hidden)
+        .chunks_exact(model.shape().width)
         .map(|embedding| unit_vector(model, embedding))
         .collect()
 }

@@ -52,13 +52,13 @@ pub fn read(directory: &Path, model: &Path) -> Result<Golden, String> {
     let array = fs::read(&array_path).map_err(|error| in_array(&error.to_string()))?;
     let values = npy_values(&array)
         .ok_or_else(|| in_array("is no version 1 array of little-endian f32 in C order"))?;
-    let hidden = embedder.model().shape().hidden;
-    if values.len() != ids.len() * hidden {
+    let width = embedder.model().shape().width;
+    if values.len() != ids.len() * width {
         return Err(in_array(
             "does not have one vector for each line of embeddings.jsonl",
         ));
     }
-    let vectors = values.chunks_exact(hidden).map(<[f32]>::to_vec).collect();
+    let vectors = values.chunks_exact(width).map(<[f32]>::to_vec).collect();
     Ok(Golden { ids, vectors })
 }
 

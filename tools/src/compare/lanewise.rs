@@ -20,11 +20,11 @@ pub fn serve() -> Result<(), String> {
     let settings = builder.runtime_options().map_err(text_of)?;
     // With packed weights where there are some, as a user has them.
     let (model, _) = builder.open_model(&job.model, &settings).map_err(text_of)?;
-    let hidden = model.shape().hidden;
+    let width = model.shape().width;
     let mut runtime = Runtime::new(model, &settings).map_err(text_of)?;
     let mut vectors = Vec::new();
     let mut embed = |texts: &[&[u32]]| {
-        vectors.resize(texts.len() * hidden, 0.0);
+        vectors.resize(texts.len() * width, 0.0);
         runtime.embed(texts, &mut vectors).map_err(text_of)?;
         Ok::<_, String>(vectors.clone())
     };

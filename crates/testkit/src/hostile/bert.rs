@@ -105,7 +105,7 @@ impl Cases {
         });
     }
 
-    fn not_positive(&mut self, key: &str) {
+    pub(super) fn not_positive(&mut self, key: &str) {
         for number in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             self.change(format!("{key} is {number:?}"), |file| {
                 file.set(key, Value::F32(number));

@@ -1,0 +1,223 @@
+//! Blocks of integers of a few bits, as ggml has them.
+//!
+//! Where the values of a block are integers times one scale, the block becomes one of Q8_0 without
+//! rounding ([`Exact`]). Where each is a scale times an integer less a minimum, or scales are those of
+//! 16 values, it is quantized anew ([`Requantized`]).
+
+use std::fmt::Debug;
+
+use half::f16;
+use lanewise_kernels::{BLOCK, Q8_0_BYTES};
+
+use super::{Panels, WeightType};
+use crate::gguf::TensorType;
+
+/// Bytes of an f16 scale.
+const SCALE: usize = 2;
+
+/// A type whose blocks are an f16 scale, then what stands for 32 integers of at most a byte.
+pub trait Integers<const BYTES: usize>: Debug + Sync {
+    /// The type as files name it.
+    const TYPE: TensorType;
+
+    /// The integers of a block: a value is the scale times one of them.
+    fn integers(block: &[u8; BYTES]) -> [i8; BLOCK];
+}
+
+/// A type whose blocks become Q8_0 without rounding.
+#[derive(Debug)]
+pub struct Exact<T, const BYTES: usize>(pub T);
+
+impl<T: Integers<BYTES>, const BYTES: usize> WeightType for Exact<T, BYTES> {
+    fn tensor_type(&self) -> TensorType {
+        T::TYPE
+    }
+
+    fn dequantize(&self, row: &[u8], out: &mut [f32]) {
+        for (block, values) in row.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut().0) {
+            let scale = float(block, 0);
+            *values = T::integers(block).map(|integer| scale * f32::from(integer));
+        }
+    }
+
+    fn non_finite(&self, row: &[u8]) -> Option<&'static str> {
+        let mut blocks = row.as_chunks::<BYTES>().0.iter();
+        (!blocks.all(|block| float(block, 0).is_finite())).then_some("scale")
+    }
+
+    fn panels(&self) -> Panels {
+        Panels::Unpacked(|row, out| {
+            let (out, _) = out.as_chunks_mut::<Q8_0_BYTES>();
+            for (block, out) in row.as_chunks::<BYTES>().0.iter().zip(out) {
+                let integers = T::integers(block);
+                out[..SCALE].copy_from_slice(&block[..SCALE]);
+                for (out, integer) in out[SCALE..].iter_mut().zip(integers) {
+                    *out = integer.cast_unsigned();
+                }
+            }
+        })
+    }
+}
+
+/// A type of blocks of `VALUES` values, of which products need others.
+pub trait Values<const BYTES: usize, const VALUES: usize>: Debug + Sync {
+    /// The type as files name it.
+    const TYPE: TensorType;
+    /// Where a block has its f16 numbers.
+    const FLOATS: &'static [usize];
+
+    /// The values of a block.
+    fn values(block: &[u8; BYTES]) -> [f32; VALUES];
+}
+
+/// A type whose blocks are quantized to Q8_0 for products.
+#[derive(Debug)]
+pub struct Requantized<T, const BYTES: usize, const VALUES: usize>(pub T);
+
+impl<T: Values<BYTES, VALUES>, const BYTES: usize, const VALUES: usize> WeightType
+    for Requantized<T, BYTES, VALUES>
+{
+    fn tensor_type(&self) -> TensorType {
+        T::TYPE
+    }
+
+    fn dequantize(&self, row: &[u8], out: &mut [f32]) {
+        for (block, values) in row.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut().0) {
+            *values = T::values(block);
+        }
+    }
+
+    fn non_finite(&self, row: &[u8]) -> Option<&'static str> {
+        let mut blocks = row.as_chunks::<BYTES>().0.iter();
+        let finite = |block: &[u8; BYTES]| T::FLOATS.iter().all(|&at| float(block, at).is_finite());
+        (!blocks.all(finite)).then_some("scale")
+    }
+
+    fn panels(&self) -> Panels {
+        Panels::Unpacked(|row, out| {
+            let out = out.chunks_exact_mut(VALUES / BLOCK * Q8_0_BYTES);
+            for (block, out) in row.as_chunks::<BYTES>().0.iter().zip(out) {
+                let values = T::values(block);
+                let values = values.as_chunks().0.iter();
+                for (values, out) in values.zip(out.as_chunks_mut().0) {
+                    quantize_block(values, out);
+                }
+            }
+        })
+    }
+}
+
+/// Quantizes values to a block of Q8_0: the scale is the largest magnitude / 127 as f16, and values are
+/// rounded to nearest even by it. Infinities and NaN become the scale, so that they reach the embedding
+/// and are reported.
+///
+/// This is not [`quantize_q8_0`](super::quantize_q8_0), whose rounding is ggml's and takes longer: nobody
+/// has a file to compare with.
+fn quantize_block(values: &[f32; BLOCK], out: &mut [u8; Q8_0_BYTES]) {
+    /// Added to a small float, it leaves the float's nearest integer in the lowest bits.
+    const TO_INTEGER: f32 = (3 << 22) as f32;
+    // Magnitudes order as their bits do, with NaN above infinity.
+    let magnitudes = values.map(|value| value.abs().to_bits().cast_signed());
+    let largest = magnitudes.into_iter().fold(0, i32::max);
+    let scale = f16::from_f32(f32::from_bits(largest.cast_unsigned()) / 127.0);
+    let inverse = 1.0 / scale.to_f32();
+    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+    out[..SCALE].copy_from_slice(&scale.to_le_bytes());
+    for (out, value) in out[SCALE..].iter_mut().zip(values) {
+        *out = (value * inverse + TO_INTEGER).to_bits() as u8;
+    }
+}
+
+/// The f16 number at a byte of a block.
+pub(super) fn float(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// The low halves of 16 bytes, then the high ones.
+fn nibbles(bytes: &[u8; BLOCK / 2]) -> [u8; BLOCK] {
+    let mut out = [0; BLOCK];
+    let (low, high) = out.split_at_mut(BLOCK / 2);
+    for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
+        (*low, *high) = (byte & 15, byte >> 4);
+    }
+    out
+}
+
+/// The same with a fifth bit each, of `high`.
+fn five_bits(high: &[u8; 4], bytes: &[u8; BLOCK / 2]) -> [u8; BLOCK] {
+    let mut out = nibbles(bytes);
+    for (index, out) in out.iter_mut().enumerate() {
+        let bit = high[index / 8] & 1 << (index % 8);
+        *out |= if bit == 0 { 0 } else { 16 };
+    }
+    out
+}
+
+/// Integers of 4 bits from −8 on.
+#[derive(Debug)]
+pub struct Q4_0;
+
+impl Integers<18> for Q4_0 {
+    const TYPE: TensorType = TensorType::Q4_0;
+
+    fn integers([_, _, bytes @ ..]: &[u8; 18]) -> [i8; BLOCK] {
+        nibbles(bytes).map(|quant| quant.cast_signed() - 8)
+    }
+}
+
+/// Integers of 5 bits from −16 on.
+#[derive(Debug)]
+pub struct Q5_0;
+
+impl Integers<22> for Q5_0 {
+    const TYPE: TensorType = TensorType::Q5_0;
+
+    fn integers([_, _, a, b, c, d, bytes @ ..]: &[u8; 22]) -> [i8; BLOCK] {
+        five_bits(&[*a, *b, *c, *d], bytes).map(|quant| quant.cast_signed() - 16)
+    }
+}
+
+/// Places in a table.
+#[derive(Debug)]
+pub struct Iq4Nl;
+
+impl Integers<18> for Iq4Nl {
+    const TYPE: TensorType = TensorType::Iq4Nl;
+
+    fn integers([_, _, bytes @ ..]: &[u8; 18]) -> [i8; BLOCK] {
+        const TABLE: [i8; 16] = [
+            -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+        ];
+        nibbles(bytes).map(|place| TABLE[usize::from(place & 15)])
+    }
+}
+
+/// Integers of 4 bits and a minimum.
+#[derive(Debug)]
+pub struct Q4_1;
+
+impl Values<20, BLOCK> for Q4_1 {
+    const TYPE: TensorType = TensorType::Q4_1;
+    const FLOATS: &'static [usize] = &[0, 2];
+
+    fn values(block: &[u8; 20]) -> [f32; BLOCK] {
+        let [_, _, _, _, bytes @ ..] = block;
+        let (scale, minimum) = (float(block, 0), float(block, 2));
+        nibbles(bytes).map(|quant| scale * f32::from(quant) + minimum)
+    }
+}
+
+/// Integers of 5 bits and a minimum.
+#[derive(Debug)]
+pub struct Q5_1;
+
+impl Values<24, BLOCK> for Q5_1 {
+    const TYPE: TensorType = TensorType::Q5_1;
+    const FLOATS: &'static [usize] = &[0, 2];
+
+    fn values(block: &[u8; 24]) -> [f32; BLOCK] {
+        let [_, _, _, _, a, b, c, d, bytes @ ..] = block;
+        let (scale, minimum) = (float(block, 0), float(block, 2));
+        five_bits(&[*a, *b, *c, *d], bytes).map(|quant| scale * f32::from(quant) + minimum)
+    }
+}
