@@ -30,6 +30,7 @@ pub struct EmbedderBuilder {
     no_dense_heads: bool,
     pooling: Option<Pooling>,
     overflow: Overflow,
+    instruction: Option<String>,
     packed_weights: Option<PackedWeights>,
     packed_directory: Option<PathBuf>,
 }
@@ -91,6 +92,13 @@ impl EmbedderBuilder {
     /// does. A file that says otherwise is refused.
     pub fn pooling(mut self, pooling: Pooling) -> Self {
         self.pooling = Some(pooling);
+        self
+    }
+
+    /// What queries are for, in a sentence that the model reads before each: a model such as Qwen3-Embedding,
+    /// which has a general one unless another is set here. A model that reads no instructions is refused.
+    pub fn instruction(mut self, instruction: impl Into<String>) -> Self {
+        self.instruction = Some(instruction.into());
         self
     }
 
@@ -230,6 +238,10 @@ impl EmbedderBuilder {
                 remedy: "leave this setting out".into(),
             });
         }
+        let mut prompts = (model.family().prompts)(model.gguf())?;
+        if let Some(instruction) = &self.instruction {
+            prompts.instruct(instruction)?;
+        }
         let map = lap.next();
         let (tokenizer, packed_state) = packed.open(&*model, || {
             (model.family().tokenizer)(Arc::clone(model.gguf()))
@@ -240,7 +252,7 @@ impl EmbedderBuilder {
         let start = lap.next();
         Ok(Embedder {
             tokenizer,
-            prompts: (model.family().prompts)(model.gguf())?,
+            prompts,
             runtime: SharedRuntime::new(runtime),
             dims,
             overflow: self.overflow,
@@ -436,18 +448,23 @@ mod tests {
     fn dims_are_trained_lengths_or_any_up_to_the_width() {
         const TRAINED: Dims = Dims::Trained(&[768, 512, 256, 128]);
         const ANY: Dims = Dims::UpTo(64);
+        const FROM: Dims = Dims::Between(32, 64);
         for dims in [768, 512, 256, 128] {
             assert_eq!(checked_dims(Some(dims), TRAINED).unwrap(), dims);
         }
         assert_eq!(checked_dims(None, TRAINED).unwrap(), 768);
         assert_eq!(checked_dims(None, ANY).unwrap(), 64);
         assert_eq!(checked_dims(Some(10), ANY).unwrap(), 10);
+        assert_eq!(checked_dims(Some(32), FROM).unwrap(), 32);
+        assert_eq!(checked_dims(None, FROM).unwrap(), 64);
         for (dims, lengths) in [
             (0, TRAINED),
             (100, TRAINED),
             (1024, TRAINED),
             (0, ANY),
             (65, ANY),
+            (31, FROM),
+            (65, FROM),
         ] {
             let message = checked_dims(Some(dims), lengths).unwrap_err().to_string();
             assert!(message.starts_with("dims: "), "{message}");

@@ -336,15 +336,11 @@ impl Embedder {
     /// # Errors
     /// If the model does not know the prompt, or the text is too long and [`Overflow::Error`] is set.
     pub fn encode<'a>(&self, input: impl Into<Input<'a>>) -> Result<Encoded> {
-        let context = self.context();
-        let mut ids = vec![self.tokenizer.bos()];
         let input = input.into();
         let text = self
             .prompts
             .prompted(input.prompt, input.title, input.text)?;
-        // The special tokens have their place always.
-        let complete = self.tokenizer.encode_limited(&text, context - 2, &mut ids);
-        ids.push(self.tokenizer.eos());
+        let (ids, complete) = self.tokenizer.encode_between_ends(&text, self.context());
         if !complete && self.overflow == Overflow::Error {
             return Err(Error::Argument {
                 name: "text".into(),
@@ -362,8 +358,7 @@ impl Embedder {
     /// where to go on after them. At least one character of a text that is not empty.
     #[doc(hidden)]
     pub fn bytes_read(&self, prefix: &str, text: &str, encoded: &Encoded) -> usize {
-        let ids = &encoded.ids;
-        let within = &ids[1..ids.len() - 1];
+        let within = self.tokenizer.between_ends(&encoded.ids);
         let read = match prefix.is_empty() {
             true => self.tokenizer.bytes_of(text, within),
             false => self

@@ -131,7 +131,8 @@ impl Reranker {
         let context = self.model.shape().context;
         let between = self.tokenizer.between();
         let text = self.tokens(text);
-        let room = context.saturating_sub(2 + between.len());
+        let mut ids = Vec::from_iter(self.tokenizer.bos());
+        let room = context.saturating_sub(ids.len() + between.len() + 1);
         let [of_query, of_text] = fitting([query.len(), text.len()], room);
         let truncated = of_query < query.len() || of_text < text.len();
         if truncated && self.overflow == Overflow::Error {
@@ -143,7 +144,6 @@ impl Reranker {
                 remedy: "split or shorten it, or allow truncation".into(),
             });
         }
-        let mut ids = vec![self.tokenizer.bos()];
         ids.extend(&query[..of_query]);
         ids.extend(between);
         let second_part = ids.len();

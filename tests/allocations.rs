@@ -18,6 +18,7 @@ use lanewise_testkit::texts::{text, texts};
 use lanewise_testkit::tiny_bert;
 use lanewise_testkit::tiny_gemma2;
 use lanewise_testkit::tiny_model::{self, Options};
+use lanewise_testkit::tiny_pre_norm;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
@@ -91,11 +92,23 @@ fn a_forward_pass_after_the_first_allocates_nothing() {
     let nomic = tiny_bert::written(scratch!("nomic.gguf"), &nomic);
     let gemma2 = tiny_gemma2::Options::default();
     let gemma2 = tiny_gemma2::written(scratch!("gemma2.gguf"), &gemma2);
+    let qwen3 = tiny_pre_norm::Options::qwen3();
+    let qwen3 = tiny_pre_norm::written(scratch!("qwen3.gguf"), &qwen3);
+    let modern_bert = tiny_pre_norm::Options::modern_bert();
+    let modern_bert = tiny_pre_norm::written(scratch!("modern-bert.gguf"), &modern_bert);
     for packed in [PackedWeights::Off, PackedWeights::UseAndWrite] {
         for threads in [1, 2, 5] {
             check(&tiny, threads, packed);
         }
-        for path in [&floats, &bert, &fused, &nomic, &gemma2] {
+        for path in [
+            &floats,
+            &bert,
+            &fused,
+            &nomic,
+            &gemma2,
+            &qwen3,
+            &modern_bert,
+        ] {
             check(path, 2, packed);
         }
         if let Some(real) = assets::real_model(Variant::Q8_0) {

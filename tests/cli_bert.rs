@@ -134,17 +134,29 @@ fn a_file_s_own_prompts_are_known_by_their_names() {
 #[cfg(feature = "bulk")]
 #[test]
 fn windows_of_a_long_text_end_where_words_do() {
+    assert_windows_cover_long_texts("windows", false);
+}
+
+#[cfg(feature = "bulk")]
+#[test]
+fn windows_of_unigram_cover_texts_without_white_space() {
+    assert_windows_cover_long_texts("windows-unigram", true);
+}
+
+#[cfg(feature = "bulk")]
+fn assert_windows_cover_long_texts(name: &str, unigram: bool) {
     let options = Options {
         context: 16,
+        unigram,
         ..Options::default()
     };
-    let model = bert("windows", &options);
-    let input = scratch("long").with_extension("jsonl");
+    let model = bert(name, &options);
+    let input = scratch(&format!("{name}-in")).with_extension("jsonl");
     let text = "Unaffable wörlds, one of the 日本 and\u{a0}a test\u{301}ed hello. ".repeat(9);
     let rows = [&text[..], "", &"a".repeat(500), "\u{301}\u{200b}"];
     let rows = rows.map(|text| serde_json::json!({ "text": text }).to_string());
     std::fs::write(&input, rows.join("\n")).unwrap();
-    let output = scratch("long-out").with_extension("jsonl");
+    let output = scratch(&format!("{name}-out")).with_extension("jsonl");
     let [input, output] = [&input, &output].map(|path| path.to_str().unwrap());
     let arguments = ["embed", "--input", input, "--output", output, "--force"];
     let run = run(&model, &[&arguments[..], &["--overflow", "split"]].concat());

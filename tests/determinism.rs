@@ -16,6 +16,7 @@ use lanewise_testkit::texts::text;
 use lanewise_testkit::tiny_bert;
 use lanewise_testkit::tiny_gemma2;
 use lanewise_testkit::tiny_model::{self, Options};
+use lanewise_testkit::tiny_pre_norm;
 use support::supported_isas;
 
 const THREADS: [usize; 4] = [1, 2, 3, 8];
@@ -125,6 +126,16 @@ fn tiny_gemma2(name: &str) -> std::path::PathBuf {
     tiny_gemma2::written(path, &tiny_gemma2::Options::default())
 }
 
+/// Causal attention, and attention over windows.
+fn tiny_pre_norms(name: &str) -> [std::path::PathBuf; 2] {
+    let qwen3 = tiny_pre_norm::Options::qwen3();
+    let modern_bert = tiny_pre_norm::Options::modern_bert();
+    [qwen3, modern_bert].map(|options| {
+        let kind = options.architecture.name();
+        tiny_pre_norm::written(scratch!(format!("{name}-{kind}.gguf")), &options)
+    })
+}
+
 /// Without the scalar kernels where others run: the real model takes them a second a text.
 fn fast() -> Vec<Isa> {
     let mut isas = supported_isas();
@@ -166,6 +177,13 @@ fn random_batches_of_gemma_2_give_the_bits_of_single_runs() {
 }
 
 #[test]
+fn random_batches_of_pre_norm_models_give_the_same_bits() {
+    for path in tiny_pre_norms("pre-norm") {
+        check(&path, &supported_isas(), TINY);
+    }
+}
+
+#[test]
 fn random_batches_of_minilm_give_the_same_bits() {
     if let Some(path) = minilm(Variant::Q8_0) {
         check(&path, &fast(), REAL);
@@ -176,7 +194,9 @@ fn random_batches_of_minilm_give_the_same_bits() {
 #[test]
 fn ninety_six_threads_give_the_bits_of_one() {
     let [bert, _, nomic] = tiny_berts("threads");
-    for path in [tiny("threads"), bert, nomic, tiny_gemma2("threads")] {
+    let [qwen3, modern_bert] = tiny_pre_norms("threads");
+    let gemma2 = tiny_gemma2("threads");
+    for path in [tiny("threads"), bert, nomic, gemma2, qwen3, modern_bert] {
         check_many_threads(&path);
     }
 }

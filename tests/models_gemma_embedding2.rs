@@ -4,9 +4,9 @@ mod support;
 
 use std::path::PathBuf;
 
-use lanewise::Pooling;
 use lanewise::internals::RuntimeOptions;
 use lanewise::internals::models::{self, OpenOptions};
+use lanewise::{Embedder, PackedWeights, Pooling, Prompt, cosine as similarity};
 use lanewise_testkit::gguf_writer::{Encoding, File, Value};
 use lanewise_testkit::scratch;
 use lanewise_testkit::texts::text;
@@ -191,4 +191,60 @@ fn every_sixth_layer_is_global_where_the_file_does_not_say() {
         embed_on(&model, &RuntimeOptions::default(), &[&text])
     });
     assert!(vectors.iter().all(|vector| *vector == vectors[0]));
+}
+
+#[test]
+fn texts_become_vectors_of_the_width_and_shorter_ones() {
+    let path = written("embedder", &tiny_gemma2::build(&Options::default()));
+    let builder = Embedder::builder().packed_weights(PackedWeights::Off);
+    let embedder = builder.clone().open(&path).unwrap();
+    assert_eq!(embedder.dims(), 96);
+    assert!(embedder.prompts().eq(Prompt::all()));
+    let whole = embedder.embed_query("Hello world").unwrap().vector;
+    let shorter = builder.dims(32).open(&path).unwrap();
+    let shorter = shorter.embed_query("Hello world").unwrap().vector;
+    let cut = &whole[..32];
+    let length = cut.iter().map(|x| x * x).sum::<f32>().sqrt();
+    for (actual, expected) in shorter.iter().zip(cut) {
+        assert!((actual - expected / length).abs() < 1e-6);
+    }
+    let other = embedder.embed_document(None, "another text").unwrap();
+    assert!(similarity(&whole, &other.vector) < 0.9999);
+}
+
+#[test]
+fn packed_weights_give_the_same_bits() {
+    let path = written("packed", &tiny_gemma2::build(&Options::default()));
+    let open = |packed| {
+        let builder = Embedder::builder().packed_weights(packed);
+        let builder = builder.packed_weights_directory(scratch!("packed"));
+        builder.open(&path).unwrap()
+    };
+    let without = open(PackedWeights::Off);
+    let with = open(PackedWeights::UseAndWrite);
+    let state = format!("{:?}", with.packed_state());
+    assert!(state.starts_with("Used"), "{state}");
+    for text in [
+        "",
+        "Hello",
+        "the world of one text and another, in Hello world",
+    ] {
+        assert_eq!(without.embed(text).unwrap(), with.embed(text).unwrap());
+    }
+}
+
+#[test]
+fn weights_that_are_not_finite_are_named() {
+    for (tensor, named) in [
+        ("blk.1.inp_gate.weight", "blk.1"),
+        ("output.weight", "output.weight"),
+    ] {
+        let mut file = tiny_gemma2::build(&Options::default());
+        // The scale of the first block.
+        file.tensor_mut(tensor).data[..2].copy_from_slice(&[0, 0x7C]);
+        let embedder = Embedder::builder().packed_weights(PackedWeights::Off);
+        let embedder = embedder.open(written("infinite", &file)).unwrap();
+        let error = embedder.embed("Hello world").unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
 }

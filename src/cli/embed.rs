@@ -92,7 +92,7 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<Outcome, Failure> {
     if !arguments.files.input.is_empty() {
         return super::embed_files::run(&super::embed_files::Arguments {
             files: &arguments.files,
-            prompt: arguments.prompt.prompt,
+            prompt: &arguments.prompt,
             title,
             overflow: arguments.overflow,
             vector: &arguments.vector,
@@ -101,7 +101,8 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result<Outcome, Failure> {
         });
     }
     let run = &arguments.run;
-    let builder = arguments.vector.apply(run.builder_that_writes_later()?);
+    let builder = arguments.prompt.apply(run.builder_that_writes_later()?)?;
+    let builder = arguments.vector.apply(builder);
     let embedder = builder
         .overflow(arguments.overflow.try_into()?)
         .open(arguments.model.path()?)?;

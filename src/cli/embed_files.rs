@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use lanewise::{Overflow, Prompt};
+use lanewise::Overflow;
 use lanewise_bulk::{Job, Shard, Space};
 
 use super::Outcome;
@@ -13,7 +13,7 @@ use super::bulk_args::{InputFormat, OutputFormat, Precision, Resume, parse_bytes
 use super::dialect_args::DialectArgs;
 use super::failure::Failure;
 use super::interrupt::{self, resume_command};
-use super::options::{ModelOptions, OverflowPolicy, RunOptions, VectorOptions};
+use super::options::{ModelOptions, OverflowPolicy, PromptOptions, RunOptions, VectorOptions};
 use super::packed;
 use super::progress::{ProgressDisplay, ProgressKind, report_end};
 
@@ -105,7 +105,7 @@ pub struct Arguments<'a> {
     /// Those for whole files.
     pub files: &'a FileOptions,
     /// The prompt.
-    pub prompt: Prompt,
+    pub prompt: &'a PromptOptions,
     /// The title of every document.
     pub title: Option<&'a str>,
     /// What is done with texts that are too long.
@@ -137,19 +137,20 @@ pub fn run(arguments: &Arguments<'_>) -> Result<Outcome, Failure> {
 
 fn open_model(arguments: &Arguments<'_>) -> Result<Model, Failure> {
     let run = arguments.run;
-    let builder = arguments.vector.apply(run.builder_that_writes_later()?);
+    let builder = arguments.prompt.apply(run.builder_that_writes_later()?)?;
+    let builder = arguments.vector.apply(builder);
     let embedder = builder
         .overflow(Overflow::Truncate)
         .open(arguments.model.path()?)?;
     packed::report_ignored(embedder.packed_state());
     packed::write(&embedder, run.packed_weights()?);
-    let prefix = embedder.prompt_text(arguments.prompt, arguments.title)?;
+    let prefix = embedder.prompt_text(arguments.prompt.prompt, arguments.title)?;
     if arguments.overflow == OverflowPolicy::Split {
         let most = embedder.context() / 2;
         let tokenizer = embedder.tokenizer();
         if !tokenizer.encode_limited(&prefix, most, &mut Vec::new()) {
             return Err(Failure::usage(
-                "--title: takes more than half of what the model reads; shorten it, or do without --overflow split",
+                "the prompt with its --title or --instruction: takes more than half of what the model reads; shorten it, or do without --overflow split",
             ));
         }
     }
@@ -166,7 +167,7 @@ fn space(arguments: &Arguments<'_>, model: &Model) -> Result<Space, Failure> {
         version: env!("CARGO_PKG_VERSION").into(),
         model: name,
         model_sha256: digest,
-        prompt: arguments.prompt.name().into(),
+        prompt: arguments.prompt.prompt.name().into(),
         prompt_text: model.prefix.clone(),
         pooling: model.embedder.model().summary().pooling.name().into(),
         dense_heads: arguments.vector.dense_heads(),

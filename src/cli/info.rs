@@ -258,6 +258,15 @@ impl Info {
                 self.head_dim
             ),
         )?;
+        if let Some(local) = &self.local_heads {
+            line(
+                "heads in windows",
+                format!(
+                    "{} query and {} key/value heads of {}",
+                    local.heads, local.kv_heads, local.head_dim
+                ),
+            )?;
+        }
         let context = format!("{} tokens with the special ones at both ends", self.context);
         line(
             "context",

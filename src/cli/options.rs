@@ -181,6 +181,9 @@ pub struct PromptOptions {
     /// Title of the document, with --prompt document
     #[arg(long)]
     title: Option<String>,
+    /// What queries are for, in a sentence, with --prompt query: of Qwen3-Embedding
+    #[arg(long, value_name = "TEXT")]
+    instruction: Option<String>,
 }
 
 impl PromptOptions {
@@ -190,6 +193,24 @@ impl PromptOptions {
             return Err(Failure::usage("--title goes with --prompt document only"));
         }
         Ok(self.title.as_deref())
+    }
+
+    /// The instruction, which only queries have.
+    pub fn instruction(&self) -> Result<Option<&str>, Failure> {
+        if self.instruction.is_some() && self.prompt != Prompt::Query {
+            return Err(Failure::usage(
+                "--instruction goes with --prompt query only",
+            ));
+        }
+        Ok(self.instruction.as_deref())
+    }
+
+    /// Adds the instruction to a builder.
+    pub fn apply(&self, builder: EmbedderBuilder) -> Result<EmbedderBuilder, Failure> {
+        Ok(match self.instruction()? {
+            Some(instruction) => builder.instruction(instruction),
+            None => builder,
+        })
     }
 }
 

@@ -57,7 +57,10 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     // A file with nothing but a vocabulary may name no architecture.
     let family = Family::of(&gguf).unwrap_or(FAMILIES[0]);
     let tokenizer = (family.tokenizer)(Arc::clone(&gguf))?;
-    let prompts = (family.prompts)(&gguf)?;
+    let mut prompts = (family.prompts)(&gguf)?;
+    if let Some(instruction) = arguments.prompt.instruction()? {
+        prompts.instruct(instruction)?;
+    }
     let prompt = arguments.prompt.prompt;
     prompts.text(prompt, title)?;
     let mut out = BufWriter::new(io::stdout().lock());

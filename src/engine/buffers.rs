@@ -6,6 +6,7 @@ use std::ops::Range;
 use lanewise_kernels::{ActivationBlock, ActivationChunk, BLOCK, PANEL, Pieces};
 use lanewise_pool::partition::{Chunks, Cut, Grid, chunks, grid};
 
+use super::batch::Batch;
 use super::scratch::{reserve, sized};
 
 /// Rows of activations, quantized for a matrix product, in chunks of tokens.
@@ -32,6 +33,27 @@ pub struct ActivationShape {
 }
 
 impl ActivationShape {
+    /// The rows of the residual stream of a batch, as the input of a layer's products.
+    pub fn of_stream(batch: &Batch, terms: usize) -> Self {
+        Self {
+            tokens: batch.tokens(),
+            columns: batch.shape().hidden,
+            chunk: batch.chunk(),
+            terms,
+        }
+    }
+
+    /// The input of `ffn_down`: one chunk, since each panel of the product before it is one block of all
+    /// tokens.
+    pub fn of_feed_forward(batch: &Batch, feed_forward: usize) -> Self {
+        Self {
+            tokens: batch.tokens(),
+            columns: feed_forward,
+            chunk: batch.tokens(),
+            terms: 1,
+        }
+    }
+
     /// Blocks of one row.
     fn row_blocks(self) -> usize {
         self.columns / BLOCK * self.terms

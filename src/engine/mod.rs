@@ -7,6 +7,7 @@ mod buffers;
 mod contention;
 mod dense;
 mod executor;
+mod heads;
 mod matmul;
 mod matrix;
 mod packed;

@@ -7,6 +7,7 @@ use super::batch::Batch;
 use super::buffers::{Activations, PanelBuffer};
 use super::executor::Executor;
 use super::profile::Phase;
+use super::scratch::sized;
 
 /// The output of a product, to be added to the residual stream.
 #[derive(Clone, Copy)]
@@ -23,12 +24,12 @@ pub struct Row<'a> {
     pub x: &'a mut [f32],
     /// The row to be added, and the sum of the shared rows that is added to it first.
     pub addend: Option<(Pieces<'a>, Option<&'a [f32]>)>,
+    /// As many values, for use in between.
+    pub scratch: &'a mut [f32],
     /// Where the row is quantized to, from its first block on.
     pub input: &'a mut [ActivationBlock],
     /// Blocks of `input` from one block of the row to the next.
     pub stride: usize,
-    /// Room for a row, whatever is in it.
-    pub scratch: &'a mut Vec<f32>,
 }
 
 impl Executor {
@@ -65,9 +66,9 @@ impl Executor {
                     let row = Row {
                         x,
                         addend,
+                        scratch: sized(&mut worker.normed, hidden),
                         input: &mut input[index * terms..],
                         stride: count * terms,
-                        scratch: &mut worker.normed,
                     };
                     body(kernels, row);
                 }

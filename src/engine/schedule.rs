@@ -53,6 +53,46 @@ impl Job {
         thread_loads(&times, threads).into_iter().max().unwrap_or(0)
     }
 
+    /// The jobs of a layer whose feed-forward half is gated, of `feed_forward` values between its products:
+    /// norms and products, the norm of the first being before the layer. `attn_input` is the input of
+    /// queries, keys and values; `attention` is the heads, which keys tokens see, and the name of the job
+    /// that multiplies them.
+    pub fn gated_layer(
+        batch: &Batch,
+        threads: usize,
+        feed_forward: usize,
+        attn_input: ActivationShape,
+        (heads, reach, name): (HeadShape, Reach, &'static str),
+    ) -> Vec<Self> {
+        let (hidden, input) = (batch.shape().hidden, ActivationShape::of_stream(batch, 1));
+        let projected = [heads.projected_width(), hidden];
+        let mut jobs = vec![Self::product(
+            Phase::AttnInput,
+            projected,
+            attn_input,
+            threads,
+        )];
+        jobs.extend(Self::attention(batch, heads, reach, name));
+        jobs.extend([
+            Self::product(
+                Phase::AttnOutput,
+                [hidden, heads.query_width()],
+                Attention::output_shape(batch, heads),
+                threads,
+            ),
+            Self::norm(input),
+            Self::gated([feed_forward, hidden], input, threads),
+            Self::product(
+                Phase::FfnOutput,
+                [hidden, feed_forward],
+                ActivationShape::of_feed_forward(batch, feed_forward),
+                threads,
+            ),
+            Self::norm(input),
+        ]);
+        jobs
+    }
+
     /// [`Executor::multiply`](super::Executor::multiply) with a matrix of these rows and columns.
     pub fn product(
         phase: Phase,

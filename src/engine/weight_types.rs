@@ -176,9 +176,15 @@ impl<const SIZE: usize> fmt::Debug for Float<SIZE> {
 /// Appends a row of floats as Q8_0 blocks, by the rule of ggml's `quantize_row_q8_0_ref`: the scale
 /// is the largest magnitude / 127 as f16, and values are rounded half away from zero by the scale
 /// before its own rounding. A float file so gives the bits of the Q8_0 file made from it.
+///
+/// A block with a value that is not a number has such a scale, so that it is noticed.
 pub fn quantize_q8_0(row: &[f32], out: &mut Vec<u8>) {
     for block in row.chunks_exact(BLOCK) {
-        let largest = block.iter().map(|value| value.abs()).fold(0.0, f32::max);
+        // `max` passes a NaN over.
+        let largest = match block.iter().any(|value| value.is_nan()) {
+            true => f32::NAN,
+            false => block.iter().map(|value| value.abs()).fold(0.0, f32::max),
+        };
         let scale = largest / 127.0;
         let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
         out.extend(f16::from_f32(scale).to_le_bytes());
@@ -187,5 +193,23 @@ pub fn quantize_q8_0(row: &[f32], out: &mut Vec<u8>) {
                 .iter()
                 .map(|value| (value * inverse).round() as i8 as u8),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_not_a_number_is_not_quantized_away() {
+        for value in [f32::NAN, f32::INFINITY, -f32::INFINITY] {
+            let mut row = [1.0; 2 * BLOCK];
+            row[BLOCK + 3] = value;
+            let mut blocks = Vec::new();
+            quantize_q8_0(&row, &mut blocks);
+            let (first, second) = blocks.split_at(Q8_0_BYTES);
+            assert_eq!(Q8_0.non_finite(first), None);
+            assert_eq!(Q8_0.non_finite(second), Some("scale"), "{value}");
+        }
     }
 }

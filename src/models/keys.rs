@@ -78,7 +78,7 @@ impl Keys<'_> {
             None => Ok(positions),
             Some(limit) if (3..=positions).contains(&(limit as usize)) => Ok(limit as usize),
             Some(limit) => {
-                let problem = format!("is {limit}, not from 3 to {positions}");
+                let problem = format!("is {limit}, not from 3 to context_length, {positions}");
                 Err(self.gguf.file_error(KEY, problem, RECONVERT))
             }
         }

@@ -27,6 +27,15 @@ pub enum PromptText {
         /// What is after the title.
         after: &'static str,
     },
+    /// With an instruction that says what the text is for.
+    Instructed {
+        /// What is before the instruction.
+        before: &'static str,
+        /// The instruction.
+        task: Cow<'static, str>,
+        /// What is after the instruction.
+        after: &'static str,
+    },
 }
 
 /// The prompts that a model was trained with. Every model knows [`Prompt::Raw`], which is none.
@@ -72,6 +81,50 @@ impl Prompts {
         Ok((!prompts.is_empty()).then_some(Self(prompts)))
     }
 
+    /// Has every prompt with an instruction read this one.
+    ///
+    /// # Errors
+    /// If none has one, or the instruction is empty.
+    pub fn instruct(&mut self, instruction: &str) -> Result<()> {
+        let error = |problem: &str, remedy: &str| Error::Argument {
+            name: "instruction".into(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+        };
+        if instruction.trim().is_empty() {
+            return Err(error(
+                "is empty",
+                "say what queries are for, or leave it out",
+            ));
+        }
+        let mut read = false;
+        for (_, text) in &mut self.0 {
+            if let PromptText::Instructed { task, .. } = text {
+                *task = instruction.to_owned().into();
+                read = true;
+            }
+        }
+        match read {
+            true => Ok(()),
+            false => Err(error(
+                "the model reads no instructions",
+                "leave it out, or use a model that does, such as Qwen3-Embedding",
+            )),
+        }
+    }
+
+    /// The same prompts with each fixed text that `of_text` knows as another kind.
+    pub(super) fn map_fixed(mut self, of_text: fn(&str) -> Option<PromptText>) -> Self {
+        for (_, text) in &mut self.0 {
+            if let PromptText::Fixed(fixed) = text
+                && let Some(other) = of_text(fixed)
+            {
+                *text = other;
+            }
+        }
+        self
+    }
+
     /// The prompts that the model knows, [`Prompt::Raw`] first.
     pub fn known(&self) -> impl Iterator<Item = Prompt> + '_ {
         let others = self.0.iter().map(|&(prompt, _)| prompt);
@@ -104,6 +157,11 @@ impl Prompts {
                 untitled,
                 after,
             }) => Ok(format!("{before}{}{after}", title.unwrap_or(untitled)).into()),
+            Some(PromptText::Instructed {
+                before,
+                task,
+                after,
+            }) => Ok(format!("{before}{task}{after}").into()),
             None => {
                 let known: Vec<&str> = self.known().map(Prompt::name).collect();
                 Err(Error::Argument {

@@ -143,18 +143,60 @@ impl AddedTokens {
     #[inline]
     pub(super) fn find(&self, text: &[u8]) -> Option<(usize, usize, u32)> {
         text.iter().enumerate().find_map(|(start, &byte)| {
-            let mut node = Some(self.roots[byte as usize]).filter(|&root| root != NONE);
-            let mut end = start;
-            let mut longest = None;
-            while let Some(index) = node {
-                end += 1;
+            if self.roots[byte as usize] == NONE {
+                return None;
+            }
+            let (length, id) = self.at(&text[start..]).last()?;
+            Some((start, start + length, id))
+        })
+    }
+
+    /// Each token that `text` begins with, the shortest first: its length and id.
+    #[inline]
+    pub(super) fn at(&self, text: &[u8]) -> impl Iterator<Item = (usize, u32)> {
+        let root = text.first().map(|&byte| self.roots[byte as usize]);
+        let mut node = root.filter(|&root| root != NONE);
+        let mut length = 0;
+        std::iter::from_fn(move || {
+            loop {
+                let index = node?;
+                length += 1;
+                node = text.get(length).and_then(|&byte| self.child(index, byte));
                 let id = self.nodes[index as usize].id;
                 if id != NONE {
-                    longest = Some((start, end, id));
+                    return Some((length, id));
                 }
-                node = text.get(end).and_then(|&byte| self.child(index, byte));
             }
-            longest
+        })
+    }
+
+    /// The token that is spelt `text`.
+    pub(super) fn whole(&self, text: &[u8]) -> Option<u32> {
+        let (&first, rest) = text.split_first()?;
+        let root = Some(self.roots[first as usize]).filter(|&root| root != NONE);
+        let mut bytes = rest.iter();
+        let node = bytes.try_fold(root?, |node, &byte| self.child(node, byte))?;
+        Some(self.nodes[node as usize].id).filter(|&id| id != NONE)
+    }
+
+    /// The stretches of a text between tokens, each with the token after it.
+    pub(super) fn stretches<'a>(
+        &'a self,
+        text: &'a str,
+    ) -> impl Iterator<Item = (&'a str, Option<u32>)> {
+        let mut rest = text;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            // In valid UTF-8 a token that is valid UTF-8 begins and ends between characters.
+            let (start, after, id) = match self.find(rest.as_bytes()) {
+                Some((start, after, id)) => (start, after, Some(id)),
+                None => (rest.len(), rest.len(), None),
+            };
+            let stretch = &rest[..start];
+            rest = &rest[after..];
+            Some((stretch, id))
         })
     }
 

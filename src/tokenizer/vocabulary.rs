@@ -256,6 +256,14 @@ impl Vocabulary {
         TokenType::from_number(i32::from_le_bytes(*types.get(id as usize)?))
     }
 
+    /// Whether an added token is a control token and no user-defined one.
+    pub(super) fn is_control(&self, id: u32) -> bool {
+        const CONTROL: i32 = 3;
+        let (types, _) = self.gguf.bytes(self.types.clone()).as_chunks();
+        let number = types.get(id as usize);
+        number.is_some_and(|&number| i32::from_le_bytes(number) == CONTROL)
+    }
+
     /// Bytes of heap that the index takes.
     pub(super) fn heap_size(&self) -> usize {
         size_of::<u32>() * (self.offsets.capacity() + self.slots.capacity())

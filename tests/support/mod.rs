@@ -60,10 +60,7 @@ impl Golden {
     /// The tokens as the model reads them, checked for their number.
     pub fn ids(&self, tokenizer: &dyn Tokenizer) -> Vec<u32> {
         const CONTEXT: usize = 2048;
-        let mut ids = vec![tokenizer.bos()];
-        tokenizer.encode(&self.prompted(), &mut ids);
-        ids.truncate(CONTEXT - 1);
-        ids.push(tokenizer.eos());
+        let (ids, _) = tokenizer.encode_between_ends(&self.prompted(), CONTEXT);
         assert_eq!(ids.len(), self.tokens, "{:?}", self.text);
         ids
     }

@@ -56,6 +56,19 @@ pub fn minilm(variant: Variant) -> Option<PathBuf> {
     found(path, variant == Variant::Q8_0)
 }
 
+/// The path of multilingual-e5-small in Q4_0, or `None` if it is missing. `LANEWISE_MODEL_E5` overrides it.
+///
+/// # Panics
+/// If the file is missing although it is required.
+pub fn e5_small() -> Option<PathBuf> {
+    let path = env::var_os("LANEWISE_MODEL_E5").map(PathBuf::from);
+    let path = path.unwrap_or_else(|| {
+        let cache = env::home_dir().unwrap_or_default().join(".cache/lanewise");
+        cache.join("multilingual-e5-small-q4_0.gguf")
+    });
+    found(path, true)
+}
+
 /// The path of a file of the golden set of EmbeddingGemma, or `None` if it is missing.
 ///
 /// # Panics

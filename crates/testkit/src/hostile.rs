@@ -3,6 +3,8 @@
 mod bert;
 mod gemma2;
 mod keys;
+mod pre_norm;
+mod unigram;
 mod vocabulary;
 
 use std::collections::HashSet;
@@ -37,10 +39,12 @@ fn options() -> Options {
     }
 }
 
-/// A model of each family without damage.
-pub fn models() -> [File; 4] {
+/// A model of each family and kind of tokenizer without damage.
+pub fn models() -> [File; 7] {
     let [bert, nomic] = bert::models();
-    [model(), bert, nomic, gemma2::model()]
+    let [qwen3, modern_bert] = pre_norm::models();
+    let (gemma2, unigram) = (gemma2::model(), unigram::model());
+    [model(), bert, nomic, gemma2, qwen3, modern_bert, unigram]
 }
 
 /// All malformed models, always the same ones in the same order, no two with the same bytes.
@@ -59,7 +63,13 @@ pub fn cases() -> Vec<Case> {
     cases.dense_heads();
     // What <bos> reads of the embedding table: its row is the third.
     cases.weights("Weights that are not finite", 2 * 34);
-    [cases.list, bert::cases(), gemma2::cases()].concat()
+    let others = [
+        bert::cases(),
+        gemma2::cases(),
+        pre_norm::cases(),
+        unigram::cases(),
+    ];
+    [cases.list, others.concat()].concat()
 }
 
 struct Cases {

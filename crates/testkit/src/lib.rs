@@ -5,6 +5,7 @@
 
 pub mod assets;
 pub mod blocks;
+pub mod byte_vocabulary;
 pub mod checkpoint;
 pub mod gguf_writer;
 #[cfg(unix)]
@@ -16,6 +17,8 @@ pub mod texts;
 pub mod tiny_bert;
 pub mod tiny_gemma2;
 pub mod tiny_model;
+pub mod tiny_pre_norm;
+pub mod tiny_unigram;
 
 /// A path for a file that a test writes: in the target directory, under a name that no other test
 /// program uses.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::gguf_writer::{Encoding, File, Value};
 use crate::random::Random;
+use crate::tiny_unigram;
 
 /// Token types as GGUF numbers them.
 const NORMAL: i32 = 1;
@@ -22,6 +23,8 @@ pub struct Options {
     pub encoding: Encoding,
     /// Queries, keys and values in one matrix.
     pub fused: bool,
+    /// The vocabulary of XLM-RoBERTa's kind, Unigram in place of WordPiece.
+    pub unigram: bool,
     /// Leave the token types out, as in files of DistilBERT.
     pub no_token_types: bool,
     /// `pooling_type`, 1 for the mean and 2 for the first token; `None` leaves it out.
@@ -61,6 +64,7 @@ impl Default for Options {
             architecture: "bert",
             encoding: Encoding::Q8_0,
             fused: false,
+            unigram: false,
             no_token_types: false,
             pooling: Some(1),
             seed: 1,
@@ -90,7 +94,11 @@ pub fn written(path: impl Into<PathBuf>, options: &Options) -> PathBuf {
 pub fn build(options: &Options) -> File {
     let mut file = File::default();
     add_hyperparameters(&mut file, options);
-    let tokens = add_vocabulary(&mut file);
+    let tokens = match options.unigram {
+        true => tiny_unigram::add_vocabulary(&mut file),
+        false => add_vocabulary(&mut file),
+    };
+    file.set("tokenizer.ggml.token_type_count", Value::U32(2));
     add_tensors(&mut file, options, tokens);
     file
 }
@@ -150,7 +158,6 @@ fn add_vocabulary(file: &mut File) -> usize {
     set("pre", Value::String("default".into()));
     set("tokens", Value::Strings(tokens));
     set("token_type", Value::I32s(types));
-    set("token_type_count", Value::U32(2));
     set("unknown_token_id", Value::U32(1));
     set("cls_token_id", Value::U32(2));
     set("seperator_token_id", Value::U32(3));

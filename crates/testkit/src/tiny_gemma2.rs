@@ -12,7 +12,7 @@ use crate::tiny_model;
 /// Hyperparameters of the model.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How matrices are stored; `per_layer_model_proj` and norms are always f32.
+    /// How matrices are stored; norms are always f32. Real files have `per_layer_model_proj` in floats.
     pub encoding: Encoding,
     /// The weights depend on it.
     pub seed: u64,
@@ -148,7 +148,7 @@ fn add_tensors(file: &mut File, options: &Options, vocabulary: usize) {
     let (encoding, layers) = (options.encoding, options.windows.len());
     matrix(file, "token_embd.weight", vocabulary, hidden, encoding);
     let model_proj = "per_layer_model_proj.weight";
-    matrix(file, model_proj, layers * signal, hidden, Encoding::F32);
+    matrix(file, model_proj, layers * signal, hidden, encoding);
     norm(file, "per_layer_proj_norm.weight", signal, 1.0);
     norm(file, "output_norm.weight", hidden, 1.0);
     matrix(file, "output.weight", width, hidden, encoding);

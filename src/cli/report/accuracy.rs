@@ -142,10 +142,8 @@ impl ToVectors {
                     vector.len()
                 )));
             }
-            let mut ids = vec![tokenizer.bos()];
-            let (prompted, limit) = (text.prompted(&prompts)?, model.shape().context - 2);
-            tokenizer.encode_limited(&prompted, limit, &mut ids);
-            ids.push(tokenizer.eos());
+            let prompted = text.prompted(&prompts)?;
+            let (ids, _) = tokenizer.encode_between_ends(&prompted, model.shape().context);
             runtime.embed(&[&ids], &mut vector)?;
             differences.push(Difference::of(&vector, &text.embedding));
         }

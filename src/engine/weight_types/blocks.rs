@@ -36,7 +36,7 @@ impl<T: Integers<BYTES>, const BYTES: usize> WeightType for Exact<T, BYTES> {
     fn dequantize(&self, row: &[u8], out: &mut [f32]) {
         for (block, values) in row.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut().0) {
             let scale = float(block, 0);
-            *values = T::integers(block).map(|integer| scale * f32::from(integer));
+            *values = each(T::integers(block), |integer| scale * f32::from(integer));
         }
     }
 
@@ -46,16 +46,19 @@ impl<T: Integers<BYTES>, const BYTES: usize> WeightType for Exact<T, BYTES> {
     }
 
     fn panels(&self) -> Panels {
-        Panels::Unpacked(|row, out| {
-            let (out, _) = out.as_chunks_mut::<Q8_0_BYTES>();
-            for (block, out) in row.as_chunks::<BYTES>().0.iter().zip(out) {
-                let integers = T::integers(block);
-                out[..SCALE].copy_from_slice(&block[..SCALE]);
-                for (out, integer) in out[SCALE..].iter_mut().zip(integers) {
-                    *out = integer.cast_unsigned();
-                }
-            }
-        })
+        Panels::Unpacked(unpack::<T, BYTES>)
+    }
+}
+
+/// Turns a row of such blocks into one of Q8_0.
+fn unpack<T: Integers<BYTES>, const BYTES: usize>(row: &[u8], out: &mut [u8]) {
+    let (out, _) = out.as_chunks_mut::<Q8_0_BYTES>();
+    for (block, out) in row.as_chunks::<BYTES>().0.iter().zip(out) {
+        out[..SCALE].copy_from_slice(&block[..SCALE]);
+        let integers = T::integers(block);
+        for (out, integer) in out[SCALE..].iter_mut().zip(integers) {
+            *out = integer.cast_unsigned();
+        }
     }
 }
 
@@ -94,16 +97,21 @@ impl<T: Values<BYTES, VALUES>, const BYTES: usize, const VALUES: usize> WeightTy
     }
 
     fn panels(&self) -> Panels {
-        Panels::Unpacked(|row, out| {
-            let out = out.chunks_exact_mut(VALUES / BLOCK * Q8_0_BYTES);
-            for (block, out) in row.as_chunks::<BYTES>().0.iter().zip(out) {
-                let values = T::values(block);
-                let values = values.as_chunks().0.iter();
-                for (values, out) in values.zip(out.as_chunks_mut().0) {
-                    quantize_block(values, out);
-                }
-            }
-        })
+        Panels::Unpacked(requantize::<T, BYTES, VALUES>)
+    }
+}
+
+/// Quantizes a row of such blocks to Q8_0.
+fn requantize<T: Values<BYTES, VALUES>, const BYTES: usize, const VALUES: usize>(
+    row: &[u8],
+    out: &mut [u8],
+) {
+    let out = out.chunks_exact_mut(VALUES / BLOCK * Q8_0_BYTES);
+    for (block, out) in row.as_chunks::<BYTES>().0.iter().zip(out) {
+        let values = T::values(block);
+        for (values, out) in values.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+            quantize_block(values, out);
+        }
     }
 }
 
@@ -113,12 +121,15 @@ impl<T: Values<BYTES, VALUES>, const BYTES: usize, const VALUES: usize> WeightTy
 ///
 /// This is not [`quantize_q8_0`](super::quantize_q8_0), whose rounding is ggml's and takes longer: nobody
 /// has a file to compare with.
+#[inline(always)]
 fn quantize_block(values: &[f32; BLOCK], out: &mut [u8; Q8_0_BYTES]) {
     /// Added to a small float, it leaves the float's nearest integer in the lowest bits.
     const TO_INTEGER: f32 = (3 << 22) as f32;
     // Magnitudes order as their bits do, with NaN above infinity.
-    let magnitudes = values.map(|value| value.abs().to_bits().cast_signed());
-    let largest = magnitudes.into_iter().fold(0, i32::max);
+    let mut largest = 0;
+    for value in values {
+        largest = largest.max(value.abs().to_bits().cast_signed());
+    }
     let scale = f16::from_f32(f32::from_bits(largest.cast_unsigned()) / 127.0);
     let inverse = 1.0 / scale.to_f32();
     let inverse = if inverse.is_finite() { inverse } else { 0.0 };
@@ -129,21 +140,34 @@ fn quantize_block(values: &[f32; BLOCK], out: &mut [u8; Q8_0_BYTES]) {
 }
 
 /// The f16 number at a byte of a block.
+#[inline(always)]
 pub(super) fn float(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
+/// What `of` makes of each: `array::map` is no loop that the compiler turns into vectors.
+#[inline(always)]
+fn each<A: Copy, B: Copy + Default>(from: [A; BLOCK], of: impl Fn(A) -> B) -> [B; BLOCK] {
+    let mut out = [B::default(); BLOCK];
+    for (out, from) in out.iter_mut().zip(from) {
+        *out = of(from);
+    }
+    out
+}
+
 /// The low halves of 16 bytes, then the high ones.
+#[inline(always)]
 fn nibbles(bytes: &[u8; BLOCK / 2]) -> [u8; BLOCK] {
     let mut out = [0; BLOCK];
-    let (low, high) = out.split_at_mut(BLOCK / 2);
-    for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
-        (*low, *high) = (byte & 15, byte >> 4);
+    for index in 0..BLOCK / 2 {
+        out[index] = bytes[index] & 15;
+        out[index + BLOCK / 2] = bytes[index] >> 4;
     }
     out
 }
 
 /// The same with a fifth bit each, of `high`.
+#[inline(always)]
 fn five_bits(high: &[u8; 4], bytes: &[u8; BLOCK / 2]) -> [u8; BLOCK] {
     let mut out = nibbles(bytes);
     for (index, out) in out.iter_mut().enumerate() {
@@ -160,8 +184,9 @@ pub struct Q4_0;
 impl Integers<18> for Q4_0 {
     const TYPE: TensorType = TensorType::Q4_0;
 
+    #[inline(always)]
     fn integers([_, _, bytes @ ..]: &[u8; 18]) -> [i8; BLOCK] {
-        nibbles(bytes).map(|quant| quant.cast_signed() - 8)
+        each(nibbles(bytes), |quant| quant.cast_signed() - 8)
     }
 }
 
@@ -172,8 +197,10 @@ pub struct Q5_0;
 impl Integers<22> for Q5_0 {
     const TYPE: TensorType = TensorType::Q5_0;
 
+    #[inline(always)]
     fn integers([_, _, a, b, c, d, bytes @ ..]: &[u8; 22]) -> [i8; BLOCK] {
-        five_bits(&[*a, *b, *c, *d], bytes).map(|quant| quant.cast_signed() - 16)
+        let quants = five_bits(&[*a, *b, *c, *d], bytes);
+        each(quants, |quant| quant.cast_signed() - 16)
     }
 }
 
@@ -184,11 +211,12 @@ pub struct Iq4Nl;
 impl Integers<18> for Iq4Nl {
     const TYPE: TensorType = TensorType::Iq4Nl;
 
+    #[inline(always)]
     fn integers([_, _, bytes @ ..]: &[u8; 18]) -> [i8; BLOCK] {
         const TABLE: [i8; 16] = [
             -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
         ];
-        nibbles(bytes).map(|place| TABLE[usize::from(place & 15)])
+        each(nibbles(bytes), |place| TABLE[usize::from(place & 15)])
     }
 }
 
@@ -200,10 +228,11 @@ impl Values<20, BLOCK> for Q4_1 {
     const TYPE: TensorType = TensorType::Q4_1;
     const FLOATS: &'static [usize] = &[0, 2];
 
+    #[inline(always)]
     fn values(block: &[u8; 20]) -> [f32; BLOCK] {
         let [_, _, _, _, bytes @ ..] = block;
         let (scale, minimum) = (float(block, 0), float(block, 2));
-        nibbles(bytes).map(|quant| scale * f32::from(quant) + minimum)
+        each(nibbles(bytes), |quant| scale * f32::from(quant) + minimum)
     }
 }
 
@@ -215,9 +244,11 @@ impl Values<24, BLOCK> for Q5_1 {
     const TYPE: TensorType = TensorType::Q5_1;
     const FLOATS: &'static [usize] = &[0, 2];
 
+    #[inline(always)]
     fn values(block: &[u8; 24]) -> [f32; BLOCK] {
         let [_, _, _, _, a, b, c, d, bytes @ ..] = block;
         let (scale, minimum) = (float(block, 0), float(block, 2));
-        five_bits(&[*a, *b, *c, *d], bytes).map(|quant| scale * f32::from(quant) + minimum)
+        let quants = five_bits(&[*a, *b, *c, *d], bytes);
+        each(quants, |quant| scale * f32::from(quant) + minimum)
     }
 }

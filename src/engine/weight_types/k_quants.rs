@@ -11,6 +11,7 @@ const VALUES: usize = 256;
 const GROUPS: usize = VALUES / BLOCK;
 
 /// Scale and minimum of each group of 32, six bits each.
+#[inline(always)]
 fn scales_and_minima(bytes: &[u8; 12]) -> [[u8; 2]; GROUPS] {
     std::array::from_fn(|group| match group {
         0..4 => [bytes[group] & 63, bytes[group + 4] & 63],
@@ -55,6 +56,7 @@ impl Values<144, VALUES> for Q4K {
     const TYPE: TensorType = TensorType::Q4K;
     const FLOATS: &'static [usize] = &[0, 2];
 
+    #[inline(always)]
     fn values(block: &[u8; 144]) -> [f32; VALUES] {
         let (Some(head), Some(low)) = (block.first_chunk(), block.last_chunk()) else {
             unreachable!("both are shorter than a block");
@@ -71,6 +73,7 @@ impl Values<176, VALUES> for Q5K {
     const TYPE: TensorType = TensorType::Q5K;
     const FLOATS: &'static [usize] = &[0, 2];
 
+    #[inline(always)]
     fn values(block: &[u8; 176]) -> [f32; VALUES] {
         let (Some(head), Some(low)) = (block.first_chunk(), block.last_chunk()) else {
             unreachable!("both are shorter than a block");
@@ -90,6 +93,7 @@ impl Values<210, VALUES> for Q6K {
     const TYPE: TensorType = TensorType::Q6K;
     const FLOATS: &'static [usize] = &[208];
 
+    #[inline(always)]
     fn values(block: &[u8; 210]) -> [f32; VALUES] {
         let (low, rest) = block.split_at(128);
         let (high, rest) = rest.split_at(64);

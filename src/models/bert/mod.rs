@@ -22,7 +22,7 @@ use super::{
 use crate::Result;
 use crate::engine::{Batch, Job, Shape};
 use crate::gguf::Gguf;
-use crate::tokenizer::WordPiece;
+use crate::tokenizer;
 
 /// BERT.
 pub static FAMILY: Family = Family {
@@ -33,7 +33,7 @@ pub static FAMILY: Family = Family {
         Ok(Arc::new(Bert::from_gguf(gguf, config, &FAMILY)?))
     },
     prompts: prompts::prompts,
-    tokenizer: |gguf| Ok(Box::new(WordPiece::from_gguf(gguf)?)),
+    tokenizer: tokenizer::of_bert,
 };
 
 /// A file of BERT, or of another encoder of its kind.

@@ -29,12 +29,16 @@ const fn entry(
 }
 
 /// The models of model cards; the first whose parts are all in the name counts.
-const TABLE: [Entry; 9] = [
+const TABLE: [Entry; 13] = [
     entry(&["all", "minilm"], "", ""),
     entry(&["bge", "en"], REPRESENT, ""),
     entry(&["e5", "small", "v2"], "query: ", "passage: "),
     entry(&["e5", "base", "v2"], "query: ", "passage: "),
     entry(&["e5", "large", "v2"], "query: ", "passage: "),
+    entry(&["multilingual", "e5", "small"], "query: ", "passage: "),
+    entry(&["multilingual", "e5", "base"], "query: ", "passage: "),
+    entry(&["multilingual", "e5", "large"], "query: ", "passage: "),
+    entry(&["bge", "m3"], "", ""),
     entry(&["gte", "small"], "", ""),
     entry(&["gte", "base"], "", ""),
     entry(&["gte", "large"], "", ""),
@@ -59,6 +63,10 @@ pub(super) fn prompts(gguf: &Gguf) -> Result<Prompts> {
 }
 
 fn of_name(words: &[&str]) -> Option<Prompts> {
+    // These read the task of each query.
+    if words.contains(&"instruct") {
+        return None;
+    }
     let named = |entry: &&Entry| entry.parts.iter().all(|part| words.contains(part));
     let of_arctic = || {
         let other_kind = words.contains(&"long") || words.contains(&"v2");
@@ -82,7 +90,8 @@ mod tests {
             (&["all-MiniLM-L6-v2", "All MiniLM L12 v2"][..], "", ""),
             (&["bge-small-en-v1.5", "Bge Base En V1.5"], REPRESENT, ""),
             (&["e5-small-v2", "E5 Large v2"], "query: ", "passage: "),
-            (&["gte-base"], "", ""),
+            (&["multilingual-e5-large"], "query: ", "passage: "),
+            (&["gte-base", "bge-m3"], "", ""),
             (
                 &["snowflake-arctic-embed-m", "Snowflake Arctic Embed L"],
                 REPRESENT,
@@ -108,7 +117,7 @@ mod tests {
         for name in [
             "",
             "BERT base uncased",
-            "bge-m3",
+            "multilingual-e5-large-instruct",
             "arctic-embed-l-v2.0",
             "arctic-embed-m-long",
         ] {

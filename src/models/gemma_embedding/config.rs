@@ -105,7 +105,7 @@ impl Config {
         let kv_heads = keys.size("attention.head_count_kv", 1..=1 << 10)?;
         let value_dim = keys.optional_size("attention.value_length", 1..=1 << 12)?;
         // Two positions are `<bos>` and `<eos>`.
-        let context = keys.size("context_length", 3..=1 << 17)?;
+        let context = keys.max_tokens(keys.size("context_length", 3..=1 << 17)?)?;
         let rms_norm_eps = keys.positive("attention.layer_norm_rms_epsilon")?;
         let sliding_window = keys.size("attention.sliding_window", 1..=1 << 24)?;
         let pattern = keys.optional_size("attention.sliding_window_pattern", 1..=1 << 10)?;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use lanewise_kernels::{Activation, Kernels};
 
+use super::inputs::{attn_terms, signal_input};
 use super::signal::Signal;
 use super::weights::{Head, Layer};
 use super::{Config, GemmaEmbedding, Version};
@@ -29,14 +30,6 @@ use crate::engine::{
 };
 use crate::models::ForwardPass;
 use crate::vectors::normalize;
-
-/// INT8 terms of the input of `attn_q`, `attn_k` and `attn_v` in EmbeddingGemma 2, where nothing but the weights
-/// of the norms of heads keeps scores from magnifying the errors of queries and keys.
-const ATTN_INPUT_TERMS_2: usize = 2;
-
-/// INT8 terms of the residual stream and of the embeddings as inputs of the products of the signal: no norm
-/// evens out the sizes of their channels.
-const SIGNAL_TERMS: usize = 2;
 
 /// A forward pass and all that it writes between ids and vectors; memory grows as needed and is
 /// kept.
@@ -101,7 +94,7 @@ impl ForwardPass for Forward {
         let [global, local] = kinds.map(|heads| Attention::output_shape(batch, heads));
         let projected = kinds.map(|heads| heads.projected_width());
         let inputs = [
-            layer_input(batch, attn_terms(config)).blocks(),
+            ActivationShape::of_stream(batch, attn_terms(config)).blocks(),
             global.blocks().max(local.blocks()),
             dense_input(texts, shape.hidden).blocks(),
             dense_input(texts, inner).blocks(),
@@ -116,7 +109,8 @@ impl ForwardPass for Forward {
         reserve(&mut self.embedding, weights.token_embd.row_bytes())?;
         reserve(&mut self.inner, texts * inner)?;
         self.input.reserve(largest(&inputs))?;
-        self.gated.reserve(gated_input(config, tokens).blocks())?;
+        self.gated
+            .reserve(ActivationShape::of_feed_forward(batch, config.feed_forward).blocks())?;
         self.output.reserve(largest(&outputs))?;
         self.attention.reserve(kernels, batch)?;
         for (rope, kind) in [
@@ -350,8 +344,9 @@ impl Forward {
         layer: &Layer,
         next: Option<&Layer>,
     ) {
+        let feed_forward = self.model.config().feed_forward;
         self.gated
-            .reshape(gated_input(self.model.config(), batch.tokens()));
+            .reshape(ActivationShape::of_feed_forward(batch, feed_forward));
         let gate_and_up = [&layer.ffn_gate, &layer.ffn_up];
         executor.multiply_gated(
             Activation::GeluTanh,
@@ -386,8 +381,8 @@ impl Forward {
         let eps = self.model.config().rms_norm_eps;
         let input = match then {
             Then::Quantize => signal_input(batch),
-            Then::NormAndQuantize { terms, .. } => layer_input(batch, terms),
-            Then::NormInPlace(_) | Then::Keep => layer_input(batch, 1),
+            Then::NormAndQuantize { terms, .. } => ActivationShape::of_stream(batch, terms),
+            Then::NormInPlace(_) | Then::Keep => ActivationShape::of_stream(batch, 1),
         };
         let terms = input.terms;
         self.input.reshape(input);
@@ -415,8 +410,7 @@ impl Forward {
                     }
                     Then::NormAndQuantize { norm, terms } => {
                         let normed = row.scratch;
-                        normed.clear();
-                        normed.extend_from_slice(row.x);
+                        normed.copy_from_slice(row.x);
                         kernels.rms_norm(normed, norm, eps);
                         kernels.quantize(normed, terms, row.input, row.stride);
                     }
@@ -453,29 +447,6 @@ impl Forward {
     }
 }
 
-/// INT8 terms of the input of queries, keys and values.
-pub(super) fn attn_terms(config: &Config) -> usize {
-    match config.version {
-        Version::First => 1,
-        Version::Second { .. } => ATTN_INPUT_TERMS_2,
-    }
-}
-
-/// The shape of `rms_norm(x)` as the input of a layer's products.
-pub(super) fn layer_input(batch: &Batch, terms: usize) -> ActivationShape {
-    ActivationShape {
-        tokens: batch.tokens(),
-        columns: batch.shape().hidden,
-        chunk: batch.chunk(),
-        terms,
-    }
-}
-
-/// The shape of `x` as the input of the gate of the signal, and of the embeddings as that of the signal.
-pub(super) fn signal_input(batch: &Batch) -> ActivationShape {
-    layer_input(batch, SIGNAL_TERMS)
-}
-
 /// The output of a product, to be added to the residual stream.
 #[derive(Clone, Copy)]
 struct Output<'a> {
@@ -486,15 +457,4 @@ struct Output<'a> {
     shared: usize,
     /// What the residual stream is multiplied by once the output has been added.
     scale: Option<f32>,
-}
-
-/// The shape of the input of `ffn_down`: one chunk, since each panel of the gated product is one
-/// block of all tokens.
-pub(super) fn gated_input(config: &Config, tokens: usize) -> ActivationShape {
-    ActivationShape {
-        tokens,
-        columns: config.feed_forward,
-        chunk: tokens,
-        terms: 1,
-    }
 }

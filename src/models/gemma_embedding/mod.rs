@@ -3,6 +3,7 @@
 
 mod config;
 mod forward;
+mod inputs;
 mod prompts;
 mod reference;
 mod schedule;

@@ -1,10 +1,9 @@
 //! The jobs of a layer of [`Forward`](super::forward::Forward), in order.
 
 use super::Config;
-use super::forward::{attn_terms, gated_input, layer_input, signal_input};
+use super::inputs::{attn_terms, signal_input};
 use super::{Version, signal};
-use crate::engine::attention::Attention;
-use crate::engine::{Batch, Job, Phase};
+use crate::engine::{ActivationShape, Batch, Job, Phase};
 
 /// The jobs of layer `layer` for a batch that was set for `threads` threads.
 pub(super) fn jobs_of_layer(
@@ -14,37 +13,17 @@ pub(super) fn jobs_of_layer(
     layer: usize,
 ) -> Vec<Job> {
     let (kind, hidden) = (config.kind(layer), config.hidden);
-    let input = layer_input(batch, 1);
-    let projected = [kind.heads.projected_width(), hidden];
     let name = match config.global_layers[layer] {
         true => "attention, global",
         false => "attention, local",
     };
-    let attn_input = layer_input(batch, attn_terms(config));
-    let mut jobs = vec![Job::product(
-        Phase::AttnInput,
-        projected,
-        attn_input,
+    let mut jobs = Job::gated_layer(
+        batch,
         threads,
-    )];
-    jobs.extend(Job::attention(batch, kind.heads, kind.reach, name));
-    jobs.extend([
-        Job::product(
-            Phase::AttnOutput,
-            [hidden, kind.heads.query_width()],
-            Attention::output_shape(batch, kind.heads),
-            threads,
-        ),
-        Job::norm(input),
-        Job::gated([config.feed_forward, hidden], input, threads),
-        Job::product(
-            Phase::FfnOutput,
-            [hidden, config.feed_forward],
-            gated_input(config, batch.tokens()),
-            threads,
-        ),
-        Job::norm(input),
-    ]);
+        config.feed_forward,
+        ActivationShape::of_stream(batch, attn_terms(config)),
+        (kind.heads, kind.reach, name),
+    );
     if let Version::Second { signal: width, .. } = config.version {
         let input = signal_input(batch);
         let gated = signal::gated_input(batch, width);
@@ -53,7 +32,7 @@ pub(super) fn jobs_of_layer(
             Job::product(Phase::FfnInput, [width, hidden], input, threads),
             Job::norm(gated),
             Job::product(Phase::FfnOutput, [hidden, width], gated, threads),
-            Job::norm(input),
+            Job::norm(ActivationShape::of_stream(batch, 1)),
         ]);
     }
     jobs

@@ -11,6 +11,7 @@ use std::collections::TryReserveError;
 use lanewise_kernels::{Activation, BLOCK, PANEL};
 
 use super::Config;
+use super::inputs::signal_input;
 use super::weights::SignalLayer;
 use crate::engine::{
     ActivationShape, Activations, Batch, Executor, Matrix, PanelBuffer, Phase, Product, sized,
@@ -36,8 +37,7 @@ impl Signal {
     /// If there is no memory.
     pub fn reserve(&mut self, batch: &Batch, width: usize) -> Result<(), TryReserveError> {
         let values = PanelBuffer::values(width, batch.tokens());
-        self.embedded
-            .reserve(super::forward::signal_input(batch).blocks())?;
+        self.embedded.reserve(signal_input(batch).blocks())?;
         self.signal.reserve(values)?;
         self.gate.reserve(values)?;
         self.gated.reserve(gated_input(batch, width).blocks())
@@ -46,7 +46,7 @@ impl Signal {
     /// Takes the embeddings, `[token][hidden]`.
     pub fn set_embeddings(&mut self, executor: &mut Executor, batch: &Batch, x: &[f32]) {
         let (kernels, hidden) = (executor.kernels(), batch.shape().hidden);
-        let shape = super::forward::signal_input(batch);
+        let shape = signal_input(batch);
         let terms = shape.terms;
         self.embedded.reshape(shape);
         executor.for_each_part(self.embedded.chunks_mut(), |chunk, out, worker| {

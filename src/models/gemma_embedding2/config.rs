@@ -29,6 +29,8 @@ pub(super) fn of_file(gguf: &Gguf, options: &OpenOptions) -> Result<Config> {
         architecture: FAMILY.architecture,
     };
     let layers = keys.size("block_count", 1..=1 << 10)?;
+    // Two positions are `<bos>` and `<eos>`.
+    let context = keys.max_tokens(keys.size("context_length", 3..=1 << 24)?)?;
     let sliding_window = keys.size("attention.sliding_window", 1..=1 << 24)?;
     let global_layers = global_layers(&keys, layers)?;
     let kv_heads = kv_heads(&keys, &global_layers)?;
@@ -42,8 +44,7 @@ pub(super) fn of_file(gguf: &Gguf, options: &OpenOptions) -> Result<Config> {
         global: kind(&keys, "", kv_heads[0], Reach::ALL)?,
         local: kind(&keys, LOCAL, kv_heads[1], Reach::within(sliding_window / 2))?,
         global_layers,
-        // Two positions are `<bos>` and `<eos>`.
-        context: keys.size("context_length", 3..=1 << 24)?.min(MAX_CONTEXT_2),
+        context: context.min(MAX_CONTEXT_2),
         rms_norm_eps: keys.positive("attention.layer_norm_rms_epsilon")?,
         sliding_window,
         vocabulary: keys.vocabulary()?,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Family;
 use super::gemma_embedding::{self, GemmaEmbedding};
-use crate::tokenizer::SentencePiece;
+use crate::tokenizer::Gemma4;
 
 /// EmbeddingGemma 2.
 pub static FAMILY: Family = Family {
@@ -18,5 +18,5 @@ pub static FAMILY: Family = Family {
         Ok(Arc::new(GemmaEmbedding::from_gguf(gguf, config, &FAMILY)?))
     },
     prompts: |_| Ok(gemma_embedding::prompts()),
-    tokenizer: |gguf| Ok(Box::new(SentencePiece::from_gguf(gguf)?)),
+    tokenizer: |gguf| Ok(Box::new(Gemma4::from_gguf(gguf)?)),
 };

@@ -11,6 +11,7 @@ use super::tensors::Tensors;
 use super::{Dims, Family, OpenOptions};
 use crate::Result;
 use crate::gguf::Gguf;
+use crate::tokenizer::{ByteBpe, Ends};
 
 /// ModernBERT.
 pub static FAMILY: Family = Family {
@@ -18,7 +19,7 @@ pub static FAMILY: Family = Family {
     architecture: "modern-bert",
     open: |gguf, options| Ok(Arc::new(open(gguf, options)?)),
     prompts: prompts::prompts,
-    tokenizer: |gguf| Err(gguf.file_error("tokenizer.ggml.model", "is not read yet", "wait")),
+    tokenizer: |gguf| Ok(Box::new(ByteBpe::from_gguf(gguf, Ends::Both)?)),
 };
 
 /// Reads and checks hyperparameters and tensors, but not the values of matrices.

@@ -159,6 +159,15 @@ impl Config {
         }
     }
 
+    /// INT8 terms of the input of `attn_q`, `attn_k` and `attn_v`. After LayerNorm a few channels are far
+    /// larger than the others, and attention multiplies the errors of queries and keys (docs/LOG.md).
+    pub(super) fn attn_input_terms(&self) -> usize {
+        match self.norm {
+            Norm::Rms(_) => 1,
+            Norm::Layer(_) => 2,
+        }
+    }
+
     /// The dimensions that decide how batches are laid out.
     pub fn shape(&self) -> Shape {
         Shape {

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use lanewise_kernels::Kernels;
 
+use super::PreNorm;
 use super::weights::Layer;
-use super::{Config, PreNorm};
 use crate::Result;
 use crate::engine::attention::{Attention, Heads, Parameters};
 use crate::engine::{
@@ -47,8 +47,10 @@ pub(super) struct Forward {
 /// What is done with a row of the residual stream once the output of a product has been added to it.
 #[derive(Clone, Copy)]
 enum Then<'a> {
-    /// `input = quantize(norm(x) * weights)`, or of `x` as it is.
-    Quantize(Option<&'a [f32]>),
+    /// `input = quantize(norm(x) * weights)`, or of `x` as it is, for queries, keys and values.
+    AttnInput(Option<&'a [f32]>),
+    /// `input = quantize(norm(x) * weights)`, for the feed-forward layer.
+    FfnInput(&'a [f32]),
     /// `x = norm(x) * weights`.
     NormInPlace(&'a [f32]),
     /// Nothing.
@@ -71,9 +73,11 @@ impl ForwardPass for Forward {
         ];
         reserve(&mut self.x, tokens * shape.hidden)?;
         reserve(&mut self.embedding, weights.token_embd.row_bytes())?;
-        let input = layer_input(batch).blocks().max(attended.blocks());
+        let input = ActivationShape::of_stream(batch, config.attn_input_terms());
+        let input = input.blocks().max(attended.blocks());
         self.input.reserve(input)?;
-        self.gated.reserve(gated_input(config, tokens).blocks())?;
+        self.gated
+            .reserve(ActivationShape::of_feed_forward(batch, config.sizes.feed_forward).blocks())?;
         self.output.reserve(outputs[0].max(outputs[1]))?;
         self.attention.reserve(kernels, batch)?;
         self.full_rope.reserve(heads.head_dim, batch.longest())?;
@@ -90,13 +94,13 @@ impl ForwardPass for Forward {
         let weights = model.weights();
         self.embed(executor, batch)?;
         if let Some(first) = weights.layers.first() {
-            let input = Then::Quantize(first.attn_norm.as_deref());
+            let input = Then::AttnInput(first.attn_norm.as_deref());
             self.add_output(executor, batch, None, input);
         }
         for (index, layer) in weights.layers.iter().enumerate() {
             let next = weights.layers.get(index + 1);
             let then = match next {
-                Some(next) => Then::Quantize(next.attn_norm.as_deref()),
+                Some(next) => Then::AttnInput(next.attn_norm.as_deref()),
                 None => Then::NormInPlace(&weights.output_norm),
             };
             self.layer(executor, batch, index, layer, next, then);
@@ -122,7 +126,7 @@ impl ForwardPass for Forward {
             return "token_embd.weight".into();
         }
         for (index, layer) in weights.layers.iter().enumerate() {
-            let input = Then::Quantize(layer.attn_norm.as_deref());
+            let input = Then::AttnInput(layer.attn_norm.as_deref());
             self.add_output(executor, batch, None, input);
             let next = weights.layers.get(index + 1);
             self.layer(executor, batch, index, layer, next, Then::Keep);
@@ -185,7 +189,7 @@ impl Forward {
         then: Then<'_>,
     ) {
         self.attention(executor, batch, index, layer);
-        let input = Then::Quantize(Some(&layer.ffn_norm));
+        let input = Then::FfnInput(&layer.ffn_norm);
         self.add_output(executor, batch, Some(MEAN_TERMS), input);
 
         self.feed_forward(executor, batch, layer, next);
@@ -242,7 +246,10 @@ impl Forward {
         next: Option<&Layer>,
     ) {
         let config = self.model.config();
-        self.gated.reshape(gated_input(config, batch.tokens()));
+        self.gated.reshape(ActivationShape::of_feed_forward(
+            batch,
+            config.sizes.feed_forward,
+        ));
         executor.multiply_gated(
             config.activation,
             [&layer.ffn_gate, &layer.ffn_up],
@@ -269,11 +276,15 @@ impl Forward {
         then: Then<'_>,
     ) {
         let norm = self.model.config().norm;
+        let terms = match then {
+            Then::AttnInput(_) => self.model.config().attn_input_terms(),
+            _ => 1,
+        };
         let addend = shared.map(|shared| Addend {
             values: &self.output,
             shared,
         });
-        self.input.reshape(layer_input(batch));
+        self.input.reshape(ActivationShape::of_stream(batch, terms));
         executor.for_each_row(
             batch,
             &mut self.x,
@@ -284,35 +295,19 @@ impl Forward {
                     kernels.add(row.x, y, base);
                 }
                 match then {
-                    Then::Quantize(Some(weight)) => {
+                    Then::AttnInput(Some(weight)) if terms > 1 => {
+                        row.scratch.copy_from_slice(row.x);
+                        norm.apply(kernels, row.scratch, weight);
+                        kernels.quantize(row.scratch, terms, row.input, row.stride);
+                    }
+                    Then::AttnInput(Some(weight)) | Then::FfnInput(weight) => {
                         norm.quantize(kernels, row.x, weight, row.input, row.stride);
                     }
-                    Then::Quantize(None) => kernels.quantize(row.x, 1, row.input, row.stride),
+                    Then::AttnInput(None) => kernels.quantize(row.x, terms, row.input, row.stride),
                     Then::NormInPlace(weight) => norm.apply(kernels, row.x, weight),
                     Then::Keep => {}
                 }
             },
         );
-    }
-}
-
-/// The shape of the residual stream as the input of a layer's products.
-pub(super) fn layer_input(batch: &Batch) -> ActivationShape {
-    ActivationShape {
-        tokens: batch.tokens(),
-        columns: batch.shape().hidden,
-        chunk: batch.chunk(),
-        terms: 1,
-    }
-}
-
-/// The shape of the input of `ffn_down`: one chunk, since each panel of the gated product is one
-/// block of all tokens.
-pub(super) fn gated_input(config: &Config, tokens: usize) -> ActivationShape {
-    ActivationShape {
-        tokens,
-        columns: config.sizes.feed_forward,
-        chunk: tokens,
-        terms: 1,
     }
 }

@@ -10,6 +10,7 @@ use super::tensors::Tensors;
 use super::{Dims, Family, OpenOptions};
 use crate::Result;
 use crate::gguf::Gguf;
+use crate::tokenizer::{ByteBpe, Ends};
 
 /// Qwen3-Embedding.
 pub static FAMILY: Family = Family {
@@ -17,8 +18,12 @@ pub static FAMILY: Family = Family {
     architecture: "qwen3",
     open: |gguf, options| Ok(Arc::new(open(gguf, options)?)),
     prompts: prompts::prompts,
-    tokenizer: |gguf| Err(gguf.file_error("tokenizer.ggml.model", "is not read yet", "wait")),
+    tokenizer: |gguf| Ok(Box::new(ByteBpe::from_gguf(gguf, ENDS)?)),
 };
+
+/// What the model reads after a text, and whose vector is the text's. Files that were converted before
+/// June 2025 name another token.
+const ENDS: Ends = Ends::After("<|endoftext|>");
 
 /// The shortest vectors that the models were trained to be cut to.
 const SHORTEST: usize = 32;

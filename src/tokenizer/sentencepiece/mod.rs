@@ -30,14 +30,11 @@ use std::sync::Arc;
 use segment::Segment;
 
 use super::added::AddedTokens;
+use super::spelling::{self, BeforeSpace, ByteTokens};
 use super::vocabulary::{TOKENS, TokenType, Vocabulary, no_memory};
 use super::{SPACE, SPACE_BYTES, Tokenizer};
-use crate::gguf::{Gguf, Value};
-use crate::{Error, Result};
-
-const MODEL: &str = "tokenizer.ggml.model";
-const BOS: &str = "tokenizer.ggml.bos_token_id";
-const EOS: &str = "tokenizer.ggml.eos_token_id";
+use crate::Result;
+use crate::gguf::Gguf;
 
 thread_local! {
     /// Working space, so that encoding a text allocates nothing.
@@ -55,8 +52,7 @@ pub struct SentencePiece {
     byte_tokens: [u32; 256],
     /// The pieces of one ASCII character.
     ascii: [Option<u32>; 128],
-    /// For each byte, whether a piece holds a U+2581 right after a character that ends in it.
-    before_space: [bool; 256],
+    before_space: BeforeSpace,
     bos: u32,
     eos: u32,
 }
@@ -81,47 +77,28 @@ impl SentencePiece {
     /// known to those who make files.
     #[doc(hidden)]
     pub fn with_seed(gguf: Arc<Gguf>, seed: u64) -> Result<Self> {
-        check_kind(&gguf)?;
+        spelling::check_kind(&gguf, "llama", "EmbeddingGemma")?;
         let mut added = AddedTokens::new();
-        let mut byte_tokens = [None; 256];
-        let mut before_space = [false; 256];
+        let mut byte_tokens = ByteTokens::default();
+        let mut before_space = BeforeSpace::default();
         let damaged = |problem| gguf.file_error(TOKENS, problem, "convert the model again");
         let vocabulary = Vocabulary::new(Arc::clone(&gguf), seed, |id, token_type, piece| {
             match token_type {
-                TokenType::Normal => mark_before_space(piece, &mut before_space),
+                TokenType::Normal => before_space.mark(piece),
                 TokenType::Added => {
                     added.reserve(piece).map_err(|_| no_memory(&gguf))?;
                     added.insert(piece, id).map_err(damaged)?;
                 }
-                TokenType::Byte => {
-                    let byte = byte_of(piece).ok_or_else(|| {
-                        let shown = piece.escape_ascii();
-                        damaged(format!("byte token {id} is \"{shown}\", not \"<0xNN>\""))
-                    })?;
-                    byte_tokens[byte as usize].get_or_insert(id);
-                }
+                TokenType::Byte => byte_tokens.insert(piece, id).map_err(damaged)?,
                 TokenType::Unused => {}
             }
             Ok(())
         })?;
-        if let Some(byte) = byte_tokens.iter().position(Option::is_none) {
-            let problem = format!("has no byte token <0x{byte:02X}>");
-            let remedy = "use a model whose vocabulary covers every byte";
-            return Err(gguf.file_error(TOKENS, problem, remedy));
-        }
-        let special = |key| {
-            let id = gguf.required_u32(key)?;
-            if (id as usize) < vocabulary.len() {
-                return Ok(id);
-            }
-            let problem = format!("is {id}, but there are {} tokens", vocabulary.len());
-            Err(gguf.file_error(key, problem, "convert the model again"))
-        };
         Ok(Self {
-            byte_tokens: byte_tokens.map(Option::unwrap_or_default), // all are there
+            byte_tokens: byte_tokens.all(&gguf)?,
             ascii: std::array::from_fn(|byte| vocabulary.find(&[byte as u8])),
-            bos: special(BOS)?,
-            eos: special(EOS)?,
+            bos: spelling::special(&gguf, &vocabulary, "bos")?,
+            eos: spelling::special(&gguf, &vocabulary, "eos")?,
             vocabulary,
             added,
             before_space,
@@ -130,16 +107,12 @@ impl SentencePiece {
 
     /// Appends tokens of `text` until it ends or `ids` is longer than `end`.
     fn encode_until(&self, end: usize, text: &str, segment: &mut Segment, ids: &mut Vec<u32>) {
-        let mut rest = text;
-        while !rest.is_empty() && ids.len() <= end {
-            // In valid UTF-8 a token that is valid UTF-8 begins and ends between characters.
-            let (start, after, id) = match self.added.find(rest.as_bytes()) {
-                Some((start, after, id)) => (start, after, Some(id)),
-                None => (rest.len(), rest.len(), None),
-            };
-            self.encode_stretch(end, &rest[..start], segment, ids);
-            ids.extend(id);
-            rest = &rest[after..];
+        for (stretch, added) in self.added.stretches(text) {
+            self.encode_stretch(end, stretch, segment, ids);
+            ids.extend(added);
+            if ids.len() > end {
+                break;
+            }
         }
     }
 
@@ -158,7 +131,7 @@ impl SentencePiece {
                 spaces -= run;
                 let apart = segment
                     .last_byte()
-                    .is_some_and(|byte| !self.before_space[byte as usize]);
+                    .is_some_and(|byte| self.before_space.is_cut(byte));
                 if apart || segment.is_full() {
                     segment.finish(&self.vocabulary, &self.byte_tokens, ids);
                     if ids.len() > end {
@@ -205,37 +178,15 @@ impl Tokenizer for SentencePiece {
     /// For tokens that [`encode`](Tokenizer::encode) gave this is the text again, but for U+2581 in
     /// it, which comes back as a space: the tokens are the same for both.
     fn decode(&self, ids: &[u32]) -> Vec<u8> {
-        let mut spelt = Vec::with_capacity(4 * ids.len());
-        for &id in ids {
-            match self.piece(id) {
-                Some(piece) if self.vocabulary.token_type(id) == Some(TokenType::Byte) => {
-                    spelt.extend(byte_of(piece));
-                }
-                piece => spelt.extend(piece.unwrap_or_default()),
-            }
-        }
-        // Only now, because byte tokens spell U+2581 where the vocabulary has no piece for it.
-        let mut text = Vec::with_capacity(spelt.len());
-        let mut rest = &spelt[..];
-        while let Some((&byte, after)) = rest.split_first() {
-            let space = rest.strip_prefix(&SPACE_BYTES);
-            text.push(if space.is_some() { b' ' } else { byte });
-            rest = space.unwrap_or(after);
-        }
-        text
+        spelling::decode(&self.vocabulary, ids)
     }
 
-    /// Characters and not bytes of the decoded text are counted, because U+2581 is decoded as a space.
     fn bytes_of(&self, text: &str, ids: &[u32]) -> usize {
-        let decoded = self.decode(ids);
-        let complete = decoded.utf8_chunks().next();
-        let characters = complete.map_or(0, |chunk| chunk.valid().chars().count());
-        let end = text.char_indices().nth(characters);
-        end.map_or(text.len(), |(position, _)| position)
+        spelling::bytes_of(&self.decode(ids), text)
     }
 
-    fn bos(&self) -> u32 {
-        self.bos
+    fn bos(&self) -> Option<u32> {
+        Some(self.bos)
     }
 
     fn eos(&self) -> u32 {
@@ -263,62 +214,5 @@ impl fmt::Debug for SentencePiece {
             .field("bos", &self.bos)
             .field("eos", &self.eos)
             .finish_non_exhaustive()
-    }
-}
-
-/// Refuses a file that requires other rules than those of this module.
-fn check_kind(gguf: &Gguf) -> Result<()> {
-    let model = gguf.required_str(MODEL)?;
-    if model != "llama" {
-        let problem = format!("is {model:?}, but only \"llama\" is supported");
-        return Err(gguf.file_error(MODEL, problem, "use an EmbeddingGemma model"));
-    }
-    // Absent, each of these is as EmbeddingGemma needs it.
-    let flags = [
-        ("tokenizer.ggml.add_space_prefix", false),
-        ("tokenizer.ggml.remove_extra_whitespaces", false),
-        ("tokenizer.ggml.add_bos_token", true),
-        ("tokenizer.ggml.add_eos_token", true),
-    ];
-    for (key, needed) in flags {
-        if gguf
-            .optional_bool(key)?
-            .is_some_and(|value| value != needed)
-        {
-            return Err(unsupported(gguf, key, &format!("is {}", !needed)));
-        }
-    }
-    let key = "tokenizer.ggml.precompiled_charsmap";
-    match gguf.value(key) {
-        None => Ok(()),
-        Some(Value::Array(array)) if array.is_empty() => Ok(()),
-        Some(_) => Err(unsupported(gguf, key, "asks for normalized text")),
-    }
-}
-
-fn unsupported(gguf: &Gguf, key: &str, problem: &str) -> Error {
-    let problem = format!("{problem}, which EmbeddingGemma's tokenizer does not have");
-    gguf.file_error(key, problem, "use a file converted from EmbeddingGemma")
-}
-
-/// The byte that a byte token such as `<0x0A>` stands for.
-fn byte_of(piece: &[u8]) -> Option<u8> {
-    let digits = piece.strip_prefix(b"<0x")?.strip_suffix(b">")?;
-    let &[high, low] = digits else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    Some((digit(high)? << 4 | digit(low)?) as u8)
-}
-
-/// Marks the last byte of each character that precedes a U+2581 in a piece.
-fn mark_before_space(piece: &[u8], before_space: &mut [bool; 256]) {
-    let [_, _, last_byte] = SPACE_BYTES;
-    let Some(later) = piece.get(3..) else { return };
-    if !later.contains(&last_byte) {
-        return;
-    }
-    for window in piece.windows(4) {
-        if window[1..] == SPACE_BYTES {
-            before_space[window[0] as usize] = true;
-        }
     }
 }

@@ -25,14 +25,13 @@ use unicode_normalization::char::{canonical_combining_class, decompose_canonical
 
 use super::added::AddedTokens;
 use super::vocabulary::{TOKENS, TokenType, Vocabulary, no_memory};
-use super::{SPACE, SPACE_BYTES, Tokenizer};
+use super::{MODEL, SPACE, SPACE_BYTES, Tokenizer};
 use crate::gguf::Gguf;
 use crate::{Error, Result};
 
 /// Characters that a word may have.
 const LONGEST_WORD: usize = 100;
 
-const MODEL: &str = "tokenizer.ggml.model";
 const LOWERCASE: &str = "tokenizer.ggml.normalizer.lowercase";
 const STRIP_ACCENTS: &str = "tokenizer.ggml.normalizer.strip_accents";
 
@@ -67,8 +66,7 @@ impl WordPiece {
     pub fn from_gguf(gguf: Arc<Gguf>) -> Result<Self> {
         let model = gguf.required_str(MODEL)?;
         if model != "bert" {
-            let problem =
-                format!("is {model:?}, but of BERT only \"bert\" (WordPiece) is supported");
+            let problem = format!("is {model:?}, not \"bert\" (WordPiece)");
             let remedy = "use a model with a WordPiece vocabulary";
             return Err(gguf.file_error(MODEL, problem, remedy));
         }
@@ -380,8 +378,8 @@ impl Tokenizer for WordPiece {
         }
     }
 
-    fn bos(&self) -> u32 {
-        self.cls
+    fn bos(&self) -> Option<u32> {
+        Some(self.cls)
     }
 
     fn eos(&self) -> u32 {

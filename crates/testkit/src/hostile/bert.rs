@@ -7,16 +7,19 @@ use crate::tiny_bert::{self, Options};
 
 /// The models without damage: BERT, and Nomic BERT.
 pub(super) fn models() -> [File; 2] {
-    [Options::default(), Options::nomic()].map(|options| {
-        tiny_bert::build(&Options {
-            layers: 1,
-            hidden: 32,
-            feed_forward: 32,
-            heads: 1,
-            context: 16,
-            ..options
-        })
-    })
+    [Options::default(), Options::nomic()].map(|options| tiny_bert::build(&small(options)))
+}
+
+/// A model of one small layer.
+pub(super) fn small(options: Options) -> Options {
+    Options {
+        layers: 1,
+        hidden: 32,
+        feed_forward: 32,
+        heads: 1,
+        context: 16,
+        ..options
+    }
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -136,7 +139,7 @@ impl Cases {
 
     fn vocabulary_of_bert(&mut self) {
         self.group = "Vocabulary of BERT";
-        for model in ["", "gpt2", "llama", "t5", "BERT"] {
+        for model in ["", "gpt2", "llama", "BERT", "T5"] {
             self.change(format!("a tokenizer of kind \"{model}\""), |file| {
                 file.set("tokenizer.ggml.model", Value::String(model.into()));
             });

@@ -22,6 +22,7 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = Cases::of(model());
     cases.keys_of_gemma2();
     cases.lists_of_gemma2();
+    cases.vocabulary_of_gemma2();
     cases.tensors("Tensors of EmbeddingGemma 2");
     // What <bos> reads of the embedding table: its row is the third.
     cases.weights("Weights of EmbeddingGemma 2 that are not finite", 2 * 34);
@@ -142,6 +143,50 @@ impl Cases {
         }
         self.change(format!("{windows} is a list of integers"), |file| {
             file.set(windows, Value::I32s(vec![1, 0]));
+        });
+    }
+
+    fn vocabulary_of_gemma2(&mut self) {
+        self.group = "Vocabulary of EmbeddingGemma 2";
+        for model in ["", "gpt2", "llama", "GEMMA4"] {
+            self.change(format!("a tokenizer of kind \"{model}\""), |file| {
+                file.set("tokenizer.ggml.model", Value::String(model.into()));
+            });
+        }
+        for name in ["bos", "eos"] {
+            let key = format!("tokenizer.ggml.{name}_token_id");
+            self.change(format!("without {key}"), |file| file.remove(&key));
+            self.change(format!("{key} is {MAX}"), |file| {
+                file.set(&key, Value::U32(MAX));
+            });
+        }
+        for (name, value) in [
+            ("add_bos_token", false),
+            ("add_eos_token", false),
+            ("add_space_prefix", true),
+        ] {
+            self.change(format!("{name} is {value}"), |file| {
+                file.set(&format!("tokenizer.ggml.{name}"), Value::Bool(value));
+            });
+        }
+        let merges = "tokenizer.ggml.merges";
+        self.change(format!("without {merges}"), |file| file.remove(merges));
+        self.change(format!("{merges} is a list of integers"), |file| {
+            file.set(merges, Value::I32s(vec![1]));
+        });
+        let bad: [&[u8]; 8] = [b"", b" ", b"th", b"t ", b" t", b"t zq", b"t \xff", b"z q"];
+        for merge in bad {
+            let what = format!("a merge is \"{}\"", merge.escape_ascii());
+            self.change(what, |file| {
+                file.set(merges, Value::Strings(vec![merge.to_vec()]));
+            });
+        }
+        self.change("a merge is there twice", |file| {
+            if let Some((_, Value::Strings(all))) =
+                file.metadata.iter_mut().find(|(name, _)| name == merges)
+            {
+                all.push(all[0].clone());
+            }
         });
     }
 }
