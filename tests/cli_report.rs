@@ -100,8 +100,12 @@ fn given_vectors_are_compared_and_bad_ones_refused() {
         (serde_json::json!({"text": "a"}), ".npy"),
         (serde_json::json!({"words": "a"}), "line 1"),
         (
-            serde_json::json!({"text": "a", "prompt": "nonsense"}),
-            "nonsense",
+            serde_json::json!({"text": "a", "prompt": "non\nsense"}),
+            "is no name",
+        ),
+        (
+            serde_json::json!({"text": "a", "prompt": "nonsense", "embedding": row["embedding"]}),
+            "none called 'nonsense'",
         ),
     ] {
         given(bad);
