@@ -58,6 +58,12 @@ fn files_that_would_give_other_vectors_are_refused() {
         &set(scaling, Value::String("yarn".into())),
         [scaling, "\"yarn\""],
     );
+    for factor in ["qwen3.rope.scaling.factor", "qwen3.rope.scale_linear"] {
+        refused(
+            &set(factor, Value::F32(4.0)),
+            [factor, "is 4, but RoPE is not scaled"],
+        );
+    }
     let base = "qwen3.rope.freq_base";
     refused(&remove(base), [base, "is missing"]);
     refused(
@@ -79,6 +85,20 @@ fn files_that_would_give_other_vectors_are_refused() {
         &|file| file.push("blk.0.attn_q.bias", &[128], Encoding::F32, &[0.0; 128]),
         ["blk.0.attn_q.bias", "plain Qwen3-Embedding"],
     );
+}
+
+#[test]
+fn factors_that_do_not_scale_positions_are_accepted() {
+    let key = |name: &str| format!("qwen3.rope.scaling.{name}");
+    for (kind, factor) in [(None, 1.0), (None, 0.0), (Some("none"), 4.0)] {
+        let mut file = tiny_pre_norm::build(&Options::qwen3());
+        file.set(&key("factor"), Value::F32(factor));
+        if let Some(kind) = kind {
+            file.set(&key("type"), Value::String(kind.into()));
+        }
+        let opened = models::open(written("factor", &file));
+        assert!(opened.is_ok(), "{kind:?} {factor}: {opened:?}");
+    }
 }
 
 #[test]

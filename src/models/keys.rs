@@ -96,11 +96,21 @@ impl Keys<'_> {
             return Err(self.error(&rotated, problem, OTHER_MODEL));
         }
         let scaling = "rope.scaling.type";
-        if let Some(kind) = self.gguf.optional_str(&self.key(scaling))?
-            && kind != "none"
-        {
-            let problem = format!("is {kind:?}, but RoPE is not scaled here");
-            return Err(self.error(scaling, problem, OTHER_MODEL));
+        match self.gguf.optional_str(&self.key(scaling))?.as_deref() {
+            Some("none") => return Ok(()),
+            Some(kind) => {
+                let problem = format!("is {kind:?}, but RoPE is not scaled here");
+                return Err(self.error(scaling, problem, OTHER_MODEL));
+            }
+            None => {}
+        }
+        // Of a file that states no type, a factor scales angles linearly; 0 and 1 leave them as they are.
+        for name in ["rope.scaling.factor", "rope.scale_linear"] {
+            let factor = self.gguf.optional_f32(&self.key(name))?;
+            if let Some(factor) = factor.filter(|factor| ![0.0, 1.0].contains(factor)) {
+                let problem = format!("is {factor}, but RoPE is not scaled here");
+                return Err(self.error(name, problem, OTHER_MODEL));
+            }
         }
         Ok(())
     }
