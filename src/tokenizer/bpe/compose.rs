@@ -40,8 +40,8 @@ pub(super) fn decomposed_length(text: &str, composed: usize) -> usize {
     at
 }
 
-/// Whether a character combines with nothing before it.
-fn begins_anew(character: char) -> bool {
+/// Whether a character combines with nothing before it, and is composed by itself.
+pub(super) fn begins_anew(character: char) -> bool {
     let one = || std::iter::once(character);
     canonical_combining_class(character) == 0 && is_nfc_quick(one()) == IsNormalized::Yes
 }

@@ -22,7 +22,8 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use self::compose::{compose, decomposed_length};
+use self::classes::{Class, class};
+use self::compose::{begins_anew, compose, decomposed_length};
 pub(super) use self::merges::Merges;
 use self::split::Split;
 pub(super) use self::word::Word;
@@ -393,14 +394,46 @@ fn find(tokens: &AddedTokens, text: &str) -> (usize, usize, Option<u32>) {
     }
 }
 
-/// How much of a text to compose and split next: all of a short one, else up to a space after another
-/// character, before which words end and which combines with nothing.
+/// How much of a text to compose and split next: all of a short one, else up to a place where a word ends
+/// and nothing combines, whatever else the text has.
 fn block_length(text: &str) -> usize {
     if text.len() <= BLOCK {
         return text.len();
     }
     let from = text.ceil_char_boundary(BLOCK);
-    let mut spaces = text[from..].match_indices(' ');
-    let place = spaces.find(|(index, _)| !text[..from + index].ends_with(char::is_whitespace));
-    place.map_or(text.len(), |(index, _)| from + index)
+    let mut last = text[..from].chars().next_back();
+    let mut rest = text[from..].char_indices();
+    let end = rest.find(|&(_, next)| {
+        let before = last.replace(next);
+        before.is_some_and(|before| is_cut(before, next))
+    });
+    end.map_or(text.len(), |(index, _)| from + index)
+}
+
+/// Whether a word ends between two characters in every text: before a space after another character than
+/// white space; and in text without spaces, before punctuation after a letter. The letter must be composed:
+/// others become a letter and a mark, which is in one word with the punctuation.
+fn is_cut(before: char, next: char) -> bool {
+    match class(next) {
+        Class::Space => next == ' ' && class(before) != Class::Space,
+        Class::Other => class(before) == Class::Letter && begins_anew(before) && begins_anew(next),
+        Class::Letter | Class::Number => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_without_spaces_is_cut_at_punctuation() {
+        let length = |unit: &str| block_length(&unit.repeat(2 * BLOCK));
+        for unit in ["日本語の文。", "日本語。\n", "naïve,", "don't"] {
+            assert!((BLOCK..BLOCK + 32).contains(&length(unit)), "{unit:?}");
+        }
+        // A letter and a mark, the mark being in one word with the punctuation; a mark; and a number.
+        for unit in ["\u{958}।", "e\u{301}", "1,", "abc"] {
+            assert_eq!(length(unit), unit.len() * 2 * BLOCK, "{unit:?}");
+        }
+    }
 }
