@@ -47,7 +47,7 @@ pub const TYPES: [Blocks; 8] = [
 ];
 
 impl Blocks {
-    /// Blocks for so many values, none of them larger than `bound` by much.
+    /// Blocks for a number of values, none of them larger than `bound` by much.
     ///
     /// # Panics
     /// If the values are no whole blocks.

@@ -12,7 +12,7 @@ use crate::models::keys::{Keys, RECONVERT};
 /// with it.
 const MAX_CONTEXT: usize = 4096;
 
-/// That of EmbeddingGemma 2, which its model card vouches for. Files have the far larger number of positions
+/// That of EmbeddingGemma 2, which its model card states. Files have the far larger number of positions
 /// that the architecture has.
 pub(in crate::models) const MAX_CONTEXT_2: usize = 8192;
 

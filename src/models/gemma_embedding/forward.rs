@@ -58,7 +58,7 @@ pub(super) struct Forward {
 /// What is done with a row of the residual stream once a layer's output has been added to it.
 #[derive(Clone, Copy)]
 enum Then<'a> {
-    /// `input = quantize(rms_norm(x) * norm)` in so many terms.
+    /// `input = quantize(rms_norm(x) * norm)` in a number of terms.
     NormAndQuantize { norm: &'a [f32], terms: usize },
     /// `input = quantize(x)` in [`SIGNAL_TERMS`].
     Quantize,

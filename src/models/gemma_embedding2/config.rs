@@ -83,7 +83,7 @@ fn kind(keys: &Keys, suffix: &str, kv_heads: usize, reach: Reach) -> Result<Laye
 }
 
 /// Whether each layer sees the whole text: a bool for each says whether it does not, or a number that the last
-/// of so many does; without either it is every sixth.
+/// of n does; without either it is every sixth.
 fn global_layers(keys: &Keys, layers: usize) -> Result<Vec<bool>> {
     const NAME: &str = "attention.sliding_window_pattern";
     let whole_name = keys.key(NAME);

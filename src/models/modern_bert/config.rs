@@ -81,7 +81,7 @@ fn activation(keys: &Keys) -> Result<Activation> {
     }
 }
 
-/// The layers that see a window: all but every so many, or those that an array names.
+/// The layers that see a window: all but every n-th, or those that an array names.
 fn windows(keys: &Keys, layers: usize) -> Result<Windows> {
     const PATTERN: &str = "attention.sliding_window_pattern";
     let size = keys.size("attention.sliding_window", 1..=1 << 24)?;

@@ -266,7 +266,7 @@ impl Forward {
         executor.multiply(down, &self.gated, &mut self.output);
     }
 
-    /// `x += output`, whose first rows are so many `shared` ones of each text, if there is an output, and
+    /// `x += output`, whose first rows are the `shared` ones of each text, if there is an output, and
     /// what is `then` done with `x`.
     fn add_output(
         &mut self,

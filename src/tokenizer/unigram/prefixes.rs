@@ -27,7 +27,7 @@ impl Prefix {
 }
 
 impl Prefixes {
-    /// None yet, and room for so many pieces; `None` if there is no memory.
+    /// None yet, and room for a number of pieces; `None` if there is no memory.
     pub(super) fn for_pieces(count: usize) -> Option<Self> {
         let words = (BITS_A_PIECE * count).div_ceil(64).next_power_of_two();
         let mut bits = Vec::new();
