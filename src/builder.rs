@@ -272,6 +272,7 @@ impl EmbedderBuilder {
             ("dims", self.dims.is_some()),
             ("dense_heads", self.no_dense_heads),
             ("pooling", self.pooling.is_some()),
+            ("instruction", self.instruction.is_some()),
         ] {
             if is_set {
                 return Err(Error::Argument {

@@ -125,6 +125,13 @@ fn a_file_s_own_prompts_are_known_by_their_names() {
         assert!(help.contains(part), "no {part} in {help}");
     }
     assert!(!help.contains("fact-checking"), "{help}");
+    let joined = format!("--model={}", path.display());
+    let joined = command()
+        .args(["embed", &joined, "--help"])
+        .output()
+        .unwrap();
+    let joined = String::from_utf8(joined.stdout).unwrap();
+    assert!(joined.contains("s2p-query"), "{joined}");
     let refused = run(&path, &["embed", "-p", "s2s_query", "a"]);
     assert_eq!(refused.code, 2);
     let known = "raw, s2p-query, query";

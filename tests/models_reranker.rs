@@ -222,9 +222,13 @@ fn a_reranker_makes_no_vectors_and_others_no_scores() {
     let embedder = file(&embedder, "q8_0");
     let message = Reranker::open(embedder).unwrap_err().to_string();
     assert!(message.contains("no reranker"), "{message}");
-    let message = Embedder::builder().dims(8).open_reranker(&reranker);
-    let message = message.unwrap_err().to_string();
-    assert!(message.starts_with("dims: "), "{message}");
+    for (setting, builder) in [
+        ("dims", Embedder::builder().dims(8)),
+        ("instruction", Embedder::builder().instruction("a task")),
+    ] {
+        let message = builder.open_reranker(&reranker).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("{setting}: ")), "{message}");
+    }
 }
 
 #[test]

@@ -249,9 +249,14 @@ fn prompt_help() -> String {
 /// The prompts of the model that the arguments name, or that is used without, and its path. `None` if there is
 /// none that can be opened.
 fn prompts_in_use(arguments: &[OsString]) -> Option<(PathBuf, Prompts)> {
-    let named = arguments.windows(2).find_map(|pair| {
+    let apart = arguments.windows(2).find_map(|pair| {
         (pair[0] == "-m" || pair[0] == "--model").then(|| PathBuf::from(&pair[1]))
     });
+    let joined = || {
+        let mut texts = arguments.iter().filter_map(|argument| argument.to_str());
+        texts.find_map(|text| text.strip_prefix("--model=").map(PathBuf::from))
+    };
+    let named = apart.or_else(joined);
     let path = match named {
         Some(model) => lanewise::resolve_model(model),
         None => lanewise::find_model(),
