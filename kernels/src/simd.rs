@@ -2,7 +2,7 @@
 //! sets.
 //!
 //! Each instruction set implements [`Simd`] with its own registers. Every operation is defined lane
-//! by lane and correctly rounded, none is fused, and reductions follow one fixed tree, so a row
+//! by lane and correctly rounded, none is fused but [`mul_add`](Simd::mul_add), and reductions follow one fixed tree, so a row
 //! operation gives the same bits on every instruction set.
 
 /// Number of lanes.
@@ -53,6 +53,8 @@ pub unsafe trait Simd: Copy {
     fn sub(self, other: Self) -> Self;
     /// `self * other`, lane by lane.
     fn mul(self, other: Self) -> Self;
+    /// `self * factor + addend`, lane by lane, rounded once.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// `self / other`, lane by lane.
     fn div(self, other: Self) -> Self;
     /// `self > other ? self : other`, like `vmaxps`: `other` if either is NaN.

@@ -15,6 +15,7 @@ use super::batch::{Batch, MEAN_TERMS, QueryTile};
 use super::buffers::{ActivationShape, Activations, PanelBuffer};
 use super::executor::Executor;
 pub use super::heads::Heads;
+use super::one_head::{OneHead, OneThread, Projected, RunParts};
 use super::profile::Phase;
 use super::reach::Reach;
 use super::scratch::{Worker, reserve, sized};
@@ -73,20 +74,29 @@ impl Attention {
     /// # Errors
     /// If there is no memory.
     pub fn reserve(&mut self, kernels: Kernels, batch: &Batch) -> Result<(), TryReserveError> {
+        let mut shapes = batch.shape().heads.into_iter();
+        shapes.try_for_each(|shape| self.reserve_shape(kernels, batch, shape))
+    }
+
+    /// Makes room for a batch with heads of one shape.
+    pub(super) fn reserve_shape(
+        &mut self,
+        kernels: Kernels,
+        batch: &Batch,
+        shape: HeadShape,
+    ) -> Result<(), TryReserveError> {
         let (tokens, panels) = (batch.tokens(), batch.panels.len());
-        for shape in batch.shape().heads {
-            let value_panels = batch.texts().len() * shape.key_width() / PANEL;
-            reserve(&mut self.queries, tokens * shape.query_width())?;
-            reserve(&mut self.query_scales, tokens * shape.heads)?;
-            reserve(&mut self.keys, panels * key_lanes(shape))?;
-            reserve(&mut self.key_scales, panels * shape.kv_heads * PANEL)?;
-            reserve(&mut self.value_factors, panels * shape.kv_heads * PANEL)?;
-            reserve(&mut self.value_ends, value_panels)?;
-            let lines = self.set_value_ends(kernels, batch, shape);
-            reserve(&mut self.values, lines)?;
-            reserve(&mut self.value_scales, value_panels * 2 * PANEL)?;
-            reserve(&mut self.attended, tokens * shape.query_width())?;
-        }
+        let value_panels = batch.texts().len() * shape.key_width() / PANEL;
+        reserve(&mut self.queries, tokens * shape.query_width())?;
+        reserve(&mut self.query_scales, tokens * shape.heads)?;
+        reserve(&mut self.keys, panels * key_lanes(shape))?;
+        reserve(&mut self.key_scales, panels * shape.kv_heads * PANEL)?;
+        reserve(&mut self.value_factors, panels * shape.kv_heads * PANEL)?;
+        reserve(&mut self.value_ends, value_panels)?;
+        let lines = self.set_value_ends(kernels, batch, shape);
+        reserve(&mut self.values, lines)?;
+        reserve(&mut self.value_scales, value_panels * 2 * PANEL)?;
+        reserve(&mut self.attended, tokens * shape.query_width())?;
         Ok(())
     }
 
@@ -115,6 +125,44 @@ impl Attention {
         parameters: Parameters<'_>,
         out: &mut Activations,
     ) {
+        let (shape, projected) = (
+            parameters.shape,
+            Projected::new(projected, parameters.shape),
+        );
+        if !batch.heads_are_tasks() {
+            self.run_steps(executor, batch, projected, parameters, out);
+            return;
+        }
+        let kernels = executor.kernels();
+        out.reshape(Self::output_shape(batch, shape));
+        let blocks = out.shape().blocks() / shape.kv_heads;
+        let parts = chunks(out.blocks_mut(), blocks);
+        executor.for_each_part(parts, |kv_head, out, worker| {
+            let mut head = std::mem::take(&mut worker.head);
+            let OneHead { attention, output } = &mut head;
+            let projected = projected.of_head(kv_head, shape.group());
+            let thread = &mut OneThread { kernels, worker };
+            attention.run_steps(
+                thread,
+                batch,
+                projected,
+                parameters.of_head(kv_head),
+                output,
+            );
+            out.copy_from_slice(output.blocks_mut());
+            worker.head = head;
+        });
+    }
+
+    /// The steps of [`run`](Self::run), a job each.
+    fn run_steps(
+        &mut self,
+        executor: &mut impl RunParts,
+        batch: &Batch,
+        projected: Projected<'_>,
+        parameters: Parameters<'_>,
+        out: &mut Activations,
+    ) {
         self.prepare_queries_and_keys(executor, batch, projected, parameters);
         self.prepare_values(executor, batch, projected, parameters);
         self.attend(executor, batch, parameters);
@@ -139,9 +187,9 @@ impl Attention {
     /// norm of values multiplies them by.
     fn prepare_queries_and_keys(
         &mut self,
-        executor: &mut Executor,
+        executor: &mut impl RunParts,
         batch: &Batch,
-        projected: &PanelBuffer,
+        projected: Projected<'_>,
         parameters: Parameters<'_>,
     ) {
         let Parameters {
@@ -154,11 +202,7 @@ impl Attention {
         let kernels = executor.kernels();
         let (dim, tokens) = (shape.head_dim, batch.tokens());
         let (panels, of_panel) = (batch.panels.len(), shape.kv_heads * PANEL);
-        let head = |head: usize, token: usize| projected.columns(token, head * dim, dim);
-        let value_panels = |kv_head: usize| {
-            let first = (shape.query_width() + shape.key_width() + kv_head * dim) / PANEL;
-            first..first + dim / PANEL
-        };
+        let value_panels = |kv_head: usize| kv_head * dim / PANEL..(kv_head + 1) * dim / PANEL;
         let queries = sized(&mut self.queries, tokens * shape.query_width());
         let query_scales = sized(&mut self.query_scales, tokens * shape.heads);
         let keys = sized(&mut self.keys, panels * key_lanes(shape));
@@ -185,15 +229,15 @@ impl Attention {
                         let group = rows.by_ref().take(shape.group());
                         for (query, (row, scale)) in group.enumerate() {
                             let index = kv_head * shape.group() + query;
-                            let x = head(index, token);
+                            let x = projected.query(index, token);
                             *scale = heads.query(kernels, x, index, position, row) * factor;
                         }
                         let row = &mut worker.keys[offset * dim..][..dim];
-                        let x = head(shape.heads + kv_head, token);
+                        let x = projected.key(kv_head, token);
                         key_scales[offset] = heads.key(kernels, x, position, row);
                         if let Some(eps) = value_norm {
                             let x = value_panels(kv_head);
-                            let x = x.map(|panel| &projected.panel(panel)[token * PANEL..]);
+                            let x = x.map(|panel| &projected.values(panel)[token * PANEL..]);
                             value_factors[offset] = inverse_rms(x, eps);
                         }
                     }
@@ -209,14 +253,13 @@ impl Attention {
     /// values is one on their mean.
     fn prepare_values(
         &mut self,
-        executor: &mut Executor,
+        executor: &mut impl RunParts,
         batch: &Batch,
-        projected: &PanelBuffer,
+        projected: Projected<'_>,
         parameters: Parameters<'_>,
     ) {
         let (kernels, shape) = (executor.kernels(), parameters.shape);
         let value_panels = shape.key_width() / PANEL;
-        let first_panel = (shape.query_width() + shape.key_width()) / PANEL;
         let lines = self.set_value_ends(kernels, batch, shape);
         if self.values.len() < lines {
             self.values.resize(lines, Line::ZERO);
@@ -230,7 +273,7 @@ impl Attention {
         executor.for_each_part(parts, |index, (packed, scales), worker| {
             let (text, value_panel) = (index / value_panels, index % value_panels);
             let tokens = &batch.texts()[text];
-            let panel = projected.panel(first_panel + value_panel);
+            let panel = projected.values(value_panel);
             let mut values = &panel[tokens.start * PANEL..tokens.end * PANEL];
             if parameters.value_norm.is_some() {
                 let normed = sized(&mut worker.up, values.len());
@@ -263,7 +306,7 @@ impl Attention {
 
     /// `attended[token][head][head_dim]`: softmax(q kᵀ) v over the keys that each token sees, less the
     /// mean of v.
-    fn attend(&mut self, executor: &mut Executor, batch: &Batch, parameters: Parameters<'_>) {
+    fn attend(&mut self, executor: &mut impl RunParts, batch: &Batch, parameters: Parameters<'_>) {
         let Parameters { shape, reach, .. } = parameters;
         let mut attended = std::mem::take(&mut self.attended);
         let values = sized(&mut attended, batch.tokens() * shape.query_width());
@@ -287,7 +330,7 @@ impl Attention {
     /// its values in [`MEAN_TERMS`] rows, whose sum it is, then the tokens.
     fn quantize(
         &self,
-        executor: &mut Executor,
+        executor: &mut impl RunParts,
         batch: &Batch,
         shape: HeadShape,
         out: &mut Activations,

@@ -66,6 +66,8 @@ pub struct Batch {
     pub(super) chunk: usize,
     /// Rows a chunk of quantized attention output: [`MEAN_TERMS`] a text, then the tokens.
     pub(super) attended_chunk: usize,
+    /// Whether a task of attention is a head, see [`super::one_head`].
+    heads_are_tasks: bool,
     /// Longest text.
     pub(super) longest: usize,
     /// The token after the last one of each panel, and of each tile.
@@ -112,7 +114,12 @@ impl Batch {
         }
         self.chunk = chunk(self.tokens(), threads);
         let means = MEAN_TERMS * texts.len();
-        let rows = chunk(means + self.tokens(), threads);
+        self.heads_are_tasks = self.panels.len() == 1 && heads_are_shared(shape, threads);
+        if self.heads_are_tasks {
+            self.attended_chunk = means + tokens;
+            return Ok(());
+        }
+        let rows = chunk(means + tokens, threads);
         // No chunk begins between the rows of one text's mean: all of them are in the first one, or
         // chunks are even.
         self.attended_chunk = if means <= rows {
@@ -168,6 +175,11 @@ impl Batch {
         self.chunk
     }
 
+    /// Whether a task of attention is a head of the only text, which is of one key panel.
+    pub(super) fn heads_are_tasks(&self) -> bool {
+        self.heads_are_tasks
+    }
+
     /// Makes room in every list.
     fn reserve(&mut self, texts: &[&[u32]]) -> Result<(), TryReserveError> {
         let panels = texts.iter().map(|ids| ids.len().div_ceil(PANEL)).sum();
@@ -217,6 +229,12 @@ fn chunk(rows: usize, threads: usize) -> usize {
     let threads = threads.min(rows / SHARED).max(1);
     let chunks = rows.div_ceil(CHUNK).next_multiple_of(threads);
     rows.div_ceil(chunks.max(1)).max(1)
+}
+
+/// Whether threads share the heads of each layer evenly, or nearly so.
+fn heads_are_shared(shape: Shape, threads: usize) -> bool {
+    let mut heads = shape.heads.into_iter().map(|shape| shape.kv_heads);
+    threads > 1 && heads.all(|heads| heads.is_multiple_of(threads) || heads >= 8 * threads)
 }
 
 /// Tokens whose attention is one task: the most of which each thread gets [`QUERY_TASKS`] tasks.

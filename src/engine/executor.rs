@@ -90,10 +90,11 @@ impl Executor {
     /// # Errors
     /// If there is no memory.
     pub fn reserve(&mut self, batch: &Batch, longest_row: usize) -> Result<(), TryReserveError> {
-        let lines = self.kernels.panel_lines(longest_row);
+        let kernels = self.kernels;
+        let lines = kernels.panel_lines(longest_row);
         self.workers
             .iter_mut()
-            .try_for_each(|worker| worker.reserve(batch, lines, longest_row))
+            .try_for_each(|worker| worker.reserve(kernels, batch, lines, longest_row))
     }
 
     /// Runs a pass over `tokens` tokens on all threads, or on the calling one if another program

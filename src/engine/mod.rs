@@ -10,6 +10,7 @@ mod executor;
 mod heads;
 mod matmul;
 mod matrix;
+mod one_head;
 mod packed;
 mod pooling;
 mod profile;

@@ -141,13 +141,13 @@ impl Job {
     }
 
     /// The jobs of [`Attention::run`], for a layer of these heads whose tokens see the keys within `reach`;
-    /// `name` is that of the one which multiplies.
+    /// `name` is that of the one which multiplies, the only one where a head is a task.
     pub fn attention(
         batch: &Batch,
         shape: HeadShape,
         reach: Reach,
         name: &'static str,
-    ) -> [Self; 4] {
+    ) -> Vec<Self> {
         let heads = batch.panels.iter().map(|panel| {
             let values = panel.tokens.len() * (shape.query_width() + shape.key_width());
             values_of(values)
@@ -166,7 +166,17 @@ impl Job {
             }
         });
         let job = |name, tasks| Job { name, tasks };
-        [
+        if batch.heads_are_tasks() {
+            let all: Vec<Load> = tiles.collect();
+            let share =
+                |of: fn(&Load) -> u64| all.iter().map(of).sum::<u64>() / shape.kv_heads as u64;
+            let head = Load {
+                work: share(|load| load.work),
+                time: share(|load| load.time),
+            };
+            return vec![job(name, vec![head; shape.kv_heads])];
+        }
+        vec![
             job(Phase::Heads.name(), heads.collect()),
             job(Phase::Values.name(), values.collect()),
             job(name, tiles.collect()),

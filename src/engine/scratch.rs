@@ -3,9 +3,10 @@
 use std::collections::TryReserveError;
 use std::ops::Range;
 
-use lanewise_kernels::{BLOCK, Line, PANEL, Q8_0_BYTES, SoftmaxBlock};
+use lanewise_kernels::{BLOCK, Kernels, Line, PANEL, Q8_0_BYTES, SoftmaxBlock};
 
 use super::batch::{Batch, QUERY_TOKENS};
+use super::one_head::OneHead;
 use super::profile::Stopwatch;
 
 /// Scratch of one thread, on separate cache lines, because its stopwatch is written often.
@@ -21,6 +22,8 @@ pub struct Worker {
     pub(super) factors: Vec<f32>,
     pub(super) attended: Vec<f32>,
     pub(super) keys: Vec<i16>,
+    /// Where heads are tasks.
+    pub(super) head: OneHead,
     /// A row of the residual stream.
     pub(crate) row: Vec<f32>,
     /// Another, after a norm.
@@ -43,6 +46,7 @@ impl Worker {
     /// matrix. The same for each worker: tasks go to whichever thread is free.
     pub(super) fn reserve(
         &mut self,
+        kernels: Kernels,
         batch: &Batch,
         lines: usize,
         columns: usize,
@@ -55,6 +59,9 @@ impl Worker {
             reserve(&mut self.factors, queries)?;
             reserve(&mut self.attended, queries * shape.head_dim)?;
             reserve(&mut self.keys, PANEL * shape.head_dim)?;
+        }
+        if batch.heads_are_tasks() {
+            self.head.reserve(kernels, batch)?;
         }
         reserve(&mut self.packing.panel, lines)?;
         reserve(&mut self.packing.rows, PANEL * columns / BLOCK * Q8_0_BYTES)?;

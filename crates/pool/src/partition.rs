@@ -38,6 +38,15 @@ pub unsafe trait Partition: Sync {
     unsafe fn part(&self, index: usize) -> Self::Part;
 }
 
+/// Calls `body(index, part)` once for each part of `partition`, in order, on the calling thread.
+pub fn for_each_in_order<P: Partition>(partition: P, mut body: impl FnMut(usize, P::Part)) {
+    for index in 0..partition.parts() {
+        // SAFETY: the index is below the number of parts, and this function owns the partition and takes
+        // each part once.
+        body(index, unsafe { partition.part(index) });
+    }
+}
+
 /// A `&mut [T]` whose elements are handed out range by range.
 struct Buffer<'a, T> {
     pointer: *mut T,

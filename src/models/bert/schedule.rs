@@ -79,11 +79,22 @@ mod tests {
         let model = Bert::from_gguf(Arc::clone(&gguf), config, &FAMILY).unwrap();
         let model = Arc::new(model);
         let (config, shape) = (model.config(), model.shape());
-        let texts = [250, 3, 96].map(|tokens| text(tokens, shape.vocabulary, 0));
-        for threads in [1, 2, 7, 33] {
+        // The last of them is short enough that a head of it is a task.
+        for (lengths, threads) in [
+            (&[250, 3, 96][..], 1),
+            (&[250, 3, 96], 2),
+            (&[250, 3, 96], 7),
+            (&[250, 3, 96], 33),
+            (&[16], 1),
+            (&[16], 2),
+        ] {
+            let texts: Vec<Vec<u32>> = lengths
+                .iter()
+                .map(|&tokens| text(tokens, shape.vocabulary, 0))
+                .collect();
+            let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
             let mut executor = Executor::new(Some(threads), None).unwrap();
             let mut batch = Batch::default();
-            let texts = texts.each_ref().map(Vec::as_slice);
             batch.set(0, &texts, shape, threads).unwrap();
             let mut pass = Arc::clone(&model).forward_pass(true).unwrap();
             pass.reserve(executor.kernels(), &batch).unwrap();

@@ -60,6 +60,17 @@ unsafe impl Simd for Lanes {
         unsafe { both!(_mm256_mul_ps(self, other)) }
     }
     #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 and, as `Isa` asks for both, FMA are
+        // available.
+        unsafe {
+            Lanes(
+                _mm256_fmadd_ps(self.0, factor.0, addend.0),
+                _mm256_fmadd_ps(self.1, factor.1, addend.1),
+            )
+        }
+    }
+    #[inline(always)]
     fn div(self, other: Self) -> Self {
         // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
         unsafe { both!(_mm256_div_ps(self, other)) }

@@ -65,6 +65,11 @@ unsafe impl Simd for Lanes {
         Lanes(unsafe { _mm512_mul_ps(self.0, other.0) })
     }
     #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Lanes(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
+    }
+    #[inline(always)]
     fn div(self, other: Self) -> Self {
         // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
         Lanes(unsafe { _mm512_div_ps(self.0, other.0) })

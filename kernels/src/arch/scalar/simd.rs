@@ -47,6 +47,12 @@ unsafe impl Simd for Lanes {
         self.zip(other, |a, b| a * b)
     }
     #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        Lanes(std::array::from_fn(|lane| {
+            self.0[lane].mul_add(factor.0[lane], addend.0[lane])
+        }))
+    }
+    #[inline(always)]
     fn div(self, other: Self) -> Self {
         self.zip(other, |a, b| a / b)
     }
