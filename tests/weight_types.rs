@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::num::FpCategory;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,12 +14,17 @@ use lanewise::internals::models;
 use lanewise::internals::packed::PackedState;
 use lanewise::internals::{Runtime, RuntimeOptions};
 use lanewise::{Embedder, Isa, PackedWeights};
+use lanewise_kernels::{BLOCK, BlockFormat, Kernels};
 use lanewise_testkit::blocks::{Blocks, TYPES};
 use lanewise_testkit::gguf_writer::{Encoding, File, Tensor};
+use lanewise_testkit::random::Random;
 use lanewise_testkit::texts::text;
 use lanewise_testkit::{scratch, tiny_bert, tiny_model};
 use serde::Deserialize;
 use support::{cosine, supported_isas};
+
+/// The types whose blocks become Q8_0 without rounding.
+const EXACT: [&str; 3] = ["Q4_0", "Q5_0", "IQ4_NL"];
 
 fn written(name: &str, file: &File) -> PathBuf {
     let path = scratch!(format!("{name}.gguf"));
@@ -131,6 +137,108 @@ fn int8_vectors_are_near_those_of_the_values() {
     }
 }
 
+/// The values of a tensor, as one long row.
+fn values_of(tensor: &Tensor) -> Vec<f32> {
+    let columns = tensor.dims.iter().product();
+    let row = File {
+        tensors: vec![Tensor {
+            dims: vec![columns, 1],
+            offset: None,
+            ..tensor.clone()
+        }],
+        ..File::default()
+    };
+    let gguf = Arc::new(Gguf::open(written("values", &row)).unwrap());
+    let (kind, range) = (gguf.tensors()[0].kind, gguf.tensors()[0].range.clone());
+    let columns = columns as usize;
+    let matrix = Matrix::new(
+        gguf,
+        &tensor.name,
+        weight_type(kind).unwrap(),
+        [1, columns],
+        range,
+    );
+    let mut values = vec![0.0; columns];
+    matrix.dequantize_row(0, &mut values);
+    values
+}
+
+/// Values of a block as Q8_0: rounded to nearest even by the largest / 127 as f16.
+fn rounded(values: &[f32; BLOCK]) -> Vec<u8> {
+    let largest = values
+        .iter()
+        .fold(0.0, |largest: f32, value| largest.max(value.abs()));
+    let scale = f16::from_f32(largest / 127.0);
+    let inverse = match scale.classify() {
+        FpCategory::Zero | FpCategory::Infinite => 0.0,
+        // Rounded so far down that the largest would not fit a byte.
+        FpCategory::Subnormal if largest * (1.0 / scale.to_f32()) >= 127.5 => 127.0 / largest,
+        _ => 1.0 / scale.to_f32(),
+    };
+    let integers = values.map(|value| (value * inverse).round_ties_even() as i8 as u8);
+    scale.to_le_bytes().into_iter().chain(integers).collect()
+}
+
+/// The formats of the kernels, as files name them.
+const FORMATS: [(&str, BlockFormat); 8] = [
+    ("Q4_0", BlockFormat::Q4_0),
+    ("Q4_1", BlockFormat::Q4_1),
+    ("Q5_0", BlockFormat::Q5_0),
+    ("Q5_1", BlockFormat::Q5_1),
+    ("IQ4_NL", BlockFormat::Iq4Nl),
+    ("Q4_K", BlockFormat::Q4K),
+    ("Q5_K", BlockFormat::Q5K),
+    ("Q6_K", BlockFormat::Q6K),
+];
+
+#[test]
+fn products_read_the_values_of_blocks_as_q8_0() {
+    for blocks in TYPES {
+        let (_, format) = FORMATS.iter().find(|of| of.0 == blocks.name).unwrap();
+        let mut random = Random(7);
+        // From scales that are 0 or subnormal in f16 to large ones.
+        for bound in [1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.1, 1.0, 300.0, 1e4] {
+            if EXACT.contains(&blocks.name) && bound < 1e-5 {
+                // A scale of 0 does not say which integers there are.
+                continue;
+            }
+            let columns = 4096;
+            let data = blocks.random(columns, bound, &mut random);
+            let tensor = Tensor {
+                name: "blocks".into(),
+                kind: blocks.number,
+                dims: vec![columns as u64, 1],
+                data: data.clone(),
+                offset: None,
+            };
+            let values = values_of(&tensor);
+            let stored = data.chunks_exact(data.len() / (columns / BLOCK));
+            let expected: Vec<u8> = match EXACT.contains(&blocks.name) {
+                true => stored
+                    .zip(values.as_chunks::<BLOCK>().0)
+                    .flat_map(|(stored, values)| {
+                        let unit = f16::from_le_bytes([stored[0], stored[1]]).to_f32();
+                        let integer = |value: f32| (value / unit).round() as i8 as u8;
+                        let integers = values.map(integer);
+                        stored[..2]
+                            .iter()
+                            .copied()
+                            .chain(integers)
+                            .collect::<Vec<u8>>()
+                    })
+                    .collect(),
+                false => values.as_chunks().0.iter().flat_map(rounded).collect(),
+            };
+            for isa in supported_isas() {
+                let mut found = vec![77; expected.len()];
+                let kernels = Kernels::for_isa(isa).unwrap();
+                kernels.unpack(*format, &data, &mut found);
+                assert!(found == expected, "{} to {bound} on {isa}", blocks.name);
+            }
+        }
+    }
+}
+
 /// The matrices of a file in Q8_0 with the file's scales, if its type has one for 32 integers.
 fn as_q8_0(blocks: &Blocks, file: &mut File) {
     for tensor in file
@@ -138,21 +246,8 @@ fn as_q8_0(blocks: &Blocks, file: &mut File) {
         .iter_mut()
         .filter(|tensor| tensor.kind == blocks.number)
     {
-        let columns = tensor.dims[0] as usize * tensor.dims[1] as usize;
-        let row = File {
-            tensors: vec![Tensor {
-                dims: vec![columns as u64, 1],
-                offset: None,
-                ..tensor.clone()
-            }],
-            ..File::default()
-        };
-        let gguf = Arc::new(Gguf::open(written("as-q8_0", &row)).unwrap());
-        let (kind, range) = (gguf.tensors()[0].kind, gguf.tensors()[0].range.clone());
-        let kind = weight_type(kind).unwrap();
-        let matrix = Matrix::new(gguf, &tensor.name, kind, [1, columns], range);
-        let mut values = vec![0.0; columns];
-        matrix.dequantize_row(0, &mut values);
+        let values = values_of(tensor);
+        let columns = values.len();
         let stored = tensor.data.chunks_exact(tensor.data.len() / (columns / 32));
         let data = stored
             .zip(values.as_chunks::<32>().0)
@@ -169,10 +264,7 @@ fn as_q8_0(blocks: &Blocks, file: &mut File) {
 
 #[test]
 fn types_of_one_scale_give_the_bits_of_their_q8_0() {
-    for blocks in TYPES
-        .iter()
-        .filter(|of| ["Q4_0", "Q5_0", "IQ4_NL"].contains(&of.name))
-    {
+    for blocks in TYPES.iter().filter(|of| EXACT.contains(&of.name)) {
         for mut file in models_of(blocks) {
             let vector = |file: &File| {
                 let builder = Embedder::builder().packed_weights(PackedWeights::Off);

@@ -5,8 +5,8 @@
 //! first values; seeded ones follow, so that a short input reaches large shapes.
 
 use lanewise_kernels::{
-    Activation, ActivationBlock, ActivationChunk, BLOCK, HEAD_MAX, Kernels, Line, PANEL, Pieces,
-    Prefetcher, Q8_0_BYTES, Q8Rows, SoftmaxBlock, pack_keys,
+    Activation, ActivationBlock, ActivationChunk, BLOCK, BlockFormat, HEAD_MAX, Kernels, Line,
+    PANEL, Pieces, Prefetcher, Q8_0_BYTES, Q8Rows, SoftmaxBlock, f16_to_f32, pack_keys,
 };
 use libfuzzer_sys::arbitrary::Unstructured;
 
@@ -33,7 +33,7 @@ pub fn run(data: &[u8]) {
     KERNELS[usize::from(kernel)](&mut values);
 }
 
-const KERNELS: [fn(&mut Values); 18] = [
+const KERNELS: [fn(&mut Values); 19] = [
     gemm,
     add_rms_norm,
     add_layer_norm,
@@ -52,6 +52,7 @@ const KERNELS: [fn(&mut Values); 18] = [
     layer_norm_quantize,
     head_rope,
     add,
+    unpack,
 ];
 
 /// Where shapes and values come from.
@@ -444,6 +445,29 @@ fn attention_weighted_sum(values: &mut Values) {
             out_stride,
         );
         out.iter().chain(scales.iter()).copied().collect()
+    });
+}
+
+/// Blocks of any bytes, whose scales may be infinite or not a number.
+fn unpack(values: &mut Values) {
+    let format = BlockFormat::ALL[values.size(BlockFormat::ALL.len()) - 1];
+    let (blocks, shift) = (values.size(12), values.size(64) - 1);
+    let row = values.bytes(shift + blocks * format.bytes());
+    check_floats("unpack", |kernels, place| {
+        let bytes = blocks * format.values() / BLOCK * Q8_0_BYTES;
+        let mut out = Guarded::new(place, &vec![0; bytes]);
+        kernels.unpack(format, &Guarded::new(place, &row)[shift..], &mut out);
+        let (out, _) = out.as_chunks::<Q8_0_BYTES>();
+        let values = out.iter().flat_map(|[low, high, integers @ ..]| {
+            let scale = f16_to_f32(u16::from_le_bytes([*low, *high]));
+            // Integers beside a scale that is no number are unspecified.
+            let integer = move |integer: &u8| match scale.is_finite() {
+                true => f32::from(integer.cast_signed()),
+                false => 0.0,
+            };
+            std::iter::once(scale).chain(integers.iter().map(integer))
+        });
+        values.collect()
     });
 }
 

@@ -7,6 +7,7 @@
 
 mod activation;
 mod arch;
+mod block_format;
 mod dispatch;
 mod f16;
 mod isa;
@@ -21,6 +22,7 @@ mod simd;
 mod table;
 
 pub use activation::Activation;
+pub use block_format::BlockFormat;
 pub use dispatch::Kernels;
 pub use f16::f16_to_f32;
 pub use isa::{Isa, UnknownIsa};

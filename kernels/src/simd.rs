@@ -86,6 +86,35 @@ pub unsafe trait Simd: Copy {
     fn split_int(value: Self::Int) -> (Self::Int, Self::Int);
     /// Wrapping sum of the 16 lanes.
     fn reduce_int(value: Self::Int) -> i32;
+    /// The same integer in each lane.
+    ///
+    /// # Safety
+    ///
+    /// The CPU supports the instruction set.
+    unsafe fn splat_int(value: i32) -> Self::Int;
+    /// `value` in each lane `i` for which bit `i` is set, 0 in the others.
+    ///
+    /// # Safety
+    ///
+    /// The CPU supports the instruction set.
+    unsafe fn splat_where(bits: u16, value: i32) -> Self::Int;
+    /// `left & right`, lane by lane.
+    fn and_int(left: Self::Int, right: Self::Int) -> Self::Int;
+    /// The lanes shifted right by up to 31 bits, zeros from the left.
+    fn shift_right_int(value: Self::Int, by: u32) -> Self::Int;
+    /// The entry of the table at each lane, of which 0 to 15 are places; others give unspecified
+    /// integers.
+    fn look_up(table: &[i8; LANES], place: Self::Int) -> Self::Int;
+
+    /// Sixteen half-precision floats, given as their bits, exactly; every NaN becomes a NaN.
+    ///
+    /// # Safety
+    ///
+    /// The CPU supports the instruction set.
+    unsafe fn from_halves(halves: [u16; LANES]) -> Self;
+
+    /// The bits of the nearest half-precision floats, ties to even; every NaN becomes a NaN.
+    fn to_halves(self) -> [u16; LANES];
 
     /// Loads 16 signed bytes and widens them.
     ///
@@ -93,6 +122,13 @@ pub unsafe trait Simd: Copy {
     ///
     /// The CPU supports the instruction set, and `from` is valid for reading 16 bytes.
     unsafe fn load_i8(from: *const i8) -> Self::Int;
+
+    /// Loads 16 unsigned bytes and widens them.
+    ///
+    /// # Safety
+    ///
+    /// The CPU supports the instruction set, and `from` is valid for reading 16 bytes.
+    unsafe fn load_u8(from: *const u8) -> Self::Int;
 
     /// Stores the lanes.
     ///

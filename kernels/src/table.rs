@@ -1,6 +1,7 @@
 //! The function table of an instruction set, and the macro that fills it.
 
 use crate::Isa;
+use crate::block_format::BlockFormat;
 use crate::layout::{ActivationBlock, Line, SoftmaxBlock};
 use crate::prefetch::Prefetcher;
 
@@ -75,6 +76,8 @@ pub struct Functions {
     pub softmax: unsafe fn(*const f32, usize, usize, usize, *mut SoftmaxBlock) -> f32,
     pub pack_values: unsafe fn(*const f32, usize, *mut i32, *mut f32),
     pub dequantize_q8_0: unsafe fn(*const u8, usize, f32, *mut f32),
+    /// Of each format, in the order of [`BlockFormat::ALL`].
+    pub unpack: [unsafe fn(*const u8, usize, *mut u8); BlockFormat::ALL.len()],
     pub accumulate: unsafe fn(*mut f32, *const f32, usize),
     pub add: unsafe fn(*mut f32, *const f32, usize, *const f32, usize),
 }
@@ -121,6 +124,15 @@ macro_rules! define_table {
             unsafe { ops::pack_values::<Lanes, WORDS>(values, tokens, packed, scales) }
         }
 
+        /// # Safety
+        ///
+        /// As for the function of the same name in [`crate::ops`].
+        $(#[$features])*
+        unsafe fn unpack<F: ops::Format>(row: *const u8, blocks: usize, out: *mut u8) {
+            // SAFETY: the caller guarantees what the function of the same name requires.
+            unsafe { ops::unpack::<Lanes, F>(row, blocks, out) }
+        }
+
         /// Every kernel of this instruction set.
         pub(crate) static TABLE: Functions = Functions {
             isa: $isa,
@@ -150,6 +162,7 @@ macro_rules! define_table {
             softmax,
             pack_values,
             dequantize_q8_0,
+            unpack: $crate::block_format::each_format!(unpack),
             accumulate,
             add,
         };

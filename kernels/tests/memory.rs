@@ -5,8 +5,8 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lanewise_kernels::{
-    Activation, ActivationBlock, ActivationChunk, BLOCK, Kernels, Line, PANEL, Pieces, Prefetcher,
-    Q8_0_BYTES, Q8Rows, SoftmaxBlock, pack_keys,
+    Activation, ActivationBlock, ActivationChunk, BLOCK, BlockFormat, Kernels, Line, PANEL, Pieces,
+    Prefetcher, Q8_0_BYTES, Q8Rows, SoftmaxBlock, pack_keys,
 };
 use support::*;
 
@@ -73,6 +73,11 @@ fn row_operations_access_their_rows_only() {
             }
             let q8 = Guarded::new(place, &[7; 2 * Q8_0_BYTES]);
             kernels.dequantize_q8_0(&q8, 2.0, &mut row);
+            for format in BlockFormat::ALL {
+                let blocks = Guarded::new(place, &vec![7; 2 * format.bytes()]);
+                let bytes = 2 * format.values() / BLOCK * Q8_0_BYTES;
+                kernels.unpack(format, &blocks, &mut Guarded::new(place, &vec![0; bytes]));
+            }
             assert!(row.iter().all(|value| value.is_finite()));
         }
     });

@@ -194,7 +194,7 @@ impl Task<'_> {
         let (matrix, tokens) = (self.panel.matrix, self.tokens.len());
         let bytes = self.panel.bytes();
         read_rest(bytes, requested);
-        let bytes = matrix.packable_rows(bytes, rows);
+        let bytes = matrix.packable_rows(kernels, bytes, rows);
         let next = self.next.map_or(&[][..], Panel::bytes);
         let lines_a_step = if tokens <= ONE_TILE { 9 } else { 6 };
         let (mut prefetcher, mut idle) =

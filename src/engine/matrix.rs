@@ -210,7 +210,7 @@ impl Matrix {
                 *rows = quantized;
                 rows
             }
-            _ => self.packable_rows(self.panel_bytes(index), rows),
+            _ => self.packable_rows(kernels, self.panel_bytes(index), rows),
         };
         let blocks = 0..self.columns / BLOCK;
         assert_eq!(panel.len(), kernels.panel_lines(self.columns));
@@ -219,16 +219,18 @@ impl Matrix {
 
     /// The rows of a panel as [`pack_panel`](Self::pack_panel) reads them: `bytes`, which
     /// [`panel_bytes`](Self::panel_bytes) gives, or, where these are of another type, `rows`, written anew.
-    pub(crate) fn packable_rows<'a>(&self, bytes: &'a [u8], rows: &'a mut Vec<u8>) -> &'a [u8] {
-        let Panels::Unpacked(unpack) = self.weight_type.panels() else {
+    pub(crate) fn packable_rows<'a>(
+        &self,
+        kernels: Kernels,
+        bytes: &'a [u8],
+        rows: &'a mut Vec<u8>,
+    ) -> &'a [u8] {
+        let Panels::Unpacked(format) = self.weight_type.panels() else {
             return bytes;
         };
-        let row = self.columns / BLOCK * Q8_0_BYTES;
-        let rows = sized(rows, PANEL * row);
-        let stored = bytes.chunks_exact(bytes.len() / PANEL);
-        for (stored, out) in stored.zip(rows.chunks_exact_mut(row)) {
-            unpack(stored, out);
-        }
+        let rows = sized(rows, PANEL * self.columns / BLOCK * Q8_0_BYTES);
+        // Rows are whole blocks without padding, so that those of a panel are one long row.
+        kernels.unpack(format, bytes, rows);
         rows
     }
 

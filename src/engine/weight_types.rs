@@ -11,7 +11,7 @@ use std::ops::Range;
 use blocks::{Exact, Iq4Nl, Q4_0, Q4_1, Q5_0, Q5_1, Requantized};
 use half::{bf16, f16};
 use k_quants::{Q4K, Q5K, Q6K};
-use lanewise_kernels::{BLOCK, Kernels, Line, Prefetcher, Q8_0_BYTES, Q8Rows};
+use lanewise_kernels::{BLOCK, BlockFormat, Kernels, Line, Prefetcher, Q8_0_BYTES, Q8Rows};
 
 use crate::gguf::TensorType;
 
@@ -43,17 +43,13 @@ pub trait WeightType: fmt::Debug + Sync {
 /// Packs blocks of a panel of rows for the matrix products, as [`Kernels::pack_panel`] does.
 pub type PackPanel = fn(&Kernels, Q8Rows<'_>, Range<usize>, &mut [Line], &mut Prefetcher<'_>);
 
-/// Turns a stored row into one of Q8_0: `out` is as many blocks of [`Q8_0_BYTES`] as the row has of
-/// 32 values.
-pub type UnpackRow = fn(row: &[u8], out: &mut [u8]);
-
 /// How the panels of matrix products come from stored rows.
 #[derive(Clone, Copy, Debug)]
 pub enum Panels {
     /// Packed from the mapped rows as they are.
     Packed(PackPanel),
     /// The rows become Q8_0 each time that they are packed, a panel at a time.
-    Unpacked(UnpackRow),
+    Unpacked(BlockFormat),
     /// The rows are quantized to Q8_0 once, on the first pass, and packed from there.
     Quantized,
 }

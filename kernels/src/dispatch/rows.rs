@@ -2,6 +2,7 @@
 
 use super::Kernels;
 use crate::activation::Activation;
+use crate::block_format::BlockFormat;
 use crate::layout::{ActivationBlock, BLOCK, Q8_0_BYTES};
 use crate::pieces::{Pieces, assert_blocks, pieces_of};
 
@@ -240,6 +241,28 @@ impl Kernels {
         // SAFETY: `self` exists, so the CPU supports the instruction set. `row` is
         // `pieces` Q8_0 blocks, and `out` has `BLOCK` values for each of them.
         unsafe { (self.0.dequantize_q8_0)(row.as_ptr(), pieces, factor, out.as_mut_ptr()) }
+    }
+
+    /// Writes a row of blocks of a format as one of Q8_0.
+    ///
+    /// Blocks of integers times one scale keep their values. Others are quantized: the scale is the
+    /// largest magnitude of 32 values / 127, rounded to f16, and values are rounded to nearest even by it.
+    /// What is infinite or not a number becomes the scale.
+    ///
+    /// # Panics
+    ///
+    /// If `row` is not whole blocks, or `out` not as many values in blocks of [`Q8_0_BYTES`].
+    #[inline]
+    pub fn unpack(&self, format: BlockFormat, row: &[u8], out: &mut [u8]) {
+        assert_eq!(row.len() % format.bytes(), 0, "a row is whole blocks");
+        let blocks = row.len() / format.bytes();
+        assert_eq!(
+            Some(out.len()),
+            blocks.checked_mul(format.values() / BLOCK * Q8_0_BYTES)
+        );
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `row` is `blocks` blocks of the
+        // format whose function this is, and `out` has the bytes of their values in Q8_0.
+        unsafe { (self.0.unpack[format as usize])(row.as_ptr(), blocks, out.as_mut_ptr()) }
     }
 
     /// `sum += x`.

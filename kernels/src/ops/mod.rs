@@ -17,6 +17,7 @@ mod pack_values;
 mod quantize;
 mod rope;
 mod softmax;
+mod unpack;
 
 pub use accumulate::{accumulate, add};
 pub use activation::{
@@ -28,6 +29,8 @@ pub use pack_values::pack_values;
 pub use quantize::{dequantize_q8_0, quantize};
 pub use rope::{head_bias, head_norm_rope, head_rope};
 pub use softmax::softmax;
+pub(crate) use unpack::Format;
+pub use unpack::{Iq4Nl, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, unpack};
 
 use crate::layout::BLOCK;
 use crate::prefetch::prefetch;

@@ -1,24 +1,23 @@
 //! Blocks of integers of a few bits, as ggml has them.
 //!
-//! Where the values of a block are integers times one scale, the block becomes one of Q8_0 without
-//! rounding ([`Exact`]). Where each is a scale times an integer less a minimum, or scales are those of
-//! 16 values, it is quantized anew ([`Requantized`]).
+//! Products read them as Q8_0, which [`Kernels::unpack`](lanewise_kernels::Kernels::unpack) makes of them.
+//! Where the values of a block are integers times one scale, that takes no rounding ([`Exact`]); others are
+//! quantized anew ([`Requantized`]).
 
 use std::fmt::Debug;
 
 use half::f16;
-use lanewise_kernels::{BLOCK, Q8_0_BYTES};
+use lanewise_kernels::{BLOCK, BlockFormat};
 
 use super::{Panels, WeightType};
 use crate::gguf::TensorType;
-
-/// Bytes of an f16 scale.
-const SCALE: usize = 2;
 
 /// A type whose blocks are an f16 scale, then what stands for 32 integers of at most a byte.
 pub trait Integers<const BYTES: usize>: Debug + Sync {
     /// The type as files name it.
     const TYPE: TensorType;
+    /// The same as the kernels name it.
+    const FORMAT: BlockFormat;
 
     /// The integers of a block: a value is the scale times one of them.
     fn integers(block: &[u8; BYTES]) -> [i8; BLOCK];
@@ -46,19 +45,7 @@ impl<T: Integers<BYTES>, const BYTES: usize> WeightType for Exact<T, BYTES> {
     }
 
     fn panels(&self) -> Panels {
-        Panels::Unpacked(unpack::<T, BYTES>)
-    }
-}
-
-/// Turns a row of such blocks into one of Q8_0.
-fn unpack<T: Integers<BYTES>, const BYTES: usize>(row: &[u8], out: &mut [u8]) {
-    let (out, _) = out.as_chunks_mut::<Q8_0_BYTES>();
-    for (block, out) in row.as_chunks::<BYTES>().0.iter().zip(out) {
-        out[..SCALE].copy_from_slice(&block[..SCALE]);
-        let integers = T::integers(block);
-        for (out, integer) in out[SCALE..].iter_mut().zip(integers) {
-            *out = integer.cast_unsigned();
-        }
+        Panels::Unpacked(T::FORMAT)
     }
 }
 
@@ -66,6 +53,8 @@ fn unpack<T: Integers<BYTES>, const BYTES: usize>(row: &[u8], out: &mut [u8]) {
 pub trait Values<const BYTES: usize, const VALUES: usize>: Debug + Sync {
     /// The type as files name it.
     const TYPE: TensorType;
+    /// The same as the kernels name it.
+    const FORMAT: BlockFormat;
     /// Where a block has its f16 numbers.
     const FLOATS: &'static [usize];
 
@@ -97,45 +86,7 @@ impl<T: Values<BYTES, VALUES>, const BYTES: usize, const VALUES: usize> WeightTy
     }
 
     fn panels(&self) -> Panels {
-        Panels::Unpacked(requantize::<T, BYTES, VALUES>)
-    }
-}
-
-/// Quantizes a row of such blocks to Q8_0.
-fn requantize<T: Values<BYTES, VALUES>, const BYTES: usize, const VALUES: usize>(
-    row: &[u8],
-    out: &mut [u8],
-) {
-    let out = out.chunks_exact_mut(VALUES / BLOCK * Q8_0_BYTES);
-    for (block, out) in row.as_chunks::<BYTES>().0.iter().zip(out) {
-        let values = T::values(block);
-        for (values, out) in values.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
-            quantize_block(values, out);
-        }
-    }
-}
-
-/// Quantizes values to a block of Q8_0: the scale is the largest magnitude / 127 as f16, and values are
-/// rounded to nearest even by it. Infinities and NaN become the scale, so that they reach the embedding
-/// and are reported.
-///
-/// This is not [`quantize_q8_0`](super::quantize_q8_0), whose rounding is ggml's and takes longer: nobody
-/// has a file to compare with.
-#[inline(always)]
-fn quantize_block(values: &[f32; BLOCK], out: &mut [u8; Q8_0_BYTES]) {
-    /// Added to a small float, it leaves the float's nearest integer in the lowest bits.
-    const TO_INTEGER: f32 = (3 << 22) as f32;
-    // Magnitudes order as their bits do, with NaN above infinity.
-    let mut largest = 0;
-    for value in values {
-        largest = largest.max(value.abs().to_bits().cast_signed());
-    }
-    let scale = f16::from_f32(f32::from_bits(largest.cast_unsigned()) / 127.0);
-    let inverse = 1.0 / scale.to_f32();
-    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-    out[..SCALE].copy_from_slice(&scale.to_le_bytes());
-    for (out, value) in out[SCALE..].iter_mut().zip(values) {
-        *out = (value * inverse + TO_INTEGER).to_bits() as u8;
+        Panels::Unpacked(T::FORMAT)
     }
 }
 
@@ -183,6 +134,7 @@ pub struct Q4_0;
 
 impl Integers<18> for Q4_0 {
     const TYPE: TensorType = TensorType::Q4_0;
+    const FORMAT: BlockFormat = BlockFormat::Q4_0;
 
     #[inline(always)]
     fn integers([_, _, bytes @ ..]: &[u8; 18]) -> [i8; BLOCK] {
@@ -196,6 +148,7 @@ pub struct Q5_0;
 
 impl Integers<22> for Q5_0 {
     const TYPE: TensorType = TensorType::Q5_0;
+    const FORMAT: BlockFormat = BlockFormat::Q5_0;
 
     #[inline(always)]
     fn integers([_, _, a, b, c, d, bytes @ ..]: &[u8; 22]) -> [i8; BLOCK] {
@@ -210,6 +163,7 @@ pub struct Iq4Nl;
 
 impl Integers<18> for Iq4Nl {
     const TYPE: TensorType = TensorType::Iq4Nl;
+    const FORMAT: BlockFormat = BlockFormat::Iq4Nl;
 
     #[inline(always)]
     fn integers([_, _, bytes @ ..]: &[u8; 18]) -> [i8; BLOCK] {
@@ -226,6 +180,7 @@ pub struct Q4_1;
 
 impl Values<20, BLOCK> for Q4_1 {
     const TYPE: TensorType = TensorType::Q4_1;
+    const FORMAT: BlockFormat = BlockFormat::Q4_1;
     const FLOATS: &'static [usize] = &[0, 2];
 
     #[inline(always)]
@@ -242,6 +197,7 @@ pub struct Q5_1;
 
 impl Values<24, BLOCK> for Q5_1 {
     const TYPE: TensorType = TensorType::Q5_1;
+    const FORMAT: BlockFormat = BlockFormat::Q5_1;
     const FLOATS: &'static [usize] = &[0, 2];
 
     #[inline(always)]

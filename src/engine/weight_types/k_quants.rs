@@ -1,6 +1,6 @@
 //! Blocks of 256 values in groups, each with a scale of its own in units of the block's.
 
-use lanewise_kernels::BLOCK;
+use lanewise_kernels::{BLOCK, BlockFormat};
 
 use super::blocks::{Values, float};
 use crate::gguf::TensorType;
@@ -54,6 +54,7 @@ pub struct Q4K;
 
 impl Values<144, VALUES> for Q4K {
     const TYPE: TensorType = TensorType::Q4K;
+    const FORMAT: BlockFormat = BlockFormat::Q4K;
     const FLOATS: &'static [usize] = &[0, 2];
 
     #[inline(always)]
@@ -71,6 +72,7 @@ pub struct Q5K;
 
 impl Values<176, VALUES> for Q5K {
     const TYPE: TensorType = TensorType::Q5K;
+    const FORMAT: BlockFormat = BlockFormat::Q5K;
     const FLOATS: &'static [usize] = &[0, 2];
 
     #[inline(always)]
@@ -91,6 +93,7 @@ pub struct Q6K;
 
 impl Values<210, VALUES> for Q6K {
     const TYPE: TensorType = TensorType::Q6K;
+    const FORMAT: BlockFormat = BlockFormat::Q6K;
     const FLOATS: &'static [usize] = &[208];
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! The calls whose instructions are counted: each kernel on rows of any number of blocks.
 
-use lanewise_kernels::{Activation, BLOCK, Isa, Kernels, PANEL};
+use lanewise_kernels::{Activation, BLOCK, BlockFormat, Isa, Kernels, PANEL};
 
 use super::{Shape, Temperature, Work};
 
@@ -48,7 +48,7 @@ impl Counted {
 }
 
 /// Every kernel; the matrix product with each tile size, because each is separate code.
-pub const COUNTED: [Counted; 31] = [
+pub const COUNTED: [Counted; 39] = [
     counted("pack_panel", |kernels, blocks| {
         super::pack_panel(kernels, panel(blocks, 1), Temperature::Warm)
     }),
@@ -135,6 +135,30 @@ pub const COUNTED: [Counted; 31] = [
     }),
     counted("dequantize_q8_0", |kernels, blocks| {
         super::dequantize_q8_0(kernels, blocks * BLOCK, Temperature::Warm)
+    }),
+    counted("unpack_q4_0", |kernels, blocks| {
+        super::unpack(kernels, BlockFormat::Q4_0, blocks * BLOCK)
+    }),
+    counted("unpack_q4_1", |kernels, blocks| {
+        super::unpack(kernels, BlockFormat::Q4_1, blocks * BLOCK)
+    }),
+    counted("unpack_q5_0", |kernels, blocks| {
+        super::unpack(kernels, BlockFormat::Q5_0, blocks * BLOCK)
+    }),
+    counted("unpack_q5_1", |kernels, blocks| {
+        super::unpack(kernels, BlockFormat::Q5_1, blocks * BLOCK)
+    }),
+    counted("unpack_iq4_nl", |kernels, blocks| {
+        super::unpack(kernels, BlockFormat::Iq4Nl, blocks * BLOCK)
+    }),
+    counted("unpack_q4_k", |kernels, blocks| {
+        super::unpack(kernels, BlockFormat::Q4K, blocks * BLOCK)
+    }),
+    counted("unpack_q5_k", |kernels, blocks| {
+        super::unpack(kernels, BlockFormat::Q5K, blocks * BLOCK)
+    }),
+    counted("unpack_q6_k", |kernels, blocks| {
+        super::unpack(kernels, BlockFormat::Q6K, blocks * BLOCK)
     }),
     counted("accumulate", |kernels, blocks| {
         super::accumulate(kernels, blocks * BLOCK)

@@ -19,6 +19,7 @@ use lanewise_kernels::{ActivationBlock, SoftmaxBlock};
 pub use rows::{
     accumulate, activate_multiply_quantize, add, add_layer_norm, add_rms_norm, bias_gelu_quantize,
     dequantize_q8_0, layer_norm, layer_norm_quantize, quantize, rms_norm, rms_norm_quantize,
+    unpack,
 };
 pub use tokenize::{tiny_tokenizer, tokenize};
 pub use weights::Temperature;
@@ -125,6 +126,12 @@ impl Bits for Vec<u32> {
 impl Bits for Vec<i32> {
     fn bits(&self) -> Vec<u32> {
         self.iter().map(|&value| value as u32).collect()
+    }
+}
+
+impl Bits for Vec<u8> {
+    fn bits(&self) -> Vec<u32> {
+        self.iter().map(|&value| value.into()).collect()
     }
 }
 

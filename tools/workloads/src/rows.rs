@@ -1,6 +1,8 @@
 //! Row operations: norms, quantization, GELU, and rows of the embedding table.
 
-use lanewise_kernels::{Activation, ActivationBlock, BLOCK, Isa, Kernels, Pieces, Q8_0_BYTES};
+use lanewise_kernels::{
+    Activation, ActivationBlock, BLOCK, BlockFormat, Isa, Kernels, Pieces, Q8_0_BYTES,
+};
 use lanewise_testkit::random::Random;
 
 use super::weights::{Temperature, Weights};
@@ -185,6 +187,25 @@ pub fn dequantize_q8_0(kernels: Kernels, width: usize, temperature: Temperature)
             let mut weights = Weights::new(1, width, temperature);
             Prepared::new(vec![0.0; width], move |out| {
                 kernels.dequantize_q8_0(weights.next(), 27.7, out)
+            })
+        },
+    )
+}
+
+/// A row of blocks of a few bits, made Q8_0 for a product.
+pub fn unpack(kernels: Kernels, format: BlockFormat, width: usize) -> Work {
+    let blocks = width.div_ceil(format.values());
+    let row_bytes = blocks * format.bytes();
+    let q8_bytes = blocks * format.values() / BLOCK * Q8_0_BYTES;
+    Work::new(
+        format!("unpack/{format:?}/{width}"),
+        Amount::Bytes((row_bytes + q8_bytes) as u64),
+        move || {
+            // Bytes below 64 make no number of a block infinite.
+            let mut random = Random(1);
+            let row: Vec<u8> = (0..row_bytes).map(|_| random.bits() as u8 & 63).collect();
+            Prepared::new(vec![0; q8_bytes], move |out| {
+                kernels.unpack(format, &row, out)
             })
         },
     )

@@ -135,6 +135,26 @@ impl Cases {
                 file.set(&scaling, Value::String(kind.into()));
             });
         }
+        self.scaled_without_type(architecture);
+    }
+
+    /// Factors of RoPE in a file without a type of scaling, which other readers take as linear.
+    pub(super) fn scaled_without_type(&mut self, architecture: &str) {
+        let scaling = format!("{architecture}.rope.scaling.type");
+        for name in ["scaling.factor", "scale_linear"] {
+            let key = format!("{architecture}.rope.{name}");
+            for factor in [0.5, 4.0, -1.0, f32::NAN, f32::INFINITY] {
+                self.change(format!("{key} is {factor:?}, without a type"), |file| {
+                    // ModernBERT's says "none".
+                    file.remove(&scaling);
+                    file.set(&key, Value::F32(factor));
+                });
+            }
+            self.change(format!("{key} is a string"), |file| {
+                file.remove(&scaling);
+                file.set(&key, Value::String("x".into()));
+            });
+        }
     }
 
     fn vocabulary_of_bert(&mut self) {

@@ -100,6 +100,7 @@ impl Cases {
                 file.set(&own("rope.scaling.type"), Value::String(kind.into()));
             });
         }
+        self.scaled_without_type("gemma-embedding2");
         self.change("attention is causal", |file| {
             file.set(&own("attention.causal"), Value::Bool(true));
         });

@@ -188,6 +188,7 @@ impl Cases {
                 file.set(&key("rope.scaling.type"), Value::String(kind.into()));
             });
         }
+        self.scaled_without_type("gemma-embedding");
         for alignment in [0, 1, 2, 4, 7, 33, 48, 1 << 22, 1 << 31, MAX] {
             self.change(format!("general.alignment is {alignment}"), |file| {
                 file.set("general.alignment", Value::U32(alignment));

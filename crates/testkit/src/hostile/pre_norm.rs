@@ -151,6 +151,7 @@ impl Cases {
                 file.set(&own("rope.scaling.type"), Value::String(kind.into()));
             });
         }
+        self.scaled_without_type(architecture);
     }
 
     fn keys_of_modern_bert(&mut self) {

@@ -3,7 +3,8 @@
 use std::arch::x86_64::*;
 
 use crate::arch::x86::{max_magnitude_4, max_magnitude_8, reduce_8};
-use crate::simd::Simd;
+use crate::f16::f32_to_f16;
+use crate::simd::{LANES, Simd};
 
 /// Sixteen f32 in two 256-bit registers. Exists only where AVX2 is available, see [`Simd`].
 #[derive(Clone, Copy)]
@@ -21,7 +22,8 @@ macro_rules! both {
 }
 
 // SAFETY: each method does what the trait documents, memory is accessed by the loads and stores
-// alone, and values are made from nothing only by `splat`, `load` and `load_i8`.
+// alone, but for the table of `look_up`, and values are made from nothing only by the loads and by
+// what begins with `splat`.
 unsafe impl Simd for Lanes {
     type Int = Ints;
 
@@ -178,6 +180,91 @@ unsafe impl Simd for Lanes {
         lanes.iter().fold(0i32, |sum, lane| sum.wrapping_add(*lane))
     }
     #[inline(always)]
+    unsafe fn splat_int(value: i32) -> Ints {
+        // SAFETY: the caller guarantees AVX2.
+        let half = unsafe { _mm256_set1_epi32(value) };
+        Ints(half, half)
+    }
+    #[inline(always)]
+    unsafe fn splat_where(bits: u16, value: i32) -> Ints {
+        // SAFETY: the caller guarantees AVX2, which is all that register arithmetic needs.
+        unsafe {
+            let (bits, value) = (_mm256_set1_epi32(i32::from(bits)), _mm256_set1_epi32(value));
+            let half = |lane: __m256i| {
+                let set = _mm256_cmpeq_epi32(_mm256_and_si256(bits, lane), lane);
+                _mm256_and_si256(set, value)
+            };
+            let low = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            Ints(half(low), half(_mm256_slli_epi32::<8>(low)))
+        }
+    }
+    #[inline(always)]
+    fn and_int(left: Ints, right: Ints) -> Ints {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe {
+            Ints(
+                _mm256_and_si256(left.0, right.0),
+                _mm256_and_si256(left.1, right.1),
+            )
+        }
+    }
+    #[inline(always)]
+    fn shift_right_int(value: Ints, by: u32) -> Ints {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe {
+            let by = _mm_cvtsi32_si128(by.cast_signed());
+            Ints(_mm256_srl_epi32(value.0, by), _mm256_srl_epi32(value.1, by))
+        }
+    }
+    #[inline(always)]
+    fn look_up(table: &[i8; LANES], place: Ints) -> Ints {
+        // SAFETY: register arithmetic but for the load, which reads the 16 bytes of the table; lanes
+        // exist only where AVX2 is available.
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            // Each byte of a lane is looked up; the lowest is the place, and is shifted up and down
+            // to extend its sign over the others.
+            let half = |place| {
+                let entries = _mm256_shuffle_epi8(table, place);
+                _mm256_srai_epi32::<24>(_mm256_slli_epi32::<24>(entries))
+            };
+            Ints(half(place.0), half(place.1))
+        }
+    }
+    #[inline(always)]
+    unsafe fn from_halves(halves: [u16; LANES]) -> Self {
+        // SAFETY: the caller guarantees AVX2, with which F16C is detected; each load reads 8 of 16 values.
+        unsafe {
+            let from = halves.as_ptr().cast::<__m128i>();
+            Lanes(
+                _mm256_cvtph_ps(_mm_loadu_si128(from)),
+                _mm256_cvtph_ps(_mm_loadu_si128(from.add(1))),
+            )
+        }
+    }
+    #[inline(always)]
+    fn to_halves(self) -> [u16; LANES] {
+        if cfg!(miri) {
+            // Miri does not know the instruction.
+            let mut lanes = [0.0; LANES];
+            // SAFETY: the array holds the 16 values of the store.
+            unsafe { self.store(lanes.as_mut_ptr()) };
+            return lanes.map(f32_to_f16);
+        }
+        let mut halves = [0; LANES];
+        // SAFETY: lanes exist only where AVX2 is available, with which F16C is detected; each store writes
+        // 8 of 16 values.
+        unsafe {
+            let to = halves.as_mut_ptr().cast::<__m128i>();
+            _mm_storeu_si128(to, _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0));
+            _mm_storeu_si128(
+                to.add(1),
+                _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.1),
+            );
+        }
+        halves
+    }
+    #[inline(always)]
     unsafe fn load_i8(from: *const i8) -> Ints {
         // SAFETY: the caller guarantees AVX2 and the 16 readable bytes of this load.
         unsafe {
@@ -185,6 +272,17 @@ unsafe impl Simd for Lanes {
             Ints(
                 _mm256_cvtepi8_epi32(bytes),
                 _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(bytes)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> Ints {
+        // SAFETY: the caller guarantees AVX2 and the 16 readable bytes of this load.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.cast());
+            Ints(
+                _mm256_cvtepu8_epi32(bytes),
+                _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes)),
             )
         }
     }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::arch::x86::{max_magnitude_4, max_magnitude_8, reduce_8};
-use crate::simd::Simd;
+use crate::simd::{LANES, Simd};
 
 /// Sixteen f32 in a 512-bit register. Exists only where AVX-512 F and DQ are available, see
 /// [`Simd`].
@@ -30,7 +30,8 @@ impl Lanes {
 }
 
 // SAFETY: each method does what the trait documents, memory is accessed by the loads and stores
-// alone, and values are made from nothing only by `splat`, `load` and `load_i8`.
+// alone, but for the table of `look_up`, and values are made from nothing only by the loads and by
+// what begins with `splat`.
 unsafe impl Simd for Lanes {
     type Int = Ints;
 
@@ -155,9 +156,58 @@ unsafe impl Simd for Lanes {
         unsafe { _mm512_reduce_add_epi32(value.0) }
     }
     #[inline(always)]
+    unsafe fn splat_int(value: i32) -> Ints {
+        // SAFETY: the caller guarantees AVX-512.
+        Ints(unsafe { _mm512_set1_epi32(value) })
+    }
+    #[inline(always)]
+    unsafe fn splat_where(bits: u16, value: i32) -> Ints {
+        // SAFETY: the caller guarantees AVX-512.
+        Ints(unsafe { _mm512_maskz_set1_epi32(bits, value) })
+    }
+    #[inline(always)]
+    fn and_int(left: Ints, right: Ints) -> Ints {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Ints(unsafe { _mm512_and_si512(left.0, right.0) })
+    }
+    #[inline(always)]
+    fn shift_right_int(value: Ints, by: u32) -> Ints {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        Ints(unsafe { _mm512_srl_epi32(value.0, _mm_cvtsi32_si128(by.cast_signed())) })
+    }
+    #[inline(always)]
+    fn look_up(table: &[i8; LANES], place: Ints) -> Ints {
+        // SAFETY: register arithmetic but for the load, which reads the 16 bytes of the table; lanes
+        // exist only where AVX-512 is available.
+        Ints(unsafe {
+            let table = _mm512_cvtepi8_epi32(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm512_permutexvar_epi32(place.0, table)
+        })
+    }
+    #[inline(always)]
+    unsafe fn from_halves(halves: [u16; LANES]) -> Self {
+        // SAFETY: the caller guarantees AVX-512; the load reads 16 values.
+        Lanes(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(halves.as_ptr().cast())) })
+    }
+    #[inline(always)]
+    fn to_halves(self) -> [u16; LANES] {
+        let mut halves = [0; LANES];
+        // SAFETY: lanes exist only where AVX-512 is available; the store writes 16 values.
+        unsafe {
+            let rounded = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0);
+            _mm256_storeu_si256(halves.as_mut_ptr().cast(), rounded);
+        }
+        halves
+    }
+    #[inline(always)]
     unsafe fn load_i8(from: *const i8) -> Ints {
         // SAFETY: the caller guarantees AVX-512 and the 16 readable bytes of this load.
         Ints(unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())) })
+    }
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> Ints {
+        // SAFETY: the caller guarantees AVX-512 and the 16 readable bytes of this load.
+        Ints(unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) })
     }
     #[inline(always)]
     unsafe fn store_int(value: Ints, to: *mut i32) {

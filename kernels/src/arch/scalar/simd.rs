@@ -1,5 +1,6 @@
 //! Sixteen lanes in an array: what the lanes of every other instruction set must equal.
 
+use crate::f16::{f16_to_f32, f32_to_f16};
 use crate::simd::{LANES, Simd};
 
 /// Sixteen f32 in an array.
@@ -110,9 +111,42 @@ unsafe impl Simd for Lanes {
         value.iter().fold(0, |sum, lane| sum.wrapping_add(*lane))
     }
     #[inline(always)]
+    unsafe fn splat_int(value: i32) -> Self::Int {
+        [value; LANES]
+    }
+    #[inline(always)]
+    unsafe fn splat_where(bits: u16, value: i32) -> Self::Int {
+        std::array::from_fn(|lane| if bits >> lane & 1 == 1 { value } else { 0 })
+    }
+    #[inline(always)]
+    fn and_int(left: Self::Int, right: Self::Int) -> Self::Int {
+        std::array::from_fn(|lane| left[lane] & right[lane])
+    }
+    #[inline(always)]
+    fn shift_right_int(value: Self::Int, by: u32) -> Self::Int {
+        value.map(|lane| (lane.cast_unsigned() >> by).cast_signed())
+    }
+    #[inline(always)]
+    fn look_up(table: &[i8; LANES], place: Self::Int) -> Self::Int {
+        place.map(|place| table[place.cast_unsigned() as usize % LANES].into())
+    }
+    #[inline(always)]
+    unsafe fn from_halves(halves: [u16; LANES]) -> Self {
+        Lanes(halves.map(f16_to_f32))
+    }
+    #[inline(always)]
+    fn to_halves(self) -> [u16; LANES] {
+        self.0.map(f32_to_f16)
+    }
+    #[inline(always)]
     unsafe fn load_i8(from: *const i8) -> Self::Int {
         // SAFETY: the caller guarantees 16 readable bytes.
         unsafe { from.cast::<[i8; LANES]>().read_unaligned() }.map(i32::from)
+    }
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> Self::Int {
+        // SAFETY: the caller guarantees 16 readable bytes.
+        unsafe { from.cast::<[u8; LANES]>().read_unaligned() }.map(i32::from)
     }
     #[inline(always)]
     unsafe fn store_int(value: Self::Int, to: *mut i32) {
