@@ -112,6 +112,12 @@ kernels! {
     scalar_unpack_q6_k = "unpack_q6_k",
     scalar_accumulate = "accumulate",
     scalar_add = "add",
+    scalar_dot_i8 = "dot_i8",
+    scalar_gemm_i8_16_queries = "gemm_i8_16_queries",
+    scalar_gemm_i8_32_queries = "gemm_i8_32_queries",
+    scalar_hamming = "hamming",
+    scalar_hamming_16_queries = "hamming_16_queries",
+    scalar_dot_f32 = "dot_f32",
 }
 
 kernels! {
@@ -155,6 +161,12 @@ kernels! {
     avx2_unpack_q6_k = "unpack_q6_k",
     avx2_accumulate = "accumulate",
     avx2_add = "add",
+    avx2_dot_i8 = "dot_i8",
+    avx2_gemm_i8_16_queries = "gemm_i8_16_queries",
+    avx2_gemm_i8_32_queries = "gemm_i8_32_queries",
+    avx2_hamming = "hamming",
+    avx2_hamming_16_queries = "hamming_16_queries",
+    avx2_dot_f32 = "dot_f32",
 }
 
 library_benchmark_group!(

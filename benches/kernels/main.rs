@@ -27,6 +27,8 @@ const TEMPERATURES: [Temperature; 2] = [Temperature::Warm, Temperature::Cold];
 /// Width of the residual stream, and of a head.
 const HIDDEN: usize = 768;
 const HEAD: usize = 256;
+/// Vectors that are searched: whole tiles of every kernel, 150 KB as INT8.
+const SEARCHED: usize = 192;
 /// Query heads of the 8 tokens whose attention is one task.
 const ROWS: usize = 24;
 /// Numbers of keys: a short text, the width of the sliding window, the whole context.
@@ -100,6 +102,23 @@ fn rows(criterion: &mut Criterion) {
     suite.kernel(warm, |kernels| work::accumulate(kernels, HIDDEN));
 }
 
+/// Rows that stay in the L2 cache; what memory allows is in `lanewise-tools search-bench`.
+fn search(criterion: &mut Criterion) {
+    let mut suite = Suite::new(criterion);
+    let warm = Temperature::Warm;
+    suite.kernel(warm, |kernels| work::dot_i8(kernels, SEARCHED, HIDDEN));
+    suite.kernel(warm, |kernels| work::dot_f32(kernels, SEARCHED, HIDDEN));
+    suite.kernel(warm, |kernels| work::hamming(kernels, SEARCHED, HIDDEN / 8));
+    for queries in [16, 256] {
+        suite.kernel(warm, |kernels| {
+            work::gemm_i8(kernels, SEARCHED, HIDDEN, queries)
+        });
+        suite.kernel(warm, |kernels| {
+            work::hamming_many(kernels, SEARCHED, HIDDEN / 8, queries)
+        });
+    }
+}
+
 /// With the vocabulary of the real model where it is there, and with that of the tiny one.
 fn tokenizing(criterion: &mut Criterion) {
     let mut suite = Suite::new(criterion);
@@ -120,5 +139,12 @@ fn tokenizing(criterion: &mut Criterion) {
     suite.portable(work::tokenize(Arc::new(tiny), "tiny", 16));
 }
 
-criterion_group!(benches, matrix_products, attention, rows, tokenizing);
+criterion_group!(
+    benches,
+    matrix_products,
+    attention,
+    rows,
+    search,
+    tokenizing
+);
 criterion_main!(benches);

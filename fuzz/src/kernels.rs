@@ -7,6 +7,7 @@
 use lanewise_kernels::{
     Activation, ActivationBlock, ActivationChunk, BLOCK, BlockFormat, HEAD_MAX, Kernels, Line,
     PANEL, Pieces, Prefetcher, Q8_0_BYTES, Q8Rows, SoftmaxBlock, f16_to_f32, pack_keys,
+    score_stride,
 };
 use libfuzzer_sys::arbitrary::Unstructured;
 
@@ -33,7 +34,7 @@ pub fn run(data: &[u8]) {
     KERNELS[usize::from(kernel)](&mut values);
 }
 
-const KERNELS: [fn(&mut Values); 19] = [
+const KERNELS: [fn(&mut Values); 22] = [
     gemm,
     add_rms_norm,
     add_layer_norm,
@@ -53,6 +54,9 @@ const KERNELS: [fn(&mut Values); 19] = [
     head_rope,
     add,
     unpack,
+    search_i8,
+    search_binary,
+    dot_f32,
 ];
 
 /// Where shapes and values come from.
@@ -450,7 +454,7 @@ fn attention_weighted_sum(values: &mut Values) {
 
 /// Blocks of any bytes, whose scales may be infinite or not a number.
 fn unpack(values: &mut Values) {
-    let format = BlockFormat::ALL[values.size(BlockFormat::ALL.len()) - 1];
+    let format = BlockFormat::ALL[values.size(BlockFormat::ALL.len() as u8) - 1];
     let (blocks, shift) = (values.size(12), values.size(64) - 1);
     let row = values.bytes(shift + blocks * format.bytes());
     check_floats("unpack", |kernels, place| {
@@ -483,5 +487,77 @@ fn dequantize_and_accumulate(values: &mut Values) {
         let mut sum = Guarded::new(place, &sum);
         kernels.accumulate(&mut sum, &out);
         out.iter().chain(sum.iter()).copied().collect()
+    });
+}
+
+/// One query, then several of which it is the first.
+fn search_i8(values: &mut Values) {
+    let (dims, rows, count) = (values.size(255), values.size(60), values.size(40));
+    let [matrix, queries] = [rows, count].map(|vectors| {
+        let bytes = values.bytes(vectors * dims);
+        bytes.into_iter().map(|byte| byte as i8).collect::<Vec<_>>()
+    });
+    check_scores("dot_i8, gemm_i8", |kernels, place| {
+        let (matrix, queries) = (Guarded::new(place, &matrix), Guarded::new(place, &queries));
+        let mut one = Guarded::new(place, &vec![0; rows]);
+        kernels.dot_i8(&matrix, &queries[..dims], &mut one);
+        let lines = vec![Line([0xa5; 64]); kernels.query_lines(dims, count)];
+        let mut packed = Guarded::new(place, &lines);
+        kernels.pack_queries(&queries, dims, &mut packed);
+        let mut many = Guarded::new(place, &vec![0; rows * score_stride(count)]);
+        kernels.gemm_i8(&matrix, dims, &packed, count, &mut many);
+        scores(&one, &many, count)
+    });
+}
+
+fn search_binary(values: &mut Values) {
+    let (bytes, rows, count) = (values.size(255), values.size(60), values.size(40));
+    let [matrix, queries] = [rows, count].map(|vectors| values.bytes(vectors * bytes));
+    check_scores("hamming, hamming_many", |kernels, place| {
+        let (matrix, queries) = (Guarded::new(place, &matrix), Guarded::new(place, &queries));
+        let mut one = Guarded::new(place, &vec![0; rows]);
+        kernels.hamming(&matrix, &queries[..bytes], &mut one);
+        let lines = vec![Line([0xa5; 64]); kernels.binary_query_lines(bytes, count)];
+        let mut packed = Guarded::new(place, &lines);
+        kernels.pack_binary_queries(&queries, bytes, &mut packed);
+        let mut many = Guarded::new(place, &vec![0; rows * score_stride(count)]);
+        kernels.hamming_many(&matrix, bytes, &packed, count, &mut many);
+        scores(&one, &many, count)
+    });
+}
+
+/// The scores of one query, then those of `count` without what fills the last group. The query is the first
+/// of them, so its scores must be the same.
+fn scores<T: Copy + PartialEq + std::fmt::Debug>(one: &[T], many: &[T], count: usize) -> Vec<T> {
+    let rows = many.chunks_exact(score_stride(count));
+    assert!(rows.clone().map(|row| &row[0]).eq(one));
+    rows.flat_map(|row| &row[..count]).copied().collect()
+}
+
+/// Compares the integers that `run` returns for every instruction set and both places with scalar's.
+fn check_scores<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    run: impl Fn(Kernels, Place) -> Vec<T>,
+) {
+    let expected = run(scalar(), Place::End);
+    on_each_isa(|kernels| {
+        for place in PLACES {
+            let actual = run(kernels, place);
+            assert!(actual == expected, "{} {what} {place:?}", kernels.isa());
+        }
+    });
+}
+
+fn dot_f32(values: &mut Values) {
+    let (dims, rows) = (values.size(255), values.size(20));
+    let (matrix, query) = (values.floats(rows * dims), values.floats(dims));
+    check_floats("dot_f32", |kernels, place| {
+        let mut out = Guarded::new(place, &vec![0.0; rows]);
+        kernels.dot_f32(
+            &Guarded::new(place, &matrix),
+            &Guarded::new(place, &query),
+            &mut out,
+        );
+        out.to_vec()
     });
 }

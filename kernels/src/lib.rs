@@ -17,6 +17,7 @@ mod pack_keys;
 pub mod peak;
 mod pieces;
 mod prefetch;
+mod queries;
 mod scale;
 mod simd;
 mod table;
@@ -33,6 +34,7 @@ pub use layout::{
 pub use pack_keys::pack_keys;
 pub use pieces::Pieces;
 pub use prefetch::{Prefetcher, stream};
+pub use queries::{MAX_SEARCH_DIMS, QUERY_GROUP, score_stride};
 pub use scale::ActivationScale;
 
 /// The compiler that compiled these kernels, as in `rustc 1.95.0 (…)`.

@@ -71,6 +71,36 @@ pub(crate) fn prefetch(line: *const u8) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
 }
 
+/// Prefetches the cache line at any address into the second level of the cache.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
+pub(crate) fn prefetch_outer(line: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    // SAFETY: as in `prefetch`.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
+}
+
+/// Does nothing, as [`prefetch`].
+#[cfg(all(target_arch = "x86_64", miri))]
+#[inline(always)]
+pub(crate) fn prefetch_outer(_line: *const u8) {}
+
+/// How many bytes ahead the rows of a scan are prefetched: a page, because the hardware prefetcher stops at the
+/// end of each.
+const SCAN_AHEAD: usize = 4096;
+
+/// How many bytes after the next block of rows a product prefetches. A core has few requests of prefetch
+/// instructions in flight, so they must begin long before the rows are read: with less the products of 16 queries
+/// take a quarter longer.
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code))]
+pub(crate) const BLOCK_AHEAD: usize = 16 << 10;
+
+/// Prefetches what a scan of rows in order reads [`SCAN_AHEAD`] bytes after `rows + offset`.
+#[inline(always)]
+pub(crate) fn prefetch_scan(rows: *const u8, offset: usize) {
+    prefetch(rows.wrapping_add(SCAN_AHEAD + offset));
+}
+
 /// Does nothing: this target has no prefetch instruction.
 #[cfg(any(not(target_arch = "x86_64"), miri))]
 #[inline(always)]

@@ -4,6 +4,7 @@ use crate::Isa;
 use crate::block_format::BlockFormat;
 use crate::layout::{ActivationBlock, Line, SoftmaxBlock};
 use crate::prefetch::Prefetcher;
+use crate::queries::QueryLayout;
 
 /// The signature of `gemm` in `arch::scalar::gemm`, whose safety section holds for all of them.
 pub type Gemm = unsafe fn(
@@ -35,6 +36,13 @@ pub type WeightedSum = unsafe fn(
     *mut f32,
     usize,
 );
+
+/// The signature of `gemm_i8` in `arch::scalar::gemm_i8`, whose safety section holds for all of them.
+pub type GemmI8 = unsafe fn(*const i8, usize, usize, *const Line, usize, *mut i32);
+
+/// The signature of `hamming_many` in `arch::scalar::hamming`, whose safety section holds for all of
+/// them.
+pub type HammingMany = unsafe fn(*const u8, usize, usize, *const Line, usize, *mut u32);
 
 /// All kernels of an instruction set.
 ///
@@ -80,6 +88,13 @@ pub struct Functions {
     pub unpack: [unsafe fn(*const u8, usize, *mut u8); BlockFormat::ALL.len()],
     pub accumulate: unsafe fn(*mut f32, *const f32, usize),
     pub add: unsafe fn(*mut f32, *const f32, usize, *const f32, usize),
+    pub dot_i8: unsafe fn(*const i8, usize, usize, *const i8, *mut i32),
+    /// How INT8 queries are packed.
+    pub queries: QueryLayout,
+    pub gemm_i8: GemmI8,
+    pub hamming: unsafe fn(*const u8, usize, usize, *const u8, *mut u32),
+    pub hamming_many: HammingMany,
+    pub dot_f32: unsafe fn(*const f32, usize, usize, *const f32, *mut f32),
 }
 
 /// Defines `TABLE`, the functions of the instruction set in whose directory it stands: its `gemm`
@@ -111,6 +126,7 @@ macro_rules! define_table {
             dequantize_q8_0(row: *const u8, pieces: usize, factor: f32, out: *mut f32) -> (), Lanes;
             accumulate(sum: *mut f32, x: *const f32, pieces: usize) -> (), Lanes;
             add(x: *mut f32, y: *const f32, stride: usize, base: *const f32, pieces: usize) -> (), Lanes;
+            dot_f32(rows: *const f32, dims: usize, count: usize, query: *const f32, out: *mut f32) -> (), Lanes;
         }
 
         /// # Safety
@@ -165,6 +181,12 @@ macro_rules! define_table {
             unpack: $crate::block_format::each_format!(unpack),
             accumulate,
             add,
+            dot_i8: dot_i8::dot_i8,
+            queries: gemm_i8::QUERIES,
+            gemm_i8: gemm_i8::gemm_i8,
+            hamming: hamming::hamming,
+            hamming_many: hamming::hamming_many,
+            dot_f32,
         };
     };
 }

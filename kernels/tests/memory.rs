@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lanewise_kernels::{
     Activation, ActivationBlock, ActivationChunk, BLOCK, BlockFormat, Kernels, Line, PANEL, Pieces,
-    Prefetcher, Q8_0_BYTES, Q8Rows, SoftmaxBlock, pack_keys,
+    Prefetcher, Q8_0_BYTES, Q8Rows, SoftmaxBlock, pack_keys, score_stride,
 };
 use support::*;
 
@@ -141,6 +141,44 @@ fn attention(kernels: Kernels, place: Place) {
         PANEL,
     );
     assert!(out.iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn search_accesses_its_buffers_only() {
+    let mut random = Random(4);
+    let (dims, rows, count) = (77, 19, 17);
+    let bytes: Vec<u8> = (0..rows * dims).map(|_| random.bits() as u8).collect();
+    let values: Vec<i8> = bytes.iter().map(|byte| *byte as i8).collect();
+    let floats = random.floats(rows * dims, 1.0);
+    on_each_isa(|kernels| {
+        for place in PLACES {
+            let rows_of = Guarded::new(place, &values);
+            let queries = Guarded::new(place, &values[..count * dims]);
+            let mut scores = Guarded::new(place, &vec![0; rows]);
+            kernels.dot_i8(&rows_of, &queries[..dims], &mut scores);
+            let lines = vec![Line::ZERO; kernels.query_lines(dims, count)];
+            let mut packed = Guarded::new(place, &lines);
+            kernels.pack_queries(&queries, dims, &mut packed);
+            let mut scores = Guarded::new(place, &vec![0; rows * score_stride(count)]);
+            kernels.gemm_i8(&rows_of, dims, &packed, count, &mut scores);
+
+            let rows_of = Guarded::new(place, &bytes);
+            let queries = Guarded::new(place, &bytes[..count * dims]);
+            let mut distances = Guarded::new(place, &vec![0; rows]);
+            kernels.hamming(&rows_of, &queries[..dims], &mut distances);
+            let lines = vec![Line::ZERO; kernels.binary_query_lines(dims, count)];
+            let mut packed = Guarded::new(place, &lines);
+            kernels.pack_binary_queries(&queries, dims, &mut packed);
+            let mut distances = Guarded::new(place, &vec![0; rows * score_stride(count)]);
+            kernels.hamming_many(&rows_of, dims, &packed, count, &mut distances);
+            assert_eq!(distances[0], 0, "the first query is the first row");
+
+            let rows_of = Guarded::new(place, &floats);
+            let mut products = Guarded::new(place, &vec![0.0; rows]);
+            kernels.dot_f32(&rows_of, &rows_of[..dims], &mut products);
+            assert!(products.iter().all(|product| product.is_finite()));
+        }
+    });
 }
 
 #[test]

@@ -10,4 +10,5 @@ pub mod instructions;
 pub mod neighbor;
 pub mod roofline;
 pub mod schedule;
+pub mod search_bench;
 pub mod tiny_model;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use lanewise_tools::{
     asmcheck, compare, corpus, endurance, hostile, icount, instructions, neighbor, roofline,
-    schedule, tiny_model,
+    schedule, search_bench, tiny_model,
 };
 
 #[derive(Parser)]
@@ -28,6 +28,8 @@ enum Command {
     /// Forecast how well any number of threads would share the work of a layer
     #[command(after_help = schedule::AFTER_HELP)]
     Schedule(schedule::Options),
+    /// Hold exact vector search against the machine's read bandwidth and INT8 peak, and against FAISS
+    SearchBench(search_bench::Options),
     /// Run Lanewise and other engines, llama.cpp first of all, in turns on the same file, texts and
     /// threads
     #[command(after_help = compare::AFTER_HELP)]
@@ -58,6 +60,9 @@ fn main() -> ExitCode {
         Command::Corpus(options) => corpus::write(&options),
         Command::Roofline(options) => run_roofline(&options),
         Command::Schedule(options) => schedule::run(&options).map(|tables| print!("{tables}")),
+        Command::SearchBench(options) => {
+            search_bench::measure(&options).map(|report| print!("{report}"))
+        }
         Command::Compare(options) => compare::compare(&options).map(|table| print!("{table}")),
         Command::Endurance(options) => endurance::run(&options, &mut std::io::stdout()),
         Command::Neighbor(options) => neighbor::measure(&options)

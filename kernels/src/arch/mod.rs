@@ -1,4 +1,4 @@
-//! The kernels of each instruction set: matrix product, attention product and SIMD lanes.
+//! The kernels of each instruction set: matrix product, attention products, vector search and SIMD lanes.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;

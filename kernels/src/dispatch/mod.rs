@@ -3,6 +3,7 @@
 mod attention;
 mod gemm;
 mod rows;
+mod search;
 
 use crate::Isa;
 use crate::arch;

@@ -10,6 +10,7 @@
 
 mod accumulate;
 mod activation;
+mod dot;
 mod exp;
 mod layer_norm;
 mod norm;
@@ -23,6 +24,7 @@ pub use accumulate::{accumulate, add};
 pub use activation::{
     bias_gelu_quantize, gelu_multiply_quantize, gelu_tanh_multiply_quantize, silu_multiply_quantize,
 };
+pub use dot::dot_f32;
 pub use layer_norm::{add_layer_norm, layer_norm, layer_norm_quantize};
 pub use norm::{add_rms_norm, rms_norm, rms_norm_quantize};
 pub use pack_values::pack_values;

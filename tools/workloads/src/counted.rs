@@ -7,6 +7,9 @@ use super::{Shape, Temperature, Work};
 /// Rows of an attention tile that fills all registers.
 const ATTENTION_ROWS: usize = 12;
 
+/// Rows that are whole tiles of every search kernel.
+const SEARCH_ROWS: usize = 48;
+
 /// What counts the instructions of an instruction set's kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
@@ -48,7 +51,7 @@ impl Counted {
 }
 
 /// Every kernel; the matrix product with each tile size, because each is separate code.
-pub const COUNTED: [Counted; 39] = [
+pub const COUNTED: [Counted; 45] = [
     counted("pack_panel", |kernels, blocks| {
         super::pack_panel(kernels, panel(blocks, 1), Temperature::Warm)
     }),
@@ -164,6 +167,24 @@ pub const COUNTED: [Counted; 39] = [
         super::accumulate(kernels, blocks * BLOCK)
     }),
     counted("add", |kernels, blocks| super::add(kernels, blocks * BLOCK)),
+    counted("dot_i8", |kernels, blocks| {
+        super::dot_i8(kernels, SEARCH_ROWS, blocks * BLOCK)
+    }),
+    counted("gemm_i8_16_queries", |kernels, blocks| {
+        super::gemm_i8(kernels, SEARCH_ROWS, blocks * BLOCK, 16)
+    }),
+    counted("gemm_i8_32_queries", |kernels, blocks| {
+        super::gemm_i8(kernels, SEARCH_ROWS, blocks * BLOCK, 32)
+    }),
+    counted("hamming", |kernels, blocks| {
+        super::hamming(kernels, SEARCH_ROWS, blocks * BLOCK)
+    }),
+    counted("hamming_16_queries", |kernels, blocks| {
+        super::hamming_many(kernels, SEARCH_ROWS, blocks * BLOCK, 16)
+    }),
+    counted("dot_f32", |kernels, blocks| {
+        super::dot_f32(kernels, SEARCH_ROWS, blocks * BLOCK)
+    }),
 ];
 
 const fn counted(name: &'static str, work: fn(Kernels, usize) -> Work) -> Counted {

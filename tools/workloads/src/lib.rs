@@ -6,6 +6,7 @@ pub mod counts;
 mod gemm;
 pub mod limits;
 mod rows;
+mod search;
 mod tokenize;
 mod weights;
 
@@ -21,6 +22,7 @@ pub use rows::{
     dequantize_q8_0, layer_norm, layer_norm_quantize, quantize, rms_norm, rms_norm_quantize,
     unpack,
 };
+pub use search::{dot_f32, dot_i8, gemm_i8, hamming, hamming_many};
 pub use tokenize::{tiny_tokenizer, tokenize};
 pub use weights::Temperature;
 

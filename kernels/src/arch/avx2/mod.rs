@@ -1,6 +1,9 @@
 //! AVX2 with FMA and F16C.
 
+mod dot_i8;
 mod gemm;
+mod gemm_i8;
+pub(super) mod hamming;
 mod scores;
 mod simd;
 mod weighted_sum;

@@ -1,6 +1,10 @@
 //! AVX-512 F, BW, DQ, VL and VNNI.
 
+mod dot_i8;
 mod gemm;
+mod gemm_i8;
+mod hamming;
+mod reduce;
 mod scores;
 mod simd;
 mod weighted_sum;

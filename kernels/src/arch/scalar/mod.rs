@@ -1,6 +1,9 @@
 //! Portable Rust: the specification of all other kernels, and what runs on a CPU without AVX2.
 
+mod dot_i8;
 mod gemm;
+mod gemm_i8;
+mod hamming;
 mod scores;
 mod simd;
 mod weighted_sum;

@@ -1,0 +1,249 @@
+//! Hamming distances with `vpopcntq` on 512-bit registers, where the CPU has it; otherwise those of AVX2.
+
+use std::arch::x86_64::*;
+
+use super::reduce::sums_of_8_words;
+use crate::arch::avx2;
+use crate::layout::Line;
+use crate::prefetch::prefetch_scan;
+use crate::queries::{QUERY_GROUP, WORD, WORD_LINES, word_of};
+
+/// Rows of a tile, for one query and for a group: their sums are reduced together, or fill half of the
+/// registers with the two of a group.
+const TILE: usize = 8;
+
+/// Computes what `hamming` in `arch::scalar::hamming` does.
+///
+/// # Safety
+///
+/// - `rows` is valid for reading `count * bytes` bytes.
+/// - `query` is valid for reading `bytes` bytes.
+/// - `out` is valid for writing `count` values.
+/// - The CPU supports AVX-512 F, BW and VL, and AVX2.
+pub unsafe fn hamming(
+    rows: *const u8,
+    bytes: usize,
+    count: usize,
+    query: *const u8,
+    out: *mut u32,
+) {
+    // SAFETY: the caller guarantees what either function requires, and the CPU supports AVX-512
+    // VPOPCNTDQ where that is called for.
+    unsafe {
+        if is_x86_feature_detected!("avx512vpopcntdq") {
+            hamming_vpopcntq(rows, bytes, count, query, out);
+        } else {
+            avx2::hamming::hamming(rows, bytes, count, query, out);
+        }
+    }
+}
+
+/// Computes what `hamming_many` in `arch::scalar::hamming` does.
+///
+/// # Safety
+///
+/// - `rows` is valid for reading `count * bytes` bytes.
+/// - `packed` is valid for reading `groups` groups of packed queries of `bytes` bytes.
+/// - `out` is valid for writing `count * groups * QUERY_GROUP` values.
+/// - The CPU supports AVX-512 F, BW and VL, and AVX2.
+pub unsafe fn hamming_many(
+    rows: *const u8,
+    bytes: usize,
+    count: usize,
+    packed: *const Line,
+    groups: usize,
+    out: *mut u32,
+) {
+    // SAFETY: as in `hamming`.
+    unsafe {
+        if is_x86_feature_detected!("avx512vpopcntdq") {
+            hamming_many_vpopcntq(rows, bytes, count, packed, groups, out);
+        } else {
+            avx2::hamming::hamming_many(rows, bytes, count, packed, groups, out);
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`hamming`], and the CPU supports AVX-512 VPOPCNTDQ.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq,avx2")]
+unsafe fn hamming_vpopcntq(
+    rows: *const u8,
+    bytes: usize,
+    count: usize,
+    query: *const u8,
+    out: *mut u32,
+) {
+    // SAFETY: the rows of a tile are among the `count` that the caller guarantees, and so are their
+    // outputs.
+    unsafe {
+        let mut row = 0;
+        while row + TILE <= count {
+            let sums = tile::<TILE>(rows.add(row * bytes), bytes, query);
+            _mm256_storeu_si256(out.add(row).cast(), sums);
+            row += TILE;
+        }
+        while row < count {
+            let sums = tile::<1>(rows.add(row * bytes), bytes, query);
+            *out.add(row) = _mm256_cvtsi256_si32(sums) as u32;
+            row += 1;
+        }
+    }
+}
+
+/// The distances of `ROWS` adjacent rows, up to eight, in the first lanes.
+///
+/// # Safety
+///
+/// `rows` is valid for reading `ROWS * bytes` bytes, `query` for reading `bytes` bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq,avx2")]
+unsafe fn tile<const ROWS: usize>(rows: *const u8, bytes: usize, query: *const u8) -> __m256i {
+    // SAFETY: whole registers end at or before `bytes`, and the masks of the last ones leave out what lies
+    // past it, so each access lies within the rows and the query that the caller guarantees.
+    unsafe {
+        let mut sums = [_mm512_setzero_si512(); TILE];
+        let whole = bytes / 64 * 64;
+        for at in (0..whole).step_by(64) {
+            let query = _mm512_loadu_si512(query.add(at).cast());
+            for (row, sum) in sums.iter_mut().take(ROWS).enumerate() {
+                prefetch_scan(rows, ROWS * at + 64 * row);
+                let values = _mm512_loadu_si512(rows.add(row * bytes + at).cast());
+                let differing = _mm512_xor_si512(values, query);
+                *sum = _mm512_add_epi64(*sum, _mm512_popcnt_epi64(differing));
+            }
+        }
+        if whole < bytes {
+            let mask = !0 >> (64 - (bytes - whole));
+            let query = _mm512_maskz_loadu_epi8(mask, query.add(whole).cast());
+            for (row, sum) in sums.iter_mut().take(ROWS).enumerate() {
+                prefetch_scan(rows, ROWS * whole + (bytes - whole) * row);
+                let values = _mm512_maskz_loadu_epi8(mask, rows.add(row * bytes + whole).cast());
+                let differing = _mm512_xor_si512(values, query);
+                *sum = _mm512_add_epi64(*sum, _mm512_popcnt_epi64(differing));
+            }
+        }
+        sums_of_8_words(sums)
+    }
+}
+
+/// # Safety
+///
+/// As for [`hamming_many`], and the CPU supports AVX-512 VPOPCNTDQ.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq,avx2")]
+unsafe fn hamming_many_vpopcntq(
+    rows: *const u8,
+    bytes: usize,
+    count: usize,
+    packed: *const Line,
+    groups: usize,
+    out: *mut u32,
+) {
+    let stride = groups * QUERY_GROUP;
+    let mut row = 0;
+    while row < count {
+        let size = if count - row >= TILE { TILE } else { 1 };
+        // SAFETY: the rows of the tile are among the `count`, and `group < groups`, so each access lies within
+        // the lengths that the caller guarantees.
+        unsafe {
+            let rows = rows.add(row * bytes);
+            for group in 0..groups {
+                let packed = packed.add(group * bytes.div_ceil(WORD) * WORD_LINES);
+                let out = out.add(row * stride + group * QUERY_GROUP);
+                if size == TILE {
+                    tile_of_group::<TILE>(rows, bytes, packed, out, stride);
+                } else {
+                    tile_of_group::<1>(rows, bytes, packed, out, stride);
+                }
+            }
+        }
+        row += size;
+    }
+}
+
+/// The distances of `ROWS` adjacent rows and one group of queries: a lane is a query, and a word of a row is
+/// broadcast to all lanes.
+///
+/// # Safety
+///
+/// - `rows` is valid for reading `ROWS * bytes` bytes.
+/// - `packed` is valid for reading a group of packed queries of `bytes` bytes.
+/// - `out + row * stride` is valid for writing `QUERY_GROUP` values for each `row` below `ROWS`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq,avx2")]
+unsafe fn tile_of_group<const ROWS: usize>(
+    rows: *const u8,
+    bytes: usize,
+    packed: *const Line,
+    out: *mut u32,
+    stride: usize,
+) {
+    // SAFETY: `row < ROWS`, whole words end at or before `bytes`, and `word_of` reads what is left, so each
+    // access lies within the lengths that the caller guarantees. Lines are aligned.
+    unsafe {
+        let mut sums = [[_mm512_setzero_si512(); 2]; ROWS];
+        let queries = |step: usize| {
+            let lines = packed.add(WORD_LINES * step);
+            [
+                _mm512_load_si512(lines.cast()),
+                _mm512_load_si512(lines.add(1).cast()),
+            ]
+        };
+        let add = |sums: &mut [__m512i; 2], queries: [__m512i; 2], word: u64| {
+            let word = _mm512_set1_epi64(word as i64);
+            for (sum, queries) in sums.iter_mut().zip(queries) {
+                let differing = _mm512_xor_si512(queries, word);
+                *sum = _mm512_add_epi64(*sum, _mm512_popcnt_epi64(differing));
+            }
+        };
+        let whole = bytes / WORD;
+        for step in 0..whole {
+            // As many bytes as the tile's rows advance by.
+            prefetch_scan(rows, ROWS * WORD * step);
+            let queries = queries(step);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let word = rows.add(row * bytes + WORD * step).cast::<u64>();
+                add(sums, queries, word.read_unaligned());
+            }
+        }
+        if whole < bytes.div_ceil(WORD) {
+            let queries = queries(whole);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let last = word_of(rows.add(row * bytes + WORD * whole), bytes - WORD * whole);
+                add(sums, queries, last);
+            }
+        }
+        for (row, [low, high]) in sums.into_iter().enumerate() {
+            let out = out.add(row * stride);
+            _mm256_storeu_si256(out.cast(), _mm512_cvtepi64_epi32(low));
+            _mm256_storeu_si256(out.add(8).cast(), _mm512_cvtepi64_epi32(high));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    // The tests of the package run one of the two.
+    #[test]
+    fn both_ways_of_counting_bits_agree() {
+        if !std::arch::is_x86_feature_detected!("avx512vpopcntdq") {
+            eprintln!("SKIPPED: this CPU has no vpopcntq");
+            return;
+        }
+        let rows: Vec<u8> = (0..19 * 100).map(|i| (i * i % 251) as u8).collect();
+        let [mut with, mut without] = [[0; 19]; 2];
+        // SAFETY: the CPU supports VPOPCNTDQ and so what the AVX-512 kernels and AVX2 need, and there are
+        // 19 rows of 100 bytes and as many outputs.
+        unsafe {
+            super::hamming_vpopcntq(rows.as_ptr(), 100, 19, rows.as_ptr(), with.as_mut_ptr());
+            super::avx2::hamming::hamming(
+                rows.as_ptr(),
+                100,
+                19,
+                rows.as_ptr(),
+                without.as_mut_ptr(),
+            );
+        }
+        assert_eq!(with, without);
+    }
+}
