@@ -119,3 +119,16 @@ fn columns_of_polars_files_arrive_as_they_were() {
         check(&environment, &directory, keep, "", formats);
     }
 }
+
+#[test]
+fn vectors_in_two_precisions_are_read_by_pyarrow_and_polars() {
+    let Some(environment) = environment() else {
+        return;
+    };
+    let directory = Directory::with_corpus(50);
+    let names = ["v.jsonl", "v.arrow", "v.parquet"];
+    for name in names {
+        directory.embed(&format!("--output {name} --precision i8+binary"));
+    }
+    python(&environment, "vectors.py", &names, &directory);
+}

@@ -8,7 +8,7 @@ use bulk_support::Directory;
 use serde_json::Value;
 
 /// Formats that give every bit of a vector back.
-const FORMATS: [&str; 3] = ["jsonl", "parquet", "arrow"];
+const FORMATS: [&str; 4] = ["jsonl", "parquet", "arrow", "npy"];
 
 /// The corpus with some rows changed, added, removed and moved.
 fn changed(corpus: &[u8]) -> Vec<u8> {
@@ -24,8 +24,11 @@ fn changed(corpus: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_output_is_that_of_a_full_run_byte_for_byte() {
-    for precision in ["f32", "f16", "i8", "binary"] {
+    for precision in ["f32", "f16", "i8", "binary", "i8+binary+f32"] {
         for format in FORMATS {
+            if format == "npy" && precision.contains('+') {
+                continue;
+            }
             let directory = Directory::with_corpus(60);
             let settings =
                 format!("--keep number --id-field id --precision {precision} --overflow split");
@@ -184,7 +187,7 @@ fn what_is_no_output_of_a_run_is_refused() {
         assert!(run.err.contains(problem), "{name}: {}", run.err);
     }
     for (name, problem) in [
-        ("old.csv", "is not Parquet, Arrow IPC or JSONL"),
+        ("old.csv", "is not Parquet, Arrow IPC, JSONL or .npy"),
         ("nowhere.parquet", "cannot open"),
         ("corpus.jsonl", "corpus.jsonl.meta.json: cannot read"),
     ] {

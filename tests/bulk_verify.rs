@@ -14,6 +14,7 @@ fn what_embed_has_written_verifies_in_every_setting() {
         "--prompt document --title Moons --precision f16",
         "--dims 32 --precision i8 --prompt query",
         "--no-dense-head --precision binary",
+        "--precision f16+i8+binary+f32",
         "--overflow split",
     ]
     .into_iter()

@@ -59,30 +59,6 @@ impl From<InputFormat> for lanewise_bulk::InputFormat {
     }
 }
 
-/// How the values of a vector are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Precision {
-    /// 32-bit floats: the values as they are
-    F32,
-    /// 16-bit floats
-    F16,
-    /// 8-bit integers; times the row's `scale`, they are the values
-    I8,
-    /// One bit a value, 1 for values above 0; eight to a byte, the first one highest
-    Binary,
-}
-
-impl From<Precision> for lanewise::Precision {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32,
-            Precision::F16 => Self::F16,
-            Precision::I8 => Self::I8,
-            Precision::Binary => Self::Binary,
-        }
-    }
-}
-
 /// How a run that is resumed is compared with the interrupted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Resume {

@@ -1,4 +1,5 @@
-//! `lanewise convert`: a model's directory, as Hugging Face has it, to a GGUF file.
+//! `lanewise convert`: a model's directory, as Hugging Face has it, to a GGUF file; or a file of
+//! vectors to another format.
 
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -10,22 +11,44 @@ use lanewise_convert::{ConvertJob, Error};
 use super::Outcome;
 use super::failure::{self, Failure, report};
 
-/// Write a model's directory, as Hugging Face has it, as one GGUF file
+/// Write a model's directory as one GGUF file, or a file of vectors in another format
 ///
-/// The directory has config.json, tokenizer.json and model.safetensors, or several safetensors files
-/// with their index, and of Sentence Transformers modules.json with 1_Pooling and the like. Nothing
-/// in it is run. Memory does not grow with the model.
+/// A directory, as Hugging Face has it, has config.json, tokenizer.json and model.safetensors, or
+/// several safetensors files with their index, and of Sentence Transformers modules.json with
+/// 1_Pooling and the like. Nothing in it is run. Memory does not grow with the model.
+///
+/// A file of vectors is one that embed has written: Parquet, Arrow, JSONL, or .npy with the files
+/// beside it. Nothing is embedded again: the output has the bytes that embed would have written, as
+/// far as the file has kept what the rows were.
 #[derive(Debug, Args)]
 #[command(after_help = after_help())]
 pub struct Arguments {
-    /// The model's directory
-    directory: PathBuf,
-    /// The file to write
-    #[arg(value_name = "OUT.gguf")]
+    /// The model's directory, or the file of vectors
+    #[arg(value_name = "DIRECTORY|VECTORS")]
+    input: PathBuf,
+    /// The file to write: OUT.gguf, or the vectors as .parquet, .arrow, .jsonl, .npy or .csv
+    #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// How matrices are stored
-    #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t)]
-    weights: WeightType,
+    /// Replace the output
+    #[arg(long)]
+    force: bool,
+    /// Show no progress and no summary
+    #[arg(long)]
+    quiet: bool,
+    #[command(flatten)]
+    model: ModelArguments,
+    #[cfg(feature = "bulk")]
+    #[command(flatten)]
+    vectors: super::convert_vectors::VectorArguments,
+}
+
+/// What is asked of a model's file.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Models")]
+struct ModelArguments {
+    /// How matrices are stored [default: q8_0]
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    weights: Option<WeightType>,
     /// How the vectors of tokens become one, where the directory does not say it
     #[arg(long, value_enum, value_name = "POOLING")]
     pooling: Option<Pooling>,
@@ -35,12 +58,23 @@ pub struct Arguments {
     /// Leave out the two dense heads of EmbeddingGemma: such vectors compare with each other only
     #[arg(long)]
     no_dense_head: bool,
-    /// Replace the output
-    #[arg(long)]
-    force: bool,
-    /// Show no progress and no summary
-    #[arg(long)]
-    quiet: bool,
+}
+
+#[cfg(feature = "bulk")]
+impl ModelArguments {
+    /// The first argument that was given.
+    fn given(&self) -> Option<&'static str> {
+        let given = [
+            (self.weights.is_some(), "--type"),
+            (self.pooling.is_some(), "--pooling"),
+            (self.name.is_some(), "--name"),
+            (self.no_dense_head, "--no-dense-head"),
+        ];
+        given
+            .iter()
+            .find(|(given, _)| *given)
+            .map(|(_, name)| *name)
+    }
 }
 
 /// How matrices are stored.
@@ -76,27 +110,56 @@ fn after_help() -> String {
     for (name, architectures) in lanewise_convert::supported() {
         help += &format!("  {}: {name}\n", architectures.join(", "));
     }
-    help + "\nExample:\n  lanewise convert all-MiniLM-L6-v2 minilm.gguf --type q8_0\n  lanewise embed -m minilm.gguf \"Hello world\""
+    help += "\nExamples:\n  lanewise convert all-MiniLM-L6-v2 minilm.gguf --type q8_0\n  lanewise embed -m minilm.gguf \"Hello world\"";
+    if cfg!(feature = "bulk") {
+        help += "\n  lanewise convert vectors.parquet vectors.arrow --precision i8+binary";
+    }
+    help
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    #[cfg(feature = "bulk")]
+    {
+        // What is neither is no directory for the other converter to speak of.
+        let is_directory = arguments.input.is_dir() || !arguments.input.exists();
+        let (given, what) = match is_directory {
+            true => (arguments.vectors.given(), "a file of vectors"),
+            false => (arguments.model.given(), "a model's directory"),
+        };
+        if let Some(option) = given {
+            let input = arguments.input.display();
+            let problem = format!("{option} is for {what}, which {input} is not; leave it out");
+            return Err(Failure::usage(problem));
+        }
+        if !is_directory {
+            let Arguments {
+                input,
+                output,
+                force,
+                quiet,
+                ..
+            } = arguments;
+            return arguments.vectors.run(input, output, *force, *quiet);
+        }
+    }
+    let model = &arguments.model;
     let job = ConvertJob {
-        directory: arguments.directory.clone(),
+        directory: arguments.input.clone(),
         output: arguments.output.clone(),
-        weights: match arguments.weights {
+        weights: match model.weights.unwrap_or_default() {
             WeightType::F32 => lanewise_convert::WeightType::F32,
             WeightType::F16 => lanewise_convert::WeightType::F16,
             WeightType::Q8_0 => lanewise_convert::WeightType::Q8_0,
             WeightType::Q4_0 => lanewise_convert::WeightType::Q4_0,
         },
-        name: arguments.name.clone(),
-        pooling: arguments.pooling.map(|pooling| match pooling {
+        name: model.name.clone(),
+        pooling: model.pooling.map(|pooling| match pooling {
             Pooling::Mean => lanewise_convert::Pooling::Mean,
             Pooling::Cls => lanewise_convert::Pooling::Cls,
             Pooling::Last => lanewise_convert::Pooling::Last,
         }),
-        dense_heads: !arguments.no_dense_head,
+        dense_heads: !model.no_dense_head,
         force: arguments.force,
     };
     let mut display = Display {

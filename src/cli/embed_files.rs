@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use lanewise::Overflow;
-use lanewise_bulk::{Job, Shard, Space};
+use lanewise_bulk::{Job, Precision, Precisions, Shard, Space};
 
 use super::Outcome;
 use super::bulk::{self, Model};
-use super::bulk_args::{InputFormat, OutputFormat, Precision, Resume, parse_bytes};
+use super::bulk_args::{InputFormat, OutputFormat, Resume, parse_bytes};
 use super::dialect_args::DialectArgs;
 use super::failure::Failure;
 use super::interrupt::{self, resume_command};
@@ -47,9 +47,12 @@ pub struct FileOptions {
     /// named like a column that the output has by itself, such as `index`, becomes `input_index`
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "input")]
     keep: Vec<String>,
-    /// How the values of vectors are stored
-    #[arg(long, value_enum, default_value_t = Precision::F32, requires = "input")]
-    precision: Precision,
+    /// How the values of vectors are stored: f32, as they are; f16; i8, which times the row's `scale`
+    /// are the values; or binary, one bit a value, 1 for values above 0, eight to a byte, the first
+    /// one highest. Several joined by +, such as i8+binary, lie side by side: the first as
+    /// `embedding`, the others as `embedding_binary` and so on; .csv and .npy hold one
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::F32.into(), requires = "input")]
+    precision: Precisions,
     /// Memory that the run may use, the pages of the model file counted
     #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = parse_bytes, allow_hyphen_values = true, requires = "input")]
     max_memory: u64,
@@ -61,7 +64,7 @@ pub struct FileOptions {
     #[arg(long, requires = "input")]
     force: bool,
     /// Take the vectors of texts that an earlier output has already from there, instead of computing
-    /// them: Parquet, Arrow or JSONL of the same model and settings; may be given several times
+    /// them: Parquet, Arrow, JSONL or .npy of the same model and settings; may be given several times
     #[arg(long, value_name = "FILE", requires = "input")]
     reuse: Vec<PathBuf>,
     /// Embed part i of n only, into FILE.shard-i-of-n for `lanewise merge`
@@ -172,7 +175,7 @@ fn space(arguments: &Arguments<'_>, model: &Model) -> Result<Space, Failure> {
         pooling: model.embedder.model().summary().pooling.name().into(),
         dense_heads: arguments.vector.dense_heads(),
         dims: model.embedder.dims(),
-        precision: arguments.files.precision.into(),
+        precision: arguments.files.precision,
         overflow: arguments.overflow.into(),
     })
 }

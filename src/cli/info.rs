@@ -342,7 +342,7 @@ fn spaces(
         pooling: model.summary().pooling.name().into(),
         dense_heads: model.dense_heads() != Some(false),
         dims: model.dims().longest(),
-        precision: Precision::F32,
+        precision: Precision::F32.into(),
         overflow: OverflowPolicy::Truncate,
     };
     let prompts = prompts.iter();

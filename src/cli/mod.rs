@@ -6,6 +6,8 @@ mod bulk;
 mod bulk_args;
 mod convert;
 #[cfg(feature = "bulk")]
+mod convert_vectors;
+#[cfg(feature = "bulk")]
 mod dialect_args;
 mod embed;
 #[cfg(feature = "bulk")]
@@ -50,6 +52,7 @@ Examples:
   lanewise info
   lanewise report --svg times.svg
   lanewise convert all-MiniLM-L6-v2 minilm.gguf
+  lanewise convert vectors.parquet vectors.arrow
 
 Model file: -m FILE, else the environment variable LANEWISE_MODEL, else the one that
 tools/get-model put into $XDG_CACHE_HOME/lanewise or ~/.cache/lanewise. Instead of a path,

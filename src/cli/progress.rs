@@ -86,7 +86,7 @@ impl Progress for ProgressDisplay {
             bar.finish_and_clear();
         }
         if complete && !self.quiet {
-            report(format_args!("{}", self.rate()));
+            report(format_args!("{}", self.end_message()));
         }
     }
 }
@@ -130,18 +130,24 @@ impl ProgressDisplay {
         let left = left.map_or(String::new(), |left| format!(", {} left", duration(left)));
         let memory =
             rss::resident().map_or(String::new(), |(now, _)| format!(", {} MB", now >> 20));
-        let rate = self.tokens as f64 / seconds.max(1e-9);
-        format!("{rows} rows{of}, {rate:.0} tokens/s{left}{memory}")
+        let rate = self.rate(seconds);
+        format!("{rows} rows{of}, {rate}{left}{memory}")
     }
 
     /// The time and rate of this run.
-    fn rate(&self) -> String {
+    fn end_message(&self) -> String {
         let seconds = self.start.elapsed().as_secs_f64();
-        format!(
-            "{} in this run, {:.0} tokens/s",
-            duration(seconds),
-            self.tokens as f64 / seconds.max(1e-9)
-        )
+        let rate = self.rate(seconds);
+        format!("{} in this run, {rate}", duration(seconds))
+    }
+
+    /// What was done in a second: tokens, or rows where none were read.
+    fn rate(&self, seconds: f64) -> String {
+        let (count, what) = match self.tokens {
+            0 => (self.rows, "rows"),
+            tokens => (tokens, "tokens"),
+        };
+        format!("{:.0} {what}/s", count as f64 / seconds.max(1e-9))
     }
 }
 

@@ -53,6 +53,14 @@ pub fn output_columns(
     (ids, kept.collect())
 }
 
+/// The names of the columns carried along, in an output of this format.
+pub fn kept_names(settings: &Settings, format: OutputFormat) -> Vec<String> {
+    let has_ids = settings.id_field.is_some();
+    let kept = settings.keep.iter();
+    kept.map(|column| output_name(&column.name, has_ids, format))
+        .collect()
+}
+
 /// The name of a kept column in the output. One that the output has by itself is that of the
 /// input's only behind [`PREFIX`].
 fn output_name(name: &str, has_ids: bool, format: OutputFormat) -> String {

@@ -10,7 +10,7 @@ use crate::cancel::CancelToken;
 use crate::columns;
 use crate::error::{Error, Result};
 use crate::formats::{JsonCell, create_writer};
-use crate::output::{Layout, rejects_path, write_metadata};
+use crate::output::{Layout, check_precisions, rejects_path, write_metadata};
 use crate::output_compression::OutputCompression;
 use crate::record::RunRecord;
 use crate::row::{Embedded, Row};
@@ -29,32 +29,60 @@ struct Rejected<'a> {
     reason: &'a str,
 }
 
+/// What an output is made of, besides its rows.
+pub struct Content<'a> {
+    /// The settings, with what is known of the types of columns.
+    pub settings: &'a Settings,
+    /// What the output says of its run.
+    pub record: RunRecord,
+    /// Counts over the rows, and the types of their cells.
+    pub summary: &'a Summary,
+    /// The file that says why rows were rejected, if those are not among the rows.
+    pub rejects: Option<&'a Path>,
+}
+
+impl<'a> Content<'a> {
+    /// That of a run.
+    pub fn of_run(settings: &'a Settings, summary: &'a Summary) -> Self {
+        Self {
+            settings,
+            record: RunRecord::new(settings, &summary.tally),
+            summary,
+            rejects: None,
+        }
+    }
+}
+
 /// Writes the output and its companions; `rows` come in the order of the input, and are what
-/// `summary` says.
+/// the summary says.
 ///
 /// The files get their names at the end, the output last: if it exists, so do the others.
 pub fn write(
     target: &Target,
-    settings: &Settings,
-    summary: &Summary,
+    content: Content<'_>,
     rows: impl Iterator<Item = Result<Row<Embedded>>>,
     cancel: &CancelToken,
 ) -> Result<()> {
     let (format, output) = (target.format, target.output.as_path());
+    let (settings, summary) = (content.settings, content.summary);
     let failed = |error: io::Error| failure(output, &error);
     columns::check_types(settings, format)?;
+    check_precisions(&settings.space, format, output)?;
     let (id, kept) = columns::output_columns(settings, summary, format);
     let layout = Layout {
         space: settings.space.clone(),
         rows: summary.tally.rows.saturating_sub(summary.tally.rejected),
         id: id.clone(),
         kept,
-        record: RunRecord::new(settings, &summary.tally),
+        record: content.record,
     };
     let metadata = layout.metadata();
     let file = Staged::create(&target.destination, target.compression).map_err(failed)?;
     let mut writer = create_writer(format, output, file, layout).map_err(failed)?;
-    let mut rejects = None;
+    let mut rejects = content
+        .rejects
+        .map(|path| copied(path, output))
+        .transpose()?;
     for row in rows {
         cancel.check()?;
         let row = row?;
@@ -106,6 +134,17 @@ pub fn write(
         sync_directory(output).map_err(failed)?;
     }
     sync_directory(&target.destination).map_err(failed)
+}
+
+/// The rejects of another output, as those of `output`.
+fn copied(rejects: &Path, output: &Path) -> Result<Staged> {
+    let mut from = fs::File::open(rejects).map_err(|error| {
+        let problem = format!("cannot read: {error}");
+        Error::file(rejects, problem, "put it back, or make the output again")
+    })?;
+    let mut copy = create(&rejects_path(output)).map_err(|error| failure(output, &error))?;
+    io::copy(&mut from, &mut copy).map_err(|error| failure(output, &error))?;
+    Ok(copy)
 }
 
 fn create(path: &Path) -> io::Result<Staged> {

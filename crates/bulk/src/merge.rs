@@ -59,7 +59,8 @@ impl MergeJob {
         if self.force {
             ownership::remove_staging(&target)?;
         }
-        finish::write(&target, &settings, &done, merged, cancel)?;
+        let content = finish::Content::of_run(&settings, &done);
+        finish::write(&target, content, merged, cancel)?;
         Ok(Report::new(target.output, true, done.tally))
     }
 }

@@ -102,6 +102,11 @@ impl Message {
         self
     }
 
+    /// Whether the setting is spoken of.
+    pub(crate) fn mentions(&self, setting: Setting) -> bool {
+        self.0.contains(&Part::Setting(setting))
+    }
+
     /// The text, with `name` naming the settings.
     pub fn with_names(&self, name: &dyn Fn(Setting) -> String) -> String {
         let parts = self.0.iter().map(|part| match part {

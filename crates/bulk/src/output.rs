@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use lanewise_vectors::Precision;
+
 use crate::columns::OutputColumn;
 use crate::error::{Error, Result};
 use crate::format::OutputFormat;
@@ -16,8 +18,11 @@ use crate::staged::{Staged, with_suffix};
 /// The name of the column with the digests of texts.
 pub const TEXT_DIGEST: &str = "text_digest";
 
+/// The name of the column with the vectors in the first precision.
+pub const EMBEDDING: &str = "embedding";
+
 /// Names of columns that outputs have by themselves.
-pub const OWN_COLUMNS: [&str; 8] = [
+pub const OWN_COLUMNS: [&str; 12] = [
     "index",
     "id",
     "tokens",
@@ -25,8 +30,20 @@ pub const OWN_COLUMNS: [&str; 8] = [
     "windows",
     TEXT_DIGEST,
     "scale",
-    "embedding",
+    EMBEDDING,
+    "embedding_f32",
+    "embedding_f16",
+    "embedding_i8",
+    "embedding_binary",
 ];
+
+/// The name of the column with the vectors in the precision with this number, counted from 0.
+pub fn vector_column(number: usize, precision: Precision) -> String {
+    match number {
+        0 => EMBEDDING.into(),
+        _ => format!("{EMBEDDING}_{}", precision.name()),
+    }
+}
 
 /// What every row of an output has.
 #[derive(Debug, Clone)]
@@ -82,6 +99,29 @@ pub fn output_format(given: Option<OutputFormat>, output: &Path) -> Result<Outpu
         output.display(),
         uncompressed.display()
     )))
+}
+
+/// Refuses precisions that vectors of this length, or the format of this output, cannot have.
+pub fn check_precisions(space: &Space, format: OutputFormat, output: &Path) -> Result<()> {
+    let (precisions, dims) = (space.precision, space.dims);
+    if precisions.contains(Precision::Binary) && !dims.is_multiple_of(8) {
+        return Err(Error::argument(message![
+            Setting::Precision,
+            format!(" {precisions}: {dims} values are no multiple of 8"),
+        ]));
+    }
+    let name = match format {
+        OutputFormat::Csv => "CSV",
+        OutputFormat::Npy => "a NumPy array",
+        OutputFormat::Jsonl | OutputFormat::Parquet | OutputFormat::Arrow => return Ok(()),
+    };
+    match precisions.single() {
+        Some(_) => Ok(()),
+        None => Err(Error::argument(format!(
+            "{}: {name} holds vectors in one precision, and these are in {precisions}; take Parquet, Arrow or JSONL, or one precision",
+            output.display()
+        ))),
+    }
 }
 
 /// The files that belong to an output besides itself.

@@ -80,9 +80,9 @@ pub struct Reading {
 pub struct Embedded {
     /// How the text was read.
     pub reading: Reading,
-    /// The factor that turns the stored numbers into the vector's values.
+    /// The factor that turns the stored numbers of `i8` into the vector's values; 1 without `i8`.
     pub scale: f32,
-    /// The stored numbers, little-endian.
+    /// The stored numbers, little-endian; of several precisions one after the other.
     pub vector: Vec<u8>,
 }
 

@@ -4,8 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lanewise_vectors::Precision;
-
 use crate::budget::Budget;
 use crate::cancel::CancelToken;
 use crate::columns;
@@ -19,7 +17,7 @@ use crate::identity::{FileId, InputWatch};
 use crate::input::Rows;
 use crate::known::Known;
 use crate::message::{Setting, message};
-use crate::output::{output_format, rejects_path};
+use crate::output::{check_precisions, output_format, rejects_path};
 use crate::ownership::{self, Existing, ReadFile};
 use crate::pipeline::{self, Files, KnownVectors, Saved, Work};
 use crate::progress::Progress;
@@ -263,6 +261,7 @@ impl<E: Embed> Run<E> {
             _cleanup,
         } = self;
         assert_eq!(space.dims, embedder.dims(), "the space is the embedder's");
+        check_precisions(&space, target.format, &target.output)?;
         let mut settings = settings(&job, space, &rows)?;
         columns::check_types(&settings, target.format)?;
         settings.replaced = replaced;
@@ -351,7 +350,8 @@ fn complete(target: &Target, shard: Shard, cancel: &CancelToken) -> Result<Repor
     ownership::check_own(target, &settings, &done)?;
     if shard.is_whole() {
         let rows = spool.rows();
-        finish::write(target, &settings, &done, rows, cancel)?;
+        let content = finish::Content::of_run(&settings, &done);
+        finish::write(target, content, rows, cancel)?;
         finish::remove(&target.spool)?;
     } else {
         finish::rename(&target.spool, &target.destination)
@@ -366,13 +366,6 @@ fn complete(target: &Target, shard: Shard, cancel: &CancelToken) -> Result<Repor
 }
 
 fn settings(job: &Job, space: Space, rows: &Rows) -> Result<Settings> {
-    let dims = space.dims;
-    if space.precision == Precision::Binary && !dims.is_multiple_of(8) {
-        return Err(Error::argument(message![
-            Setting::Precision,
-            format!(" binary: {dims} values are no multiple of 8"),
-        ]));
-    }
     let kept = job.keep.iter().zip(rows.kept_types());
     let inputs = (0..)
         .zip(&job.input)

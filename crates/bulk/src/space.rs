@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use lanewise_vectors::Precision;
+use lanewise_vectors::Precisions;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -29,8 +29,8 @@ pub struct Space {
     pub dense_heads: bool,
     /// The length of vectors.
     pub dims: usize,
-    /// How their values are stored.
-    pub precision: Precision,
+    /// How their values are stored: in one precision, or in several side by side.
+    pub precision: Precisions,
     /// What was done with texts that are too long.
     pub overflow: OverflowPolicy,
 }
@@ -44,7 +44,7 @@ impl Space {
     /// It is `lw1-` and the first 16 hexadecimal digits of the SHA-256 of these lines, each ended by
     /// a newline: the digest of the model file, the pooling, whether vectors passed the dense heads
     /// (`true` or `false`), the length of the prompt in bytes, the prompt, the number of dimensions,
-    /// the precision, and the norm, which is `l2`. Neither the version of the program counts nor what
+    /// the precision (`i8`, or `i8+binary`), and the norm, which is `l2`. Neither the version of the program counts nor what
     /// was done with texts that are too long.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
@@ -122,6 +122,8 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lanewise_vectors::Precision;
+
     use super::*;
 
     fn space() -> Space {
@@ -134,7 +136,7 @@ mod tests {
             pooling: "mean".into(),
             dense_heads: true,
             dims: 768,
-            precision: Precision::I8,
+            precision: Precision::I8.into(),
             overflow: OverflowPolicy::Split,
         }
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use lanewise_vectors::Number;
+
 use crate::cancel::CancelToken;
 use crate::digest::DigestBuilder;
 use crate::embed::Embed;
@@ -18,7 +20,7 @@ use crate::windows::{OverflowPolicy, WindowMean, Windows};
 /// Which rows of an output are embedded again.
 #[derive(Debug, Clone)]
 pub struct VerifyJob {
-    /// The output: Parquet, Arrow or JSONL.
+    /// The output: Parquet, Arrow, JSONL or `.npy`.
     pub output: PathBuf,
     /// What was embedded, and how it is read; without it, the texts that the output carries.
     pub input: Option<(Vec<PathBuf>, ReadOptions)>,
@@ -311,8 +313,14 @@ fn difference(space: &Space, row: &StoredRow, now: Reading, vector: &[f32]) -> O
     if (scale.to_bits(), &bytes) == (row.embedded.scale.to_bits(), &row.embedded.vector) {
         return None;
     }
-    let numbers = |bytes| space.precision.decode(bytes);
-    let pairs = numbers(&row.embedded.vector).zip(numbers(&bytes));
+    let numbers = |bytes: &[u8]| -> Vec<Number> {
+        let parts = space.precision.parts(space.dims);
+        parts
+            .flat_map(|(precision, part)| precision.decode(&bytes[part]).collect::<Vec<_>>())
+            .collect()
+    };
+    let (then, now) = (numbers(&row.embedded.vector), numbers(&bytes));
+    let pairs = then.iter().zip(&now);
     let mut others = pairs.enumerate().filter(|(_, (then, now))| then != now);
     Some(match others.next() {
         Some((first, (then, now))) => format!(

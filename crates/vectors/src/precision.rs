@@ -22,6 +22,19 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All of them, the largest first.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::I8, Self::Binary];
+
+    /// Its name in settings and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::I8 => "i8",
+            Self::Binary => "binary",
+        }
+    }
+
     /// The bytes of one stored number, and how many of the vector's values it holds.
     fn item(self) -> (usize, usize) {
         match self {

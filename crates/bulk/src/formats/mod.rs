@@ -11,7 +11,7 @@ mod jsonl;
 mod lines;
 mod lookahead;
 mod metadata;
-mod npy;
+pub(crate) mod npy;
 pub(crate) mod parquet;
 
 use std::io;
@@ -78,8 +78,19 @@ pub fn open_reader(source: &Source, options: &Arc<ReadOptions>) -> Result<Box<dy
         InputFormat::Lines => Box::new(lines::LinesReader::open(source, &options)?),
         InputFormat::Jsonl => Box::new(jsonl::JsonlReader::open(source, options)?),
         InputFormat::Csv | InputFormat::Tsv => Box::new(csv::CsvReader::open(source, options)?),
-        InputFormat::Parquet => Box::new(parquet::ParquetReader::open(source, options)?),
-        InputFormat::Arrow => Box::new(arrow::ArrowReader::open(source, options)?),
+        InputFormat::Parquet => Box::new(parquet::ParquetReader::open(source, true, options)?),
+        InputFormat::Arrow => Box::new(arrow::ArrowReader::open(source, true, options)?),
+    })
+}
+
+/// Opens an output for the ids and columns that it carries. Those of JSON lines also need a text,
+/// which any field with strings is.
+pub fn open_carried(source: &Source, options: ReadOptions) -> Result<Box<dyn RowReader>> {
+    let options = Arc::new(options);
+    Ok(match source.format() {
+        InputFormat::Parquet => Box::new(parquet::ParquetReader::open(source, false, options)?),
+        InputFormat::Arrow => Box::new(arrow::ArrowReader::open(source, false, options)?),
+        _ => Box::new(jsonl::JsonlReader::open(source, options)?),
     })
 }
 

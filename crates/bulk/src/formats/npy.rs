@@ -13,7 +13,7 @@ use crate::staged::Staged;
 /// The numbers begin at a multiple of this.
 const ALIGNMENT: usize = 64;
 
-/// An array, and a file of ids and other columns of its rows.
+/// An array of vectors in one precision, and a file of ids and other columns of its rows.
 pub struct NpyWriter {
     array: Staged,
     ids: JsonlWriter,
@@ -23,8 +23,9 @@ impl NpyWriter {
     /// Writes the header.
     pub fn new(mut array: Staged, ids: Staged, layout: Layout) -> io::Result<Self> {
         let space = &layout.space;
-        let numbers = space.precision.numbers(space.dims);
-        array.write_all(&header(space.precision, layout.rows, numbers))?;
+        let precision = space.precision.first();
+        let numbers = precision.numbers(space.dims);
+        array.write_all(&header(precision, layout.rows, numbers))?;
         Ok(Self {
             array,
             ids: JsonlWriter::new(ids, layout, Fields::WithoutVector),
@@ -43,7 +44,11 @@ impl RowWriter for NpyWriter {
     }
 }
 
-fn header(precision: Precision, rows: u64, numbers: usize) -> Vec<u8> {
+/// What every array begins with.
+pub const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// What comes before the numbers of `rows` vectors.
+pub fn header(precision: Precision, rows: u64, numbers: usize) -> Vec<u8> {
     let kind = match precision {
         Precision::F32 => "<f4",
         Precision::F16 => "<f2",
@@ -52,7 +57,7 @@ fn header(precision: Precision, rows: u64, numbers: usize) -> Vec<u8> {
     };
     let mut text =
         format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({rows}, {numbers}), }}");
-    let magic = b"\x93NUMPY\x01\x00";
+    let magic = [MAGIC, &[1, 0]].concat();
     // Magic, two bytes of length, the text, a newline at its end.
     let unpadded = magic.len() + 2 + text.len() + 1;
     let padding = unpadded.next_multiple_of(ALIGNMENT) - unpadded;

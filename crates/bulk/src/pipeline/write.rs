@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Receiver;
 
-use lanewise_vectors::Precision;
+use lanewise_vectors::Precisions;
 
 use super::Computed;
 use crate::batch::Origin;
@@ -19,7 +19,7 @@ use crate::windows::WindowMean;
 /// The last thread of the pipeline.
 pub struct Writer {
     shard: Shard,
-    precision: Precision,
+    precision: Precisions,
     kept: usize,
     dims: usize,
     mean: WindowMean,

@@ -18,7 +18,7 @@ mod seen;
 mod wire;
 mod writer;
 
-pub use reader::{SpoolReader, SpoolRows, Summary};
+pub use reader::{MAX_DIMS, SpoolReader, SpoolRows, Summary};
 pub use seen::SeenTypes;
 use wire::{Decoder, Encoder, Malformed};
 pub use writer::{Block, SpoolWriter, VectorPlace, cannot_write};

@@ -16,7 +16,7 @@ use crate::settings::Settings;
 /// The length and checksum of a frame.
 pub(super) const FRAME_HEAD: u64 = 8;
 /// No known model has longer vectors.
-const MAX_DIMS: usize = 1 << 16;
+pub const MAX_DIMS: usize = 1 << 16;
 
 /// How far a spool has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

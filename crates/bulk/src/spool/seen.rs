@@ -58,6 +58,22 @@ impl SeenTypes {
         }
     }
 
+    /// Whether a column of a type that its input stated has these cells, read back from a format
+    /// without such types: truth values, numbers or texts. Anything else has been shown as text there.
+    pub fn fit(self, stated: &CellType) -> bool {
+        let found = self.common();
+        let integer = |found| matches!(found, CellType::Integer | CellType::Unsigned);
+        let fits = match stated {
+            CellType::Arrow(stated) if stated.is_integer() => integer(found),
+            CellType::Arrow(stated) if stated.is_floating() => found == CellType::Float,
+            CellType::Arrow(stated) => stated.is_string() && found == CellType::Text,
+            CellType::Unsigned => integer(found) && self.0 & NEGATIVE == 0,
+            CellType::Bytes => false,
+            stated => found == *stated,
+        };
+        fits || self.0 == 0
+    }
+
     /// Whether all bytes that were seen are UTF-8.
     pub fn bytes_are_text(self) -> bool {
         self.0 & NOT_UTF_8 == 0

@@ -15,10 +15,10 @@ use super::{Metadata, Stored, StoredRow, StoredRows, Texts, no_texts};
 use crate::digest::TextDigest;
 use crate::error::Result;
 use crate::format::InputFormat;
-use crate::formats::arrow::{ArrowReader, BatchColumns, BatchRows, EMBEDDING, plain_text};
+use crate::formats::arrow::{ArrowReader, BatchColumns, BatchRows, plain_text};
 use crate::formats::guard::guarded;
 use crate::formats::parquet::ParquetReader;
-use crate::output::TEXT_DIGEST;
+use crate::output::{TEXT_DIGEST, vector_column};
 use crate::read_budget::ReadBudget;
 use crate::row::{Embedded, Reading};
 use crate::source::Source;
@@ -26,26 +26,37 @@ use crate::space::Space;
 
 /// Opens the output in `source`, whose metadata are `metadata`.
 pub fn open(
-    source: &Source,
+    source: Source,
     metadata: &BTreeMap<String, String>,
     texts: Texts<'_>,
     budget: ReadBudget,
 ) -> Result<Stored> {
-    let name = source.name();
+    let name = source.name().to_owned();
     let find = |schema: &Schema| {
         let names = schema.fields().iter().map(|field| field.name().clone());
-        StoredColumns::find(name, &names.collect::<Vec<_>>(), metadata, texts)
+        StoredColumns::find(&name, &names.collect::<Vec<_>>(), metadata, texts)
     };
-    let Metadata { space, field, .. } = Metadata::of(name, metadata, texts)?;
-    let name = name.to_owned();
+    let found = Metadata::of(&name, metadata, texts)?;
     let rows: Box<dyn StoredRows> = if source.format() == InputFormat::Parquet {
-        let reader = ParquetReader::open_with(source, budget, |schema, _| find(schema))?;
-        Box::new(ParquetRows { name, reader })
+        let reader = ParquetReader::open_with(&source, budget, |schema, _| find(schema))?;
+        Box::new(ParquetRows {
+            name: name.clone(),
+            reader,
+        })
     } else {
-        let reader = ArrowReader::open_with(source, budget, find)?;
-        Box::new(ArrowRows { name, reader })
+        let reader = ArrowReader::open_with(&source, budget, find)?;
+        Box::new(ArrowRows {
+            name: name.clone(),
+            reader,
+        })
     };
-    Ok(Stored { space, field, rows })
+    Ok(Stored {
+        space: found.space,
+        field: found.field,
+        record: found.record,
+        carried: source,
+        rows,
+    })
 }
 
 struct ParquetRows {
@@ -102,17 +113,15 @@ impl StoredColumns {
             return Err(no_texts(name, column));
         }
         let id = names.iter().find(|name| *name == "id").cloned();
-        let own = [
-            "index",
-            "tokens",
-            "truncated",
-            "windows",
-            TEXT_DIGEST,
-            EMBEDDING,
-        ];
+        let own = ["index", "tokens", "truncated", "windows", TEXT_DIGEST];
         let scale = space.precision.has_scale().then_some("scale");
+        let precisions = space.precision.iter().enumerate();
+        let vectors: Vec<String> = precisions
+            .map(|(number, precision)| vector_column(number, precision))
+            .collect();
         let others = scale
             .into_iter()
+            .chain(vectors.iter().map(String::as_str))
             .chain(id.as_deref())
             .chain(text.as_deref());
         let paths = own.into_iter().chain(others);
@@ -136,8 +145,18 @@ impl BatchColumns for StoredColumns {
     fn batch(&self, batch: &RecordBatch) -> Result<StoredBatch, String> {
         let own = Own(batch);
         let other = |name: &Option<String>| name.as_ref().map(|name| own.array(name)).transpose();
-        let precision = self.space.precision;
-        let numbers = precision.numbers(self.space.dims);
+        let (precisions, dims) = (self.space.precision, self.space.dims);
+        let vectors = precisions.iter().enumerate().map(|(number, precision)| {
+            let name = vector_column(number, precision);
+            let stored = vectors(
+                &name,
+                &own.array(&name)?,
+                precision,
+                precision.numbers(dims),
+            )?;
+            Ok((stored, precision.bytes(dims)))
+        });
+        let vectors = vectors.collect::<Result<_, String>>()?;
         Ok(StoredBatch {
             rows: batch.num_rows(),
             index: own.column("index")?,
@@ -145,14 +164,13 @@ impl BatchColumns for StoredColumns {
             truncated: own.column("truncated")?,
             windows: own.column("windows")?,
             digest: own.column(TEXT_DIGEST)?,
-            scale: match precision.has_scale() {
+            scale: match precisions.has_scale() {
                 true => Some(own.column("scale")?),
                 false => None,
             },
             id: other(&self.id)?,
             text: other(&self.text)?,
-            vectors: vectors(&own.array(EMBEDDING)?, precision, numbers)?,
-            vector_bytes: precision.bytes(self.space.dims),
+            vectors,
         })
     }
 }
@@ -168,9 +186,8 @@ struct StoredBatch {
     scale: Option<PrimitiveArray<Float32Type>>,
     id: Option<ArrayRef>,
     text: Option<ArrayRef>,
-    /// The vectors of all rows, one after the other.
-    vectors: Vec<u8>,
-    vector_bytes: usize,
+    /// In each precision the vectors of all rows, one after the other, and the bytes of one.
+    vectors: Vec<(Vec<u8>, usize)>,
 }
 
 impl BatchRows for StoredBatch {
@@ -183,7 +200,9 @@ impl StoredBatch {
     fn row(&self, at: usize) -> Result<StoredRow, String> {
         let text = |array: &Option<ArrayRef>| array.as_ref().map(|array| plain_text(array, at));
         let digest = self.digest.value(at).try_into();
-        let vector = at * self.vector_bytes..(at + 1) * self.vector_bytes;
+        let scale = self.scale.as_ref().map_or(1.0, |scale| scale.value(at));
+        let vectors = self.vectors.iter();
+        let vector = vectors.flat_map(|(stored, bytes)| &stored[at * bytes..(at + 1) * bytes]);
         Ok(StoredRow {
             index: self.index.value(at),
             id: text(&self.id),
@@ -195,8 +214,11 @@ impl StoredBatch {
                     windows: self.windows.value(at),
                     digest: TextDigest(digest.map_err(|_| wrong(TEXT_DIGEST))?),
                 },
-                scale: self.scale.as_ref().map_or(1.0, |scale| scale.value(at)),
-                vector: self.vectors[vector].to_vec(),
+                scale: match scale.is_finite() {
+                    true => scale,
+                    false => return Err(wrong("scale")),
+                },
+                vector: vector.copied().collect(),
             },
         })
     }
@@ -226,9 +248,14 @@ fn wrong(name: &str) -> String {
     format!("the column \"{name}\" is not as embed writes it")
 }
 
-/// The stored numbers of a column of lists of `numbers` each.
-fn vectors(lists: &ArrayRef, precision: Precision, numbers: usize) -> Result<Vec<u8>, String> {
-    let wrong = || wrong(EMBEDDING);
+/// The stored numbers of the column `name`, of lists of `numbers` each.
+fn vectors(
+    name: &str,
+    lists: &ArrayRef,
+    precision: Precision,
+    numbers: usize,
+) -> Result<Vec<u8>, String> {
+    let wrong = || wrong(name);
     if lists.null_count() > 0 {
         return Err(wrong());
     }

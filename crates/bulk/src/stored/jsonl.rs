@@ -7,14 +7,17 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use lanewise_lines::read_line;
+use lanewise_vectors::Precision;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::npy::Array;
 use super::{Metadata, Stored, StoredRow, StoredRows, Texts, no_texts, not_as_written};
 use crate::error::{Error, Result};
-use crate::output::{TEXT_DIGEST, metadata_path};
+use crate::format::InputFormat;
+use crate::output::{TEXT_DIGEST, metadata_path, vector_column};
 use crate::row::{Embedded, Reading};
-use crate::source::Stream;
+use crate::source::{Source, Stream};
 use crate::space::Space;
 
 /// A longer line is not read: texts of inputs are shorter, and so are vectors.
@@ -25,24 +28,38 @@ const MAX_METADATA_BYTES: u64 = 1 << 24;
 /// Opens the output at `path`, whose bytes `stream` yields.
 pub fn open(path: &Path, stream: Stream, texts: Texts<'_>) -> Result<Stored> {
     let metadata = metadata(&metadata_path(path))?;
-    let Metadata { space, field, text } = Metadata::of(stream.name(), &metadata, texts)?;
+    let metadata = Metadata::of(stream.name(), &metadata, texts)?;
+    lines(path, stream, metadata, None)
+}
+
+/// The rows of the objects of the file at `path`; their vectors are those of `array`, if there is
+/// one.
+pub(super) fn lines(
+    path: &Path,
+    stream: Stream,
+    metadata: Metadata,
+    array: Option<Array>,
+) -> Result<Stored> {
     Ok(Stored {
-        space: space.clone(),
-        field,
+        space: metadata.space.clone(),
+        field: metadata.field,
+        record: metadata.record,
+        carried: Source::find(path, Some(InputFormat::Jsonl))?,
         rows: Box::new(Lines {
             stream,
             line: 0,
-            space,
-            text,
+            space: metadata.space,
+            text: metadata.text,
+            array,
         }),
     })
 }
 
-/// The metadata in a file.
-fn metadata(path: &Path) -> Result<BTreeMap<String, String>> {
+/// The metadata in the file beside an output.
+pub(super) fn metadata(path: &Path) -> Result<BTreeMap<String, String>> {
     let cannot = |problem: String| {
         let remedy =
-            "JSONL of embed has this file beside it: put it back, or make the output again";
+            "an output of embed has this file beside it: put it back, or make the output again";
         Error::file(path, problem, remedy)
     };
     let read = || -> io::Result<_> {
@@ -57,6 +74,7 @@ struct Lines {
     line: u64,
     space: Space,
     text: Option<String>,
+    array: Option<Array>,
 }
 
 /// The fields that are looked at, as their JSON.
@@ -66,7 +84,10 @@ impl StoredRows for Lines {
     fn next_row(&mut self) -> Result<Option<StoredRow>> {
         let line = read_line(&mut self.stream, MAX_LINE_BYTES);
         let Some(line) = line.map_err(|error| self.stream.error(error))? else {
-            return Ok(None);
+            return match &mut self.array {
+                Some(array) => array.end().map(|()| None),
+                None => Ok(None),
+            };
         };
         self.line += 1;
         let row = line.and_then(|line| {
@@ -75,6 +96,13 @@ impl StoredRows for Lines {
             self.row(&fields)
         });
         let name = self.stream.name();
+        let row = match (row, &mut self.array) {
+            (Ok(mut row), Some(array)) => {
+                row.embedded.vector = array.next_vector()?;
+                Ok(row)
+            }
+            (row, _) => row,
+        };
         match (row, &self.text) {
             (Ok(StoredRow { text: None, .. }), Some(column)) => Err(no_texts(name, column)),
             (Ok(row), _) => Ok(Some(row)),
@@ -89,13 +117,19 @@ impl StoredRows for Lines {
 impl Lines {
     /// The row of an object.
     fn row(&self, fields: &Fields<'_>) -> Result<StoredRow, String> {
-        let precision = self.space.precision;
-        let scale = match precision.has_scale() {
+        let (precisions, dims) = (self.space.precision, self.space.dims);
+        let scale = match precisions.has_scale() {
             true => finite(field(fields, "scale")?)?,
             false => 1.0,
         };
         let digest: Cow<'_, str> = parse(fields, TEXT_DIGEST)?;
         let digest = digest.parse();
+        let mut stored = Vec::new();
+        let own = precisions.iter().enumerate();
+        for (number, precision) in own.filter(|_| self.array.is_none()) {
+            let name = vector_column(number, precision);
+            vector(&name, field(fields, &name)?, precision, dims, &mut stored)?;
+        }
         Ok(StoredRow {
             index: parse(fields, "index")?,
             id: fields.get("id").map(|id| as_text(id)),
@@ -112,7 +146,7 @@ impl Lines {
                     digest: digest.map_err(|_| format!("has no {TEXT_DIGEST}"))?,
                 },
                 scale,
-                vector: vector(field(fields, "embedding")?, &self.space)?,
+                vector: stored,
             },
         })
     }
@@ -133,21 +167,26 @@ fn as_text(value: &RawValue) -> String {
     serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned())
 }
 
-/// The stored numbers of a vector, from their list.
-fn vector(list: &str, space: &Space) -> Result<Vec<u8>, String> {
+/// Appends the stored numbers of a vector of `dims` values, from the list in the field `name`.
+fn vector(
+    name: &str,
+    list: &str,
+    precision: Precision,
+    dims: usize,
+    bytes: &mut Vec<u8>,
+) -> Result<(), String> {
     let inner = list
         .strip_prefix('[')
         .and_then(|list| list.strip_suffix(']'));
-    let expected = space.precision.bytes(space.dims);
-    let mut bytes = Vec::new();
+    let end = bytes.len() + precision.bytes(dims);
     for number in inner.unwrap_or_default().split(',') {
-        if bytes.len() > expected || !space.precision.parse(number.trim_ascii(), &mut bytes) {
-            return Err(format!("has \"{number}\" in its \"embedding\""));
+        if bytes.len() > end || !precision.parse(number.trim_ascii(), bytes) {
+            return Err(format!("has \"{number}\" in its \"{name}\""));
         }
     }
-    match bytes.len() == expected {
-        true => Ok(bytes),
-        false => Err(format!("has no vector of {} values", space.dims)),
+    match bytes.len() == end {
+        true => Ok(()),
+        false => Err(format!("has no \"{name}\" of {dims} values")),
     }
 }
 

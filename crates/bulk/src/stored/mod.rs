@@ -4,21 +4,25 @@
 
 mod columns;
 mod jsonl;
+mod npy;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::BufRead;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::format::{InputFormat, OutputFormat};
 use crate::formats::read_metadata;
 use crate::message::{Message, Setting, message};
+use crate::output::metadata_path;
 use crate::read_budget::ReadBudget;
 use crate::record::{RUN_KEY, RunRecord};
 use crate::row::Embedded;
 use crate::settings::Settings;
 use crate::source::Source;
 use crate::space::Space;
+use crate::spool::MAX_DIMS;
 
 /// An output of a run, in a format that gives every bit of its vectors back.
 pub struct Stored {
@@ -26,6 +30,10 @@ pub struct Stored {
     pub space: Space,
     /// The column or field that the run took the texts from.
     pub field: String,
+    /// What the run was.
+    pub record: RunRecord,
+    /// Where ids and columns carried along are.
+    pub carried: Source,
     rows: Box<dyn StoredRows>,
 }
 
@@ -60,6 +68,7 @@ trait StoredRows {
 
 /// What an output's metadata say.
 struct Metadata {
+    record: RunRecord,
     space: Space,
     field: String,
     /// The column that has the texts, if they are read.
@@ -71,7 +80,7 @@ impl Metadata {
     fn of(name: &str, values: &BTreeMap<String, String>, texts: Texts<'_>) -> Result<Self> {
         let record = values.get(RUN_KEY);
         let record = record.and_then(|record| serde_json::from_str::<RunRecord>(record).ok());
-        let Some(Settings { space, field, .. }) = record.map(|record| record.settings) else {
+        let Some(record) = record else {
             let problem = "does not say of which run of this version of Lanewise it is";
             return Err(Error::named_file(
                 name,
@@ -79,6 +88,10 @@ impl Metadata {
                 "give a file that embed has written",
             ));
         };
+        let Settings { space, field, .. } = record.settings.clone();
+        if !(1..=MAX_DIMS).contains(&space.dims) || record.rejected > record.rows {
+            return Err(not_as_written(name, "its metadata are impossible"));
+        }
         let mut stated = space.metadata().into_iter();
         if stated.any(|(name, value)| values.get(&name) != Some(&value)) {
             return Err(not_as_written(name, "its metadata contradict each other"));
@@ -88,14 +101,22 @@ impl Metadata {
             Texts::Column(column) => Some(column.to_owned()),
             Texts::Carried => Some(field.clone()),
         };
-        Ok(Self { space, field, text })
+        Ok(Self {
+            record,
+            space,
+            field,
+            text,
+        })
     }
 }
 
 impl Stored {
     /// Opens an output.
     pub fn open(path: &Path, texts: Texts<'_>, budget: ReadBudget) -> Result<Self> {
-        let found = Source::find(path, Some(InputFormat::Jsonl))?.stream()?;
+        if npy::is_array(path) {
+            return npy::open(path, texts);
+        }
+        let mut found = Source::find(path, Some(InputFormat::Jsonl))?.stream()?;
         let columnar = [
             (&b"PAR1"[..], InputFormat::Parquet, OutputFormat::Parquet),
             (b"ARROW1", InputFormat::Arrow, OutputFormat::Arrow),
@@ -104,16 +125,21 @@ impl Stored {
             if found.starts_with(magic) {
                 let source = Source::find(path, Some(input))?;
                 let file = File::open(path).map_err(|error| found.error(error))?;
-                let metadata = read_metadata(output, file)?;
-                return columns::open(&source, &metadata, texts, budget);
+                let metadata = read_metadata(output, file);
+                let metadata = metadata.map_err(|error| match error {
+                    Error::File { problem, .. } => not_as_written(found.name(), problem),
+                    other => other,
+                })?;
+                return columns::open(source, &metadata, texts, budget);
             }
         }
-        if found.starts_with(b"{") {
+        let is_empty = found.fill_buf().is_ok_and(<[u8]>::is_empty);
+        if found.starts_with(b"{") || (is_empty && metadata_path(path).exists()) {
             return jsonl::open(path, found, texts);
         }
         Err(Error::file(
             path,
-            "is not Parquet, Arrow IPC or JSONL as embed writes it",
+            "is not Parquet, Arrow IPC, JSONL or .npy as embed writes it",
             "give an output of one of these formats",
         ))
     }
@@ -149,6 +175,6 @@ fn not_as_written(name: &str, problem: impl Into<Message>) -> Error {
     Error::named_file(
         name,
         problem,
-        "it was changed, or another version of Lanewise has written it: make it again",
+        "it is damaged or was changed, or another version of Lanewise has written it: make it again",
     )
 }

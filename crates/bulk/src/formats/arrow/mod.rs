@@ -20,4 +20,4 @@ pub use read::ArrowReader;
 pub use read_columns::{ReadColumns, map_types};
 pub use show::{plain_text, shown};
 pub use write::ArrowWriter;
-pub use write_columns::{EMBEDDING, WriteColumns, io_error, nulls};
+pub use write_columns::{WriteColumns, io_error, nulls};

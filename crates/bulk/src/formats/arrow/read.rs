@@ -37,10 +37,11 @@ pub struct ArrowReader<C: BatchColumns = ReadColumns> {
 }
 
 impl ArrowReader {
-    /// Opens the file and finds the columns in its schema.
-    pub fn open(source: &Source, options: Arc<ReadOptions>) -> Result<Self> {
+    /// Opens the file and finds the columns in its schema, that of the texts only if they are to be
+    /// read.
+    pub fn open(source: &Source, with_text: bool, options: Arc<ReadOptions>) -> Result<Self> {
         Self::open_with(source, options.budget, |schema| {
-            ReadColumns::find(source.name(), schema, None, options)
+            ReadColumns::find(source.name(), schema, None, with_text, options)
         })
     }
 }

@@ -16,7 +16,8 @@ use crate::row::{Cell, CellType, ColumnTypes, Row};
 /// The columns that a row is made of.
 #[derive(Debug, Clone)]
 pub struct ReadColumns {
-    text: ReadColumn,
+    /// `None` if texts are not read.
+    text: Option<ReadColumn>,
     id: Option<ReadColumn>,
     kept: Vec<ReadColumn>,
     options: Arc<ReadOptions>,
@@ -44,12 +45,13 @@ impl ReadColumn {
 }
 
 impl ReadColumns {
-    /// Finds the columns in the schema of the file `name`. `more` may say more of their types, where
-    /// the format itself cannot.
+    /// Finds the columns in the schema of the file `name`, that of the texts only if they are to be
+    /// read. `more` may say more of their types, where the format itself cannot.
     pub fn find(
         name: &str,
         schema: &Schema,
         more: Option<&Schema>,
+        with_text: bool,
         options: Arc<ReadOptions>,
     ) -> Result<Self> {
         let fields = schema.fields();
@@ -84,7 +86,9 @@ impl ReadColumns {
         let id_types = |data_type: &DataType| {
             !data_type.is_nested() || matches!(data_type, DataType::RunEndEncoded(..))
         };
-        let text = find(&options.field, &text_types, "not a string")?;
+        let text = with_text
+            .then(|| find(&options.field, &text_types, "not a string"))
+            .transpose()?;
         let id = options.id_field.as_ref();
         let id = id.map(|id| find(id, &id_types, "no id")).transpose()?;
         let kept = options
@@ -126,7 +130,7 @@ impl BatchColumns for ReadColumns {
     type Rows = RowsOfBatch;
 
     fn paths(&self) -> impl Iterator<Item = &Vec<String>> {
-        let first = std::iter::once(&self.text);
+        let first = self.text.iter();
         first
             .chain(&self.id)
             .chain(&self.kept)
@@ -136,7 +140,10 @@ impl BatchColumns for ReadColumns {
     fn batch(&self, batch: &RecordBatch) -> Result<RowsOfBatch, String> {
         let column = |column: &ReadColumn| Ok((Nest::new(batch, &column.path)?, column.clone()));
         Ok(RowsOfBatch {
-            text: Nest::new(batch, &self.text.path)?,
+            text: match &self.text {
+                Some(text) => Some(Nest::new(batch, &text.path)?),
+                None => None,
+            },
             id: self.id.as_ref().map(column).transpose()?,
             kept: self
                 .kept
@@ -151,7 +158,7 @@ impl BatchColumns for ReadColumns {
 
 /// The rows of one record batch.
 pub struct RowsOfBatch {
-    text: Nest,
+    text: Option<Nest>,
     id: Option<(Nest, ReadColumn)>,
     kept: Vec<(Nest, ReadColumn)>,
     options: Arc<ReadOptions>,
@@ -191,10 +198,10 @@ impl RowsOfBatch {
     }
 
     fn text(&self, index: usize) -> Result<String, String> {
-        let bytes = self
-            .text
-            .value(index)
-            .and_then(|(leaf, at)| bytes(leaf, at));
+        let Some(text) = &self.text else {
+            return Ok(String::new());
+        };
+        let bytes = text.value(index).and_then(|(leaf, at)| bytes(leaf, at));
         let bytes = bytes.ok_or("is null")?;
         let limit = self.options.max_row_bytes;
         if bytes.len() > limit {

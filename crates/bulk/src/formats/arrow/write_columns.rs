@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -15,26 +16,20 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use lanewise_vectors::Precision;
 
 use super::column::{Column, data_type};
-use crate::output::{Layout, TEXT_DIGEST};
+use crate::output::{Layout, TEXT_DIGEST, vector_column};
 use crate::row::{Cell, Embedded, Row};
 
-/// Rows of a record batch, if their columns carried along are short.
-const BATCH_ROWS: usize = 1024;
 /// Bytes of columns carried along in one record batch, except for its last row.
 const BATCH_BYTES: usize = 8 << 20;
 
 /// The length of a [`TextDigest`](crate::digest::TextDigest).
 const DIGEST_BYTES: i32 = 16;
 
-/// The name of the vectors' column.
-pub const EMBEDDING: &str = "embedding";
-
 /// Collects rows into record batches. Where a batch ends depends on the rows only, so the same rows
 /// give the same file.
 pub struct WriteColumns {
     schema: SchemaRef,
-    precision: Precision,
-    numbers: usize,
+    batch_rows: usize,
     rows: usize,
     bytes: usize,
     index: UInt64Builder,
@@ -46,17 +41,31 @@ pub struct WriteColumns {
     windows: UInt32Builder,
     digest: FixedSizeBinaryBuilder,
     scale: Option<Float32Builder>,
+    /// Of each precision.
+    vectors: Vec<Vectors>,
+}
+
+/// The vectors of a batch in one precision.
+struct Vectors {
+    precision: Precision,
+    /// Its numbers in a list.
+    numbers: i32,
+    /// Its part of the bytes of a stored vector.
+    part: Range<usize>,
     /// Allocated with the alignment that arrays need.
-    embedding: MutableBuffer,
+    stored: MutableBuffer,
 }
 
 impl WriteColumns {
-    /// Columns for a layout; lists hold what its precision stores.
-    pub fn new(layout: &Layout) -> Result<Self, ArrowError> {
+    /// Columns for a layout, in batches of `batch_rows` rows if columns carried along are short; lists
+    /// hold what its precisions store.
+    pub fn new(layout: &Layout, batch_rows: usize) -> Result<Self, ArrowError> {
         let space = &layout.space;
-        let numbers = space.precision.numbers(space.dims);
-        let list_size = i32::try_from(numbers)
-            .map_err(|_| ArrowError::SchemaError("vectors are too long".into()))?;
+        let vectors = space
+            .precision
+            .parts(space.dims)
+            .map(|(precision, part)| Vectors::new(precision, space.dims, part, batch_rows))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut fields = vec![Field::new("index", DataType::UInt64, false)];
         let given = || layout.id.iter().chain(&layout.kept);
         fields
@@ -69,14 +78,15 @@ impl WriteColumns {
         ]);
         let has_scale = space.precision.has_scale();
         fields.extend(has_scale.then(|| Field::new("scale", DataType::Float32, false)));
-        let list = DataType::FixedSizeList(item(space.precision), list_size);
-        fields.push(Field::new(EMBEDDING, list, false));
+        fields.extend(vectors.iter().enumerate().map(|(number, vectors)| {
+            let name = vector_column(number, vectors.precision);
+            Field::new(name, vectors.data_type(), false)
+        }));
         let metadata: HashMap<String, String> = layout.metadata().into_iter().collect();
         let schema = Schema::new(fields).with_metadata(metadata);
         Ok(Self {
             schema: Arc::new(schema),
-            precision: space.precision,
-            numbers,
+            batch_rows,
             rows: 0,
             bytes: 0,
             index: UInt64Builder::new(),
@@ -89,7 +99,7 @@ impl WriteColumns {
             windows: UInt32Builder::new(),
             digest: FixedSizeBinaryBuilder::new(DIGEST_BYTES),
             scale: has_scale.then(Float32Builder::new),
-            embedding: MutableBuffer::new(BATCH_ROWS * space.precision.bytes(space.dims)),
+            vectors,
         })
     }
 
@@ -117,9 +127,12 @@ impl WriteColumns {
         if let Some(scale) = &mut self.scale {
             scale.append_value(embedded.scale);
         }
-        self.embedding.extend_from_slice(&embedded.vector);
+        for vectors in &mut self.vectors {
+            let part = &embedded.vector[vectors.part.clone()];
+            vectors.stored.extend_from_slice(part);
+        }
         self.rows += 1;
-        if self.rows < BATCH_ROWS && self.bytes < BATCH_BYTES {
+        if self.rows < self.batch_rows && self.bytes < BATCH_BYTES {
             return Ok(None);
         }
         self.take()
@@ -141,15 +154,41 @@ impl WriteColumns {
         if let Some(scale) = &mut self.scale {
             columns.push(Arc::new(scale.finish()));
         }
-        let capacity = self.embedding.len();
-        let stored = std::mem::replace(&mut self.embedding, MutableBuffer::new(capacity));
-        columns.push(self.lists(stored.into())?);
+        for vectors in &mut self.vectors {
+            columns.push(vectors.take(self.rows)?);
+        }
         (self.rows, self.bytes) = (0, 0);
         RecordBatch::try_new(self.schema(), columns).map(Some)
     }
+}
 
-    fn lists(&self, stored: Buffer) -> Result<ArrayRef, ArrowError> {
-        let count = self.rows * self.numbers;
+impl Vectors {
+    fn new(
+        precision: Precision,
+        dims: usize,
+        part: Range<usize>,
+        batch_rows: usize,
+    ) -> Result<Self, ArrowError> {
+        let numbers = i32::try_from(precision.numbers(dims))
+            .map_err(|_| ArrowError::SchemaError("vectors are too long".into()))?;
+        Ok(Self {
+            precision,
+            numbers,
+            stored: MutableBuffer::new(batch_rows * part.len()),
+            part,
+        })
+    }
+
+    fn data_type(&self) -> DataType {
+        DataType::FixedSizeList(item(self.precision), self.numbers)
+    }
+
+    /// The lists of `rows` rows.
+    fn take(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        let capacity = self.stored.len();
+        let stored = std::mem::replace(&mut self.stored, MutableBuffer::new(capacity));
+        let stored = Buffer::from(stored);
+        let count = rows * self.numbers as usize;
         let values: ArrayRef = match self.precision {
             Precision::F32 => {
                 Arc::new(Float32Array::new(ScalarBuffer::new(stored, 0, count), None))
@@ -162,9 +201,7 @@ impl WriteColumns {
                 Arc::new(UInt8Array::new(ScalarBuffer::new(stored, 0, count), None))
             }
         };
-        // The schema's constructor has checked that this fits.
-        let size = self.numbers as i32;
-        let lists = FixedSizeListArray::try_new(item(self.precision), size, values, None)?;
+        let lists = FixedSizeListArray::try_new(item(self.precision), self.numbers, values, None)?;
         Ok(Arc::new(lists))
     }
 }

@@ -11,7 +11,7 @@ use crate::output::{Layout, TEXT_DIGEST};
 use crate::row::{Cell, Embedded, Row};
 use crate::staged::Staged;
 
-/// A file with a header line.
+/// A file with a header line, of vectors in one precision.
 pub struct CsvWriter {
     out: Writer<Staged>,
     layout: Layout,
@@ -30,8 +30,9 @@ impl CsvWriter {
                 .map(|column| column.name.clone()),
         );
         names.extend(["tokens", "truncated", "windows", TEXT_DIGEST].map(String::from));
-        names.extend(layout.space.precision.has_scale().then(|| "scale".into()));
-        let numbers = layout.space.precision.numbers(layout.space.dims);
+        let precision = layout.space.precision.first();
+        names.extend(precision.has_scale().then(|| "scale".into()));
+        let numbers = precision.numbers(layout.space.dims);
         names.extend((0..numbers).map(|number| format!("e{number}")));
         out.write_record(names).map_err(csv_error)?;
         Ok(Self { out, layout })
@@ -44,7 +45,7 @@ impl CsvWriter {
 
 impl RowWriter for CsvWriter {
     fn row(&mut self, row: &Row<Embedded>, embedded: &Embedded) -> io::Result<()> {
-        let precision = self.layout.space.precision;
+        let precision = self.layout.space.precision.first();
         self.field(row.index)?;
         let id = self
             .layout

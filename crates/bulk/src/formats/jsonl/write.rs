@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::formats::RowWriter;
 use crate::formats::cells::JsonCell;
-use crate::output::{Layout, TEXT_DIGEST};
+use crate::output::{Layout, TEXT_DIGEST, vector_column};
 use crate::row::{Embedded, Row};
 use crate::staged::Staged;
 
@@ -76,7 +76,7 @@ struct Object<'a> {
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let precision = self.layout.space.precision;
+        let space = &self.layout.space;
         let mut object = serializer.serialize_map(None)?;
         object.serialize_entry("index", &self.row.index)?;
         if let Some(column) = &self.layout.id {
@@ -90,11 +90,14 @@ impl Serialize for Object<'_> {
         object.serialize_entry("truncated", &self.embedded.reading.truncated)?;
         object.serialize_entry("windows", &self.embedded.reading.windows)?;
         object.serialize_entry(TEXT_DIGEST, &self.embedded.reading.digest.to_string())?;
-        if precision.has_scale() {
+        if space.precision.has_scale() {
             object.serialize_entry("scale", &self.embedded.scale)?;
         }
         if self.fields == Fields::All {
-            object.serialize_entry("embedding", &Numbers(precision, &self.embedded.vector))?;
+            for (number, (precision, part)) in space.precision.parts(space.dims).enumerate() {
+                let numbers = Numbers(precision, &self.embedded.vector[part]);
+                object.serialize_entry(&vector_column(number, precision), &numbers)?;
+            }
         }
         object.end()
     }

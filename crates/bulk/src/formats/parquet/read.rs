@@ -79,10 +79,10 @@ pub struct ParquetReader<C: BatchColumns = ReadColumns> {
 }
 
 impl ParquetReader {
-    /// Opens the file and finds the columns.
-    pub fn open(source: &Source, options: Arc<ReadOptions>) -> Result<Self> {
+    /// Opens the file and finds the columns, that of the texts only if they are to be read.
+    pub fn open(source: &Source, with_text: bool, options: Arc<ReadOptions>) -> Result<Self> {
         Self::open_with(source, options.budget, |schema, before| {
-            ReadColumns::find(source.name(), schema, before, options)
+            ReadColumns::find(source.name(), schema, before, with_text, options)
         })
     }
 }

@@ -14,13 +14,15 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::formats::RowWriter;
-use crate::formats::arrow::{EMBEDDING, WriteColumns, io_error, map_types};
-use crate::output::Layout;
+use crate::formats::arrow::{WriteColumns, io_error, map_types};
+use crate::output::{Layout, vector_column};
 use crate::row::{Embedded, Row};
 use crate::staged::Staged;
 
 /// Rows of a row group if columns carried along are short: 25 MB of vectors of 768 floats.
 const GROUP_ROWS: usize = 8192;
+/// Rows that are handed to the writer together.
+const BATCH_ROWS: usize = 1024;
 /// A row group ends with the record batch that brings it to this size, because the writer holds it
 /// in memory.
 const GROUP_BYTES: usize = 32 << 20;
@@ -36,27 +38,30 @@ pub struct ParquetWriter {
 impl ParquetWriter {
     /// Begins the file.
     pub fn new(file: Staged, layout: Layout) -> io::Result<Self> {
-        let columns = WriteColumns::new(&layout).map_err(io_error)?;
+        let columns = WriteColumns::new(&layout, BATCH_ROWS).map_err(io_error)?;
         let schema = Arc::new(map_types(&columns.schema(), &stored));
-        // Vectors look random: a dictionary or compression does not make them smaller, and
-        // statistics are useless.
-        let path = [EMBEDDING, "list", Field::LIST_FIELD_DEFAULT_NAME].map(String::from);
-        let vectors = ColumnPath::new(path.into());
         let metadata = layout.metadata().into_iter();
         let metadata = metadata
             .map(|(name, value)| KeyValue::new(name, value))
             .collect();
         let level = ZstdLevel::try_new(1).map_err(parquet_error)?;
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_created_by(format!("lanewise {}", layout.space.version))
             .set_key_value_metadata(Some(metadata))
             .set_compression(Compression::ZSTD(level))
-            .set_max_row_group_row_count(Some(GROUP_ROWS))
-            .set_column_compression(vectors.clone(), Compression::UNCOMPRESSED)
-            .set_column_dictionary_enabled(vectors.clone(), false)
-            .set_column_statistics_enabled(vectors, EnabledStatistics::None)
-            .build();
-        let out = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties));
+            .set_max_row_group_row_count(Some(GROUP_ROWS));
+        // Vectors look random: a dictionary or compression does not make them smaller, and
+        // statistics are useless.
+        for (number, precision) in layout.space.precision.iter().enumerate() {
+            let name = vector_column(number, precision);
+            let path = [&name, "list", Field::LIST_FIELD_DEFAULT_NAME].map(String::from);
+            let vectors = ColumnPath::new(path.into());
+            properties = properties
+                .set_column_compression(vectors.clone(), Compression::UNCOMPRESSED)
+                .set_column_dictionary_enabled(vectors.clone(), false)
+                .set_column_statistics_enabled(vectors, EnabledStatistics::None);
+        }
+        let out = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties.build()));
         Ok(Self {
             out: out.map_err(parquet_error)?,
             columns,
