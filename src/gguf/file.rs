@@ -5,8 +5,10 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use lanewise_map::FileIdentity;
+
 use super::cursor::{Cursor, FETCH_AGAIN};
-use super::map::{FileIdentity, Map};
+use super::map::Map;
 use super::tensor::{self, TensorInfo};
 use super::value::{Array, Strings, Value, ValueType};
 use crate::{Error, Result};

@@ -15,7 +15,8 @@ mod value;
 
 pub use bundled::bundled_path;
 pub use file::Gguf;
-pub use map::{FileIdentity, Map};
+pub use lanewise_map::FileIdentity;
+pub use map::Map;
 pub use sigbus::exit_on_lost_page;
 pub use sigxfsz::report_file_size_limit;
 pub use tensor::{TensorInfo, TensorType};

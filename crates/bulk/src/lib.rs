@@ -79,6 +79,13 @@ pub use spool::Tally;
 pub use verify::{Verified, VerifyJob};
 pub use windows::OverflowPolicy;
 
+/// Outputs read back, for programs that search them.
+pub mod outputs {
+    pub use crate::formats::arrow::{MappedArrow, json, plain_text};
+    pub use crate::output::{OWN_COLUMNS, vector_column};
+    pub use crate::stored::{Stored, StoredRow, Texts, stated_space};
+}
+
 /// The crates that read and write the formats, for tests of programs that use this one.
 #[doc(hidden)]
 pub mod internals {

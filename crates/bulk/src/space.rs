@@ -75,7 +75,7 @@ impl Space {
 
     /// The first field by which equal tokens may have another vector in `other`: its name and both
     /// values.
-    pub(crate) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+    pub fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         // How the model is called, and what became of long texts, makes no difference to a vector.
         const NO_DIFFERENCE: [&str; 3] = ["model", "prompt", "overflow"];
         let pairs = self.fields().into_iter().zip(other.fields().into_values());

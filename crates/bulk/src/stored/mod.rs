@@ -110,8 +110,21 @@ impl Metadata {
     }
 }
 
+/// The space of the vectors of the output `name` with these metadata, and the column or field that its
+/// texts were in.
+///
+/// # Errors
+/// If they do not say, or contradict each other.
+pub fn stated_space(name: &str, metadata: &BTreeMap<String, String>) -> Result<(Space, String)> {
+    let Metadata { space, field, .. } = Metadata::of(name, metadata, Texts::Unread)?;
+    Ok((space, field))
+}
+
 impl Stored {
     /// Opens an output.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is none of these formats as a run writes them.
     pub fn open(path: &Path, texts: Texts<'_>, budget: ReadBudget) -> Result<Self> {
         if npy::is_array(path) {
             return npy::open(path, texts);

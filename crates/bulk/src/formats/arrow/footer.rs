@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use arrow_ipc::{MessageHeader, MetadataVersion, root_as_schema};
 
@@ -30,10 +31,10 @@ const RECORD_BATCHES: usize = 3;
 
 /// Where a message is.
 #[derive(Clone, Copy)]
-struct Place {
-    offset: u64,
-    metadata: u64,
-    body: u64,
+pub struct Place {
+    pub offset: u64,
+    pub metadata: u64,
+    pub body: u64,
 }
 
 /// `Block` (File.fbs): the offset, the length of the metadata, four unused bytes, that of the body.
@@ -61,21 +62,11 @@ impl FileMessages {
         let cut = || damaged(name, KIND, "it has no footer, so it is cut short");
         let end = length.checked_sub(END_BYTES).ok_or_else(cut)?;
         let tail = read_at(&mut file, end, END_BYTES).map_err(unreadable)?;
-        let Some((footer_bytes, FILE_MAGIC)) = tail.split_first_chunk() else {
-            return Err(cut());
-        };
-        let footer_bytes = i32::from_le_bytes(*footer_bytes);
-        let wrong = || damaged(name, KIND, &format!("a footer of {footer_bytes} bytes"));
-        if !(1..=MOST_METADATA_BYTES).contains(&footer_bytes) {
-            return Err(wrong());
-        }
-        let start = end.checked_sub(footer_bytes as u64);
-        let start = start.filter(|&start| start >= FILE_START_BYTES);
-        let start = start.ok_or_else(wrong)?;
-        let footer = read_at(&mut file, start, footer_bytes as u64).map_err(unreadable)?;
-        let columns = guarded(name, KIND, || read_schema(&footer))?;
-        let columns = columns.map_err(|refused| refused.of(name))?;
-        let (places, dictionaries) = guarded(name, KIND, || read_places(&footer, start))?;
+        let tail = tail.first_chunk().ok_or_else(cut)?;
+        let range = footer_range(name, length, tail)?;
+        let footer = read_at(&mut file, range.start, range.end - range.start);
+        let footer = footer.map_err(unreadable)?;
+        let (columns, places, dictionaries) = read_footer(name, &footer, range.start)?;
         let messages = Self {
             name: name.to_owned(),
             file,
@@ -158,6 +149,40 @@ impl FileMessages {
     }
 }
 
+/// Where the footer is in a file of `length` bytes that ends with `tail`.
+pub fn footer_range(
+    name: &str,
+    length: u64,
+    tail: &[u8; END_BYTES as usize],
+) -> Result<Range<u64>> {
+    let Some((footer_bytes, FILE_MAGIC)) = tail.split_first_chunk() else {
+        let problem = "it has no footer, so it is cut short";
+        return Err(damaged(name, KIND, problem));
+    };
+    let footer_bytes = i32::from_le_bytes(*footer_bytes);
+    let wrong = || damaged(name, KIND, &format!("a footer of {footer_bytes} bytes"));
+    if !(1..=MOST_METADATA_BYTES).contains(&footer_bytes) {
+        return Err(wrong());
+    }
+    let end = length.saturating_sub(END_BYTES);
+    let start = end.checked_sub(footer_bytes as u64);
+    let start = start.filter(|&start| start >= FILE_START_BYTES);
+    Ok(start.ok_or_else(wrong)?..end)
+}
+
+/// What the footer at `start` says: the columns, where the messages are, and how many of them are
+/// dictionaries.
+pub fn read_footer(
+    name: &str,
+    footer: &[u8],
+    start: u64,
+) -> Result<(Described, Vec<Place>, usize)> {
+    let columns = guarded(name, KIND, || read_schema(footer))?;
+    let columns = columns.map_err(|refused| refused.of(name))?;
+    let (places, dictionaries) = guarded(name, KIND, || read_places(footer, start))?;
+    Ok((columns, places, dictionaries))
+}
+
 /// The error of reading the file.
 pub fn cannot_read(name: &str, error: &io::Error) -> Error {
     let problem = format!("cannot read: {error}");
@@ -173,7 +198,7 @@ fn read_at(file: &mut File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
 }
 
 /// A message without its length, and the continuation mark before it.
-fn unframed(bytes: &[u8]) -> Option<&[u8]> {
+pub fn unframed(bytes: &[u8]) -> Option<&[u8]> {
     let bytes = bytes.strip_prefix(&CONTINUATION).unwrap_or(bytes);
     let (length, rest) = bytes.split_first_chunk()?;
     rest.get(..u32::from_le_bytes(*length) as usize)

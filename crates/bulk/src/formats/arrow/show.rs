@@ -26,7 +26,7 @@ pub fn shown(data_type: &DataType, encoded: &[u8]) -> Option<Cell> {
 
 /// A value as JSON: structs are objects, and so are maps, unless a key occurs twice; lists are
 /// arrays.
-fn json(array: &dyn Array, index: usize) -> Value {
+pub fn json(array: &dyn Array, index: usize) -> Value {
     let Some((array, index)) = value(array, index) else {
         return Value::Null;
     };
