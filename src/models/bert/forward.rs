@@ -30,10 +30,10 @@ use crate::engine::{
 use crate::models::ForwardPass;
 use crate::vectors::normalize;
 
-/// INT8 terms of the input of `attn_q`, `attn_k` and `attn_v`. Of all inputs it is the one whose rounding
-/// costs most: a few channels are far larger than the others, and attention multiplies the errors of
-/// queries and keys (docs/LOG.md).
-const ATTN_INPUT_TERMS: usize = 2;
+/// INT8 terms of the input of `attn_q`, `attn_k` and `attn_v`, in the first and in the second half of the
+/// layers. Of all inputs it is the one whose rounding costs most, since attention multiplies the errors of
+/// queries and keys, and it costs more the nearer a layer is to the vector (docs/LOG.md).
+const ATTN_INPUT_TERMS: [usize; 2] = [1, 2];
 
 /// INT8 terms of the input of `ffn_up`, and of `ffn_gate`.
 const FFN_INPUT_TERMS: usize = 1;
@@ -85,7 +85,8 @@ impl ForwardPass for Forward {
             .try_for_each(|matrix| matrix.prepare(kernels))?;
         let (tokens, hidden) = (batch.tokens(), config.hidden);
         let attended = Attention::output_shape(batch, config.head_shape());
-        let mut input = attn_input(batch).blocks().max(attended.blocks());
+        let input = attn_input(config, batch, config.layers);
+        let mut input = input.blocks().max(attended.blocks());
         let outputs = [(3 * hidden, tokens), (hidden, attended.tokens)];
         let values = outputs.map(|(width, tokens)| PanelBuffer::values(width, tokens));
         if weights.classifier.is_some() {
@@ -122,7 +123,7 @@ impl ForwardPass for Forward {
         self.embed(executor, batch)?;
         let layers = &model.weights().layers;
         for (index, layer) in layers.iter().enumerate() {
-            self.layer(executor, batch, layer, layers.get(index + 1));
+            self.layer(executor, batch, (index, layer), layers.get(index + 1));
         }
         if let Some(classifier) = &model.weights().classifier {
             self.score(executor, batch, classifier, out);
@@ -149,7 +150,7 @@ impl ForwardPass for Forward {
             return tables.join(" or ");
         }
         for (index, layer) in model.weights().layers.iter().enumerate() {
-            self.layer(executor, batch, layer, None);
+            self.layer(executor, batch, (index, layer), None);
             if !finite(&self.x) {
                 return format!("blk.{index}");
             }
@@ -218,7 +219,8 @@ impl Forward {
         }
         executor.lap(Phase::Embed);
         let norm = &weights.token_embd_norm;
-        self.add_and_normalize(executor, batch, Added::Positions, norm, attn_input(batch));
+        let input = attn_input(model.config(), batch, 0);
+        self.add_and_normalize(executor, batch, Added::Positions, norm, input);
         Ok(())
     }
 
@@ -261,7 +263,7 @@ impl Forward {
         &mut self,
         executor: &mut Executor,
         batch: &Batch,
-        layer: &Layer,
+        (index, layer): (usize, &Layer),
         next: Option<&Layer>,
     ) {
         self.attention(executor, batch, layer);
@@ -278,7 +280,8 @@ impl Forward {
             shared: 0,
         };
         let norm = &layer.layer_output_norm;
-        self.add_and_normalize(executor, batch, fed_forward, norm, attn_input(batch));
+        let input = attn_input(self.model.config(), batch, index + 1);
+        self.add_and_normalize(executor, batch, fed_forward, norm, input);
     }
 
     /// `output = Wo attention(input)`, in [`MEAN_TERMS`] rows a text for the mean of its values and
@@ -411,9 +414,10 @@ impl Forward {
     }
 }
 
-/// The shape of `x` as the input of queries, keys and values.
-pub(super) fn attn_input(batch: &Batch) -> ActivationShape {
-    input(batch, ATTN_INPUT_TERMS)
+/// The shape of `x` as the input of the queries, keys and values of a layer.
+pub(super) fn attn_input(config: &Config, batch: &Batch, layer: usize) -> ActivationShape {
+    let half = usize::from(layer >= config.layers / 2);
+    input(batch, ATTN_INPUT_TERMS[half])
 }
 
 /// The shape of `x` as the input of `ffn_up`.

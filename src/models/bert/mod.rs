@@ -140,8 +140,8 @@ impl Model for Bert {
         values * tokens as u64 + self.config.attention_multiply_adds(tokens)
     }
 
-    fn jobs_of_layer(&self, batch: &Batch, threads: usize, _: usize) -> Vec<Job> {
-        schedule::jobs_of_layer(&self.config, batch, threads)
+    fn jobs_of_layer(&self, batch: &Batch, threads: usize, layer: usize) -> Vec<Job> {
+        schedule::jobs_of_layer(&self.config, batch, threads, layer)
     }
 
     fn forward_pass(self: Arc<Self>, _: bool) -> Result<Box<dyn ForwardPass>> {
