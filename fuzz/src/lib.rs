@@ -1,5 +1,7 @@
 //! What the fuzz targets do with their bytes; `fuzz/run` runs them.
 
+pub mod converter;
+pub mod families;
 pub mod gguf;
 pub mod inputs;
 pub mod kernels;
