@@ -2,7 +2,7 @@
 
 mod cli_support;
 
-use cli_support::{TINY, TINY_WITHOUT_HEADS, command, feed, run, run_with};
+use cli_support::{TINY, TINY_WITHOUT_HEADS, command, feed, run, run_with, scratch};
 use lanewise::Isa;
 use serde_json::Value;
 
@@ -130,9 +130,15 @@ fn the_examples_of_the_help_run_as_they_stand() {
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     );
     let path = path.unwrap();
-    for example in examples {
+    let working = scratch("help").with_extension("directory");
+    std::fs::create_dir_all(&working).unwrap();
+    // What is searched is an output of `embed`.
+    let corpus = "printf 'moons\nrivers\n' | lanewise embed --input - --input-format lines \
+                  --keep text --output corpus.arrow --force && echo";
+    for example in [corpus].into_iter().chain(examples) {
         let output = std::process::Command::new("sh")
             .args(["-c", example])
+            .current_dir(&working)
             .env("PATH", &path)
             .env("LANEWISE_MODEL", &*TINY)
             .env("LANEWISE_PACKED_WEIGHTS", "off")

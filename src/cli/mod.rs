@@ -13,6 +13,8 @@ mod embed;
 #[cfg(feature = "bulk")]
 mod embed_files;
 mod failure;
+#[cfg(feature = "bulk")]
+mod hits;
 mod hyphens;
 mod info;
 #[cfg(feature = "bulk")]
@@ -28,6 +30,10 @@ mod report;
 mod rerank;
 #[cfg(feature = "bulk")]
 mod rss;
+#[cfg(feature = "bulk")]
+mod search;
+#[cfg(feature = "bulk")]
+mod similar;
 mod similarity;
 mod texts;
 mod tokenize;
@@ -48,6 +54,7 @@ Examples:
   lanewise embed --prompt document --title Moons \"Jupiter carries four large moons.\"
   lanewise similarity --query \"largest moons\" \"Jupiter has four.\" \"A river arrives.\"
   lanewise rerank -m reranker.gguf \"largest moons\" \"Jupiter has four.\" \"A river arrives.\"
+  lanewise search corpus.arrow \"largest moons\"
   lanewise tokenize \"Hello world\"
   lanewise info
   lanewise report --svg times.svg
@@ -95,6 +102,10 @@ enum Command {
     Merge(merge::Arguments),
     #[cfg(feature = "bulk")]
     Verify(Box<verify::Arguments>),
+    #[cfg(feature = "bulk")]
+    Search(Box<search::Arguments>),
+    #[cfg(feature = "bulk")]
+    Similar(similar::Arguments),
     Similarity(similarity::Arguments),
     Rerank(rerank::Arguments),
     Tokenize(tokenize::Arguments),
@@ -139,6 +150,10 @@ pub fn main() -> ExitCode {
         Command::Merge(arguments) => merge::run(&arguments),
         #[cfg(feature = "bulk")]
         Command::Verify(arguments) => verify::run(&arguments),
+        #[cfg(feature = "bulk")]
+        Command::Search(arguments) => search::run(&arguments),
+        #[cfg(feature = "bulk")]
+        Command::Similar(arguments) => similar::run(&arguments),
         Command::Similarity(arguments) => similarity::run(&arguments),
         Command::Rerank(arguments) => rerank::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
