@@ -250,7 +250,7 @@ fn tokens_per_pass(model: &dyn Model) -> usize {
     }
 }
 
-/// How many of the first texts one pass of at most so many tokens takes: at least one.
+/// How many of the first texts one pass of at most `most` tokens takes: at least one.
 fn texts_of_a_pass(texts: &[&[u32]], most: usize) -> usize {
     let mut tokens = 0;
     let fitting = texts.iter().take_while(|ids| {

@@ -101,6 +101,8 @@ fn lines_of_text_can_be_kept_and_found() {
     assert_eq!(hits[0]["text"], "42");
     let hits = found(&directory, "v.arrow --prompt raw -k 4 x --where text=", b"");
     assert_eq!((hits.len(), &hits[0]["row"]), (1, &2.into()));
+    let run = directory.run(&embed.replace("--keep text", "--keep text,text --force"));
+    assert_eq!(run.code, 2, "{}", run.err);
     let run = directory.run(&embed.replace("--keep text", "--keep date --force"));
     assert_eq!(run.code, 2);
     assert!(

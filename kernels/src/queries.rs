@@ -18,7 +18,7 @@ pub(crate) const WORD: usize = size_of::<u64>();
 pub(crate) const WORD_LINES: usize = QUERY_GROUP * WORD / size_of::<Line>();
 
 /// Most values of an INT8 vector, and most bytes of a binary one, that are searched: a dot product
-/// of so many values of −128 is 2³⁰, so sums of 32 bits are exact.
+/// of 2¹⁶ values of −128 is 2³⁰, so sums of 32 bits are exact.
 pub const MAX_SEARCH_DIMS: usize = 1 << 16;
 
 /// Scores that [`Kernels::gemm_i8`](crate::Kernels::gemm_i8) and

@@ -132,15 +132,16 @@ impl Output {
             Format::Text => {
                 let id = found.id.map_or_else(|| format!("row {}", hit.row), plain);
                 let columns = found.columns.iter();
-                let columns = columns.map(|(name, value)| format!("\t{name}={}", plain(value)));
+                let columns = columns.map(|(name, value)| {
+                    let (name, value) = (printable(name), printable(&plain(value)));
+                    format!("\t{name}={value}")
+                });
                 let line = format!(
-                    "{rank}\t{:.4}\t{id}{}\t{}",
+                    "{rank}\t{:.4}\t{}{}\t{}",
                     hit.score,
+                    printable(&id),
                     columns.collect::<String>(),
-                    found
-                        .text
-                        .unwrap_or_default()
-                        .replace(['\n', '\r', '\t'], " ")
+                    printable(found.text.unwrap_or_default())
                 );
                 if rank == 1 && !first {
                     writeln!(out)?;
@@ -173,6 +174,11 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// A text on one line, and without the escape sequences that a terminal would obey.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// A field of CSV, as in RFC 4180.
@@ -210,6 +216,11 @@ mod tests {
         assert_eq!(cut("abcd", 4), "abc…");
         assert_eq!(cut("1\tä日", 12), "1\tä日");
         assert_eq!(cut("1\tabcd", 11), "1\tab…");
+    }
+
+    #[test]
+    fn a_terminal_gets_no_control_characters() {
+        assert_eq!(printable("a\x1b[31m\nb\tc\u{9b}ä"), "a [31m b c ä");
     }
 
     #[test]

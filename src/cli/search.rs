@@ -1,10 +1,12 @@
 //! `lanewise search`: the rows of an index that are nearest to texts.
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::{Args, ValueEnum};
-use lanewise::{Embedder, Input, Prompt};
+use lanewise::internals::RuntimeOptions;
+use lanewise::{Embedder, EmbedderBuilder, Input, Prompt};
 use lanewise_bulk::Space;
 use lanewise_search::{Filter, Index, OpenOptions, Search, Where};
 
@@ -23,6 +25,10 @@ Examples:
 
 The index is the file that embed wrote. Arrow files are searched where they lie on the disk; Parquet
 and JSONL are read into memory first. Scores are cosines, up to the rounding of the precision stored.";
+
+/// What is said where a page of a file in use is lost.
+const LOST_PAGE: &str = "lanewise: a page of the index or of the model file cannot be read: the file was cut short while it was in use, or \
+     its disk failed; make the file whole again, and run the same command\n";
 
 /// Find the rows of an embedded corpus that are nearest to texts
 ///
@@ -72,10 +78,13 @@ pub struct SearchOptions {
 }
 
 impl SearchOptions {
-    /// The index in the file `first` and the others.
-    pub fn open(&self, first: &PathBuf) -> Result<Index, Failure> {
+    /// The index in the file `first` and the others, on the threads and instruction set of `builder`.
+    pub fn open(&self, first: &PathBuf, builder: &EmbedderBuilder) -> Result<Index, Failure> {
+        lanewise_map::exit_on_lost_page(failure::PARTIAL, LOST_PAGE);
         let paths: Vec<&PathBuf> = [first].into_iter().chain(&self.also).collect();
-        let index = Index::open_all(&paths, &OpenOptions::default()).map_err(failed)?;
+        let RuntimeOptions { threads, isa, .. } = builder.runtime_options()?;
+        let options = OpenOptions { threads, isa };
+        let index = Index::open_all(&paths, &options).map_err(failed)?;
         for note in index.notes() {
             report(format_args!(
                 "{note} (`lanewise convert FILE OUT.arrow` makes one)"
@@ -116,9 +125,9 @@ fn parse_condition(condition: &str) -> Result<Where, String> {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     bulk::silence_caught_panics();
-    let index = arguments.search.open(&arguments.index)?;
-    let space = index.space();
     let builder = arguments.run.builder();
+    let index = arguments.search.open(&arguments.index, &builder)?;
+    let space = index.space();
     let embedder = builder
         .dims(space.dims)
         .dense_heads(space.dense_heads)
@@ -134,10 +143,12 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         // The digest of a large model takes longer than a query: nothing is printed before it is there.
         let model = embedder.model().gguf();
         let mut identity = Some(scope.spawn(move || bulk::model_identity(model)));
-        let mut check = || match identity.take().map(|thread| thread.join()) {
+        let mut check = || match identity.take() {
             None => Ok(()),
-            Some(Ok(identity)) => check_space(&arguments.index, space, &embedder, &identity?.1),
-            Some(Err(_)) => Err(Failure::usage("the digest of the model could not be taken")),
+            Some(thread) => {
+                let identity = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+                check_space(&arguments.index, space, &embedder, &identity?.1)
+            }
         };
         let mut out = Output::new(arguments.format);
         let mut texts = Texts::new(&arguments.queries, 1);

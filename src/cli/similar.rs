@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use lanewise::Embedder;
 
 use super::failure::Failure;
 use super::hits::{Format, Output, failed};
@@ -30,7 +31,9 @@ pub struct Arguments {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     bulk::silence_caught_panics();
-    let index = arguments.search.open(&arguments.index)?;
+    let index = arguments
+        .search
+        .open(&arguments.index, &Embedder::builder())?;
     let hits = index.similar(arguments.row, &arguments.search.settings());
     let mut out = Output::new(arguments.format);
     out.query(&index, 0, &hits.map_err(failed)?)?;

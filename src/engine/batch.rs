@@ -115,11 +115,10 @@ impl Batch {
         self.chunk = chunk(self.tokens(), threads);
         let means = MEAN_TERMS * texts.len();
         self.heads_are_tasks = self.panels.len() == 1 && heads_are_shared(shape, threads);
-        if self.heads_are_tasks {
-            self.attended_chunk = means + tokens;
-            return Ok(());
-        }
-        let rows = chunk(means + tokens, threads);
+        let rows = match self.heads_are_tasks {
+            true => means + tokens,
+            false => chunk(means + tokens, threads),
+        };
         // No chunk begins between the rows of one text's mean: all of them are in the first one, or
         // chunks are even.
         self.attended_chunk = if means <= rows {

@@ -179,6 +179,7 @@ pub const LAYERS: &[Layer] = &[
         "src/cli",
         &[
             "lanewise-kernels",
+            "lanewise-map",
             "lanewise-vectors",
             "lanewise-lines",
             "lanewise-bulk",

@@ -23,6 +23,10 @@ pub fn load(path: &Path, budget: ReadBudget) -> Result<(File, Vec<Chunk>)> {
 fn read(path: &Path, texts: Texts<'_>, budget: ReadBudget) -> Result<(File, Vec<Chunk>)> {
     let stored = Stored::open(path, texts, budget)?;
     let (space, field) = (stored.space.clone(), stored.field.clone());
+    let columns = match texts {
+        Texts::Unread => "ids",
+        _ => "ids and texts",
+    };
     check_space(path, &space)?;
     let mut buffers: [MutableBuffer; SCALES + 1] = std::array::from_fn(|_| MutableBuffer::new(0));
     let (mut ids, mut carried) = (Vec::new(), Vec::new());
@@ -71,7 +75,7 @@ fn read(path: &Path, texts: Texts<'_>, budget: ReadBudget) -> Result<(File, Vec<
         first_row: 0,
         rows: rows.into(),
         note: Some(format!(
-            "{name}: its vectors were read into memory ({megabytes} MB), and of its columns the ids and texts; an uncompressed Arrow IPC file is searched in place and with all columns"
+            "{name}: its vectors were read into memory ({megabytes} MB), and of its columns the {columns}; an uncompressed Arrow IPC file is searched in place and with all columns"
         )),
     };
     let chunks = if rows > 0 { vec![chunk] } else { Vec::new() };

@@ -187,7 +187,7 @@ impl Index {
     }
 }
 
-/// The number of pairs of so many rows.
+/// The number of pairs of `rows` rows.
 fn pairs(rows: u64) -> u64 {
     let pairs = u128::from(rows) * u128::from(rows.saturating_sub(1)) / 2;
     u64::try_from(pairs).unwrap_or(u64::MAX)

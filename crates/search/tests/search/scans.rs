@@ -217,7 +217,7 @@ fn two_stages_end_with_the_exact_scores() {
         rescore,
         ..Search::exact(10)
     };
-    // So many candidates are all rows.
+    // With 300 times k candidates these are all rows.
     assert_eq!(
         index.search_batch(&queries, &two(300, false)).unwrap(),
         exact
