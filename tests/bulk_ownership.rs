@@ -301,7 +301,14 @@ fn a_run_killed_while_it_writes_its_output_goes_on() {
         sleep(whole_run.mul_f64(random.below(1000) as f64 / 1000.0));
         child.kill().unwrap();
         let run = child.wait_with_output().unwrap();
-        assert!(run.stderr.is_empty() || run.status.success());
+        // A kill can come between the summary, which is the last that a run says, and its end.
+        let said = String::from_utf8_lossy(&run.stderr);
+        let last = said.lines().last();
+        let is_summary = last.is_some_and(|line| line.contains(" vectors, "));
+        assert!(
+            said.is_empty() || run.status.success() || is_summary,
+            "{said}"
+        );
         half_written += usize::from(directory.path("v.jsonl.writing").exists());
     }
     println!("{half_written} kills left a half-written output");
