@@ -355,14 +355,18 @@ impl fmt::Display for Report {
             let case = CASES.iter().zip(&self.times).find(|(case, _)| {
                 case.kind == measured.vectors && case.queries == measured.queries
             });
-            let times = case.map_or(f64::NAN, |(_, time)| {
-                measured.median_ms / (time.as_secs_f64() * 1e3)
-            });
-            writeln!(
+            write!(
                 f,
-                "{:7} {:8} {:10.2}  {}, {times:.1} times as long",
+                "{:7} {:8} {:10.2}  {}",
                 measured.vectors, measured.queries, measured.median_ms, measured.engine,
             )?;
+            match case {
+                Some((_, time)) => {
+                    let times = measured.median_ms / (time.as_secs_f64() * 1e3);
+                    writeln!(f, ", {times:.1} times as long")?;
+                }
+                None => writeln!(f)?,
+            }
         }
         Ok(())
     }
