@@ -1,5 +1,8 @@
-//! `lanewise search`.
+//! `lanewise search`, `similar`, `duplicates` and `recall`.
 #![cfg(feature = "bulk")]
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
 
 mod bulk_support;
 mod cli_support;
@@ -210,4 +213,160 @@ fn what_cannot_be_searched_is_refused_with_the_remedy() {
     let run = directory.run_with("search v.arrow -k 1", b"fine\nbad \xff\n");
     assert_eq!((run.code, run.out.lines().count()), (1, 1), "{}", run.err);
     assert!(run.err.contains("line 2"), "{}", run.err);
+}
+
+#[test]
+fn columns_are_cells_and_many_results_go_to_a_file() {
+    let directory = Directory::with_corpus(30);
+    directory.embed("--output v.arrow --precision i8 --keep text,number --id-field id");
+    directory.write("queries.txt", b"river\nMond\n");
+    let search = "search v.arrow --queries queries.txt -k 3 --output";
+    let run = directory.run(&format!("{search} hits.csv"));
+    assert_eq!((run.code, run.out.as_str()), (0, ""), "{}", run.err);
+    let hits = String::from_utf8(directory.read("hits.csv")).unwrap();
+    let lines: Vec<&str> = hits.lines().collect();
+    assert_eq!(lines[0], "query,rank,score,row,id,text,number");
+    assert_eq!(lines.len(), 7);
+    assert!(lines[4].starts_with("1,1,"), "{hits}");
+    let row = lines[1].split(',').nth(3).unwrap();
+    assert!(lines[1].ends_with(&format!(",{row}")), "{hits}");
+    let piped = directory.run_with("search v.arrow -k 3 --format csv", b"river\nMond\n");
+    assert_eq!(piped.out, hits);
+
+    let again = directory.run(&format!("{search} hits.csv"));
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("give --force"), "{}", again.err);
+    assert_eq!(
+        directory
+            .run(&format!("{search} hits.csv --force -f jsonl"))
+            .code,
+        0
+    );
+    assert_eq!(directory.objects("hits.csv").len(), 6);
+    for read in ["queries.txt", "v.arrow"] {
+        let run = directory.run(&format!("{search} {read} --force"));
+        assert_eq!(run.code, 1, "{}", run.err);
+        assert!(run.err.contains("is read as well"), "{}", run.err);
+    }
+    let run = directory.run("search v.arrow --queries none.txt");
+    assert_eq!(run.code, 1, "{}", run.err);
+    assert!(run.err.contains("none.txt: cannot read"), "{}", run.err);
+    assert_eq!(
+        directory.names(),
+        ["corpus.jsonl", "hits.csv", "queries.txt", "v.arrow"]
+    );
+}
+
+#[test]
+fn duplicates_are_all_pairs_from_a_score_on() {
+    let directory = Directory::with_corpus(60);
+    directory.embed("--output v.arrow --precision i8 --keep text");
+    let mut expected = BTreeSet::new();
+    for row in 0..60 {
+        let similar = format!("similar v.arrow --row {row} -k 60 --format jsonl");
+        for line in directory.run(&similar).out.lines() {
+            let hit: Value = serde_json::from_str(line).unwrap();
+            let other = hit["row"].as_u64().unwrap();
+            if row < other && hit["score"].as_f64().unwrap() >= 0.9 {
+                expected.insert((row, other));
+            }
+        }
+    }
+    assert!(expected.len() > 3);
+    let run = directory.run("duplicates v.arrow --above 0.9 --format jsonl");
+    assert_eq!(run.code, 0, "{}", run.err);
+    let pairs: Vec<Value> = run
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let texts = texts(&directory);
+    let found = pairs.iter().map(|pair| {
+        let row = |side: &str| pair[side]["row"].as_u64().unwrap();
+        assert_eq!(pair["second"]["text"], *texts[row("second") as usize]);
+        (row("first"), row("second"))
+    });
+    assert_eq!(found.collect::<BTreeSet<_>>(), expected);
+    assert_eq!(pairs.len(), expected.len(), "each pair once");
+    let run = directory.run("duplicates v.arrow --above much");
+    assert_eq!(run.code, 2);
+    let run = directory.run("duplicates v.arrow --above NaN");
+    assert_eq!(run.code, 2, "{}", run.err);
+}
+
+#[test]
+fn recall_is_whole_where_all_rows_are_candidates() {
+    let directory = Directory::with_corpus(30);
+    directory.embed("--output v.arrow --precision i8+binary --keep text");
+    let run = directory.run_with(
+        "recall v.arrow -k 5 --approximate 1,6 --format jsonl",
+        b"river\nMond\nla vie\n",
+    );
+    assert_eq!(run.code, 0, "{}", run.err);
+    let points: Vec<Value> = run
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(points.len(), 3);
+    assert!(points[0]["approximate"].is_null() && points[0]["recall"] == 1.0);
+    assert_eq!(points[2]["approximate"], 6);
+    assert_eq!(points[2]["recall"], 1.0);
+    let least = points[1]["recall"].as_f64().unwrap();
+    assert!((0.2..=1.0).contains(&least), "{least}");
+
+    let run = directory.run_with("recall v.arrow", b"");
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("queries: there are none"), "{}", run.err);
+    directory.embed("--output i8.arrow --precision i8");
+    let run = directory.run("recall i8.arrow river");
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("binary"), "{}", run.err);
+}
+
+#[test]
+fn two_stages_have_a_number_of_candidates_by_default() {
+    let directory = Directory::with_corpus(30);
+    directory.embed("--output v.arrow --precision i8+binary");
+    let search = |arguments: &str| directory.run(&format!("search v.arrow {arguments}"));
+    let default = search("river --approximate");
+    assert_eq!(default.code, 0, "{}", default.err);
+    assert_eq!(default.out, search("river --approximate 8 -k 10").out);
+    let run = search("--approximate river");
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("after the queries"), "{}", run.err);
+}
+
+/// `script` gives a command a terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_gets_colors_and_lines_of_its_width() {
+    let directory = Directory::with_corpus(30);
+    directory.embed("--output v.arrow --precision i8 --keep text");
+    let shown = |before: &str| {
+        let command = directory.command();
+        let program = command.get_program().to_str().unwrap().to_owned();
+        let script = format!("{before} '{program}' search v.arrow river Mond -k 3");
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &script, "/dev/null"]);
+        terminal.current_dir(directory.path("."));
+        terminal.env("TERM", "xterm");
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => terminal.env(name, value),
+                None => terminal.env_remove(name),
+            };
+        }
+        terminal.stdin(Stdio::null());
+        String::from_utf8(terminal.output().unwrap().stdout).unwrap()
+    };
+    let out = shown("stty rows 24 cols 40; ");
+    assert!(out.contains("\x1b[1mriver"), "no title in {out:?}");
+    assert!(out.contains("\x1b[32m"), "no color in {out:?}");
+    let out = shown("stty rows 24 cols 40; NO_COLOR=1");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 9, "{out:?}");
+    assert!(lines.iter().all(|line| !line.contains('\x1b')), "{out:?}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 40));
+    assert!(lines.iter().any(|line| line.ends_with('…')), "{out:?}");
 }

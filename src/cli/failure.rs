@@ -47,11 +47,11 @@ impl Failure {
         }
     }
 
-    /// An error while reading the input.
-    pub fn input(error: io::Error) -> Self {
+    /// An error while reading texts of the source of this name.
+    pub fn input(source: &str, error: &io::Error) -> Self {
         Self::Stopped {
             code: PARTIAL,
-            message: format!("standard input: cannot read: {error}"),
+            message: format!("{source}: cannot read: {error}"),
         }
     }
 

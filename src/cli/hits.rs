@@ -1,28 +1,76 @@
-//! How rows of an index are written.
+//! Rows that were found, and pairs of rows.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::collections::BTreeSet;
 
-use clap::ValueEnum;
-use lanewise_search::{Error, Hit, Index, Record};
+use console::Style;
+use lanewise_search::{Error, Hit, Index, Pair, Record};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::failure::{self, Failure};
+use super::results::{Field, Item, Results};
 use super::{bulk, interrupt};
 
-/// Columns of a terminal whose width is unknown.
-const WIDTH: usize = 100;
+/// The column of ids, which has a place of its own.
+const ID: &str = "id";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Rank, score, id or row, and text on one line, with tabs between them
-    Text,
-    /// One JSON array of objects
-    Json,
-    /// One such object a line, with query, rank, score, row, id, text and the columns kept
-    Jsonl,
-    /// A header, then query, rank, score, row, id and text on one line
-    Csv,
+/// What ends a command if a search fails.
+pub fn failed(error: Error) -> Failure {
+    let code = match error {
+        Error::Read(error) => return bulk::failure(error, interrupt::command),
+        Error::Cancelled => return interrupt::ended(),
+        Error::Argument { .. } => failure::USAGE,
+        _ => failure::PARTIAL,
+    };
+    Failure::Stopped {
+        code,
+        message: error.to_string(),
+    }
+}
+
+/// What is shown of a row.
+#[derive(Serialize)]
+struct Row {
+    /// Its number, counted through all files.
+    row: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    columns: Map<String, Value>,
+}
+
+impl Row {
+    fn of(index: &Index, row: u64) -> Result<Self, Failure> {
+        let Record { id, text, kept, .. } = index.record(row).map_err(failed)?;
+        let is_text = |value: &Value| value.as_str().is_some() && value.as_str() == text.as_deref();
+        let columns = kept.into_iter().filter(|(_, value)| !is_text(value));
+        Ok(Self {
+            row,
+            id,
+            columns: columns.collect(),
+            text,
+        })
+    }
+
+    /// Its id, or its number where there are no ids.
+    fn name(&self) -> String {
+        match &self.id {
+            Some(id) => plain(id),
+            None => format!("row {}", self.row),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.text.clone().unwrap_or_default()
+    }
+
+    /// Row, id and text.
+    fn cells(&self) -> [String; 3] {
+        let id = self.id.as_ref().map(plain);
+        [self.row.to_string(), id.unwrap_or_default(), self.text()]
+    }
 }
 
 /// One row found.
@@ -33,139 +81,148 @@ struct Found<'a> {
     /// From 1.
     rank: usize,
     score: f32,
-    /// Its number, counted through all files.
-    row: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    columns: Map<String, Value>,
+    #[serde(flatten)]
+    row: Row,
+    /// The columns that all files have together.
+    #[serde(skip)]
+    columns: &'a BTreeSet<String>,
 }
 
-/// What ends a command if a search fails.
-pub fn failed(error: Error) -> Failure {
-    let code = match error {
-        Error::Read(error) => return bulk::failure(error, interrupt::command),
-        Error::Argument { .. } => failure::USAGE,
-        _ => failure::PARTIAL,
-    };
-    Failure::Stopped {
-        code,
-        message: error.to_string(),
+impl Item for Found<'_> {
+    fn cells(&self) -> Vec<String> {
+        let own = [
+            self.query.to_string(),
+            self.rank.to_string(),
+            self.score.to_string(),
+        ];
+        let columns = self.columns.iter().map(|name| {
+            let value = self.row.columns.get(name);
+            value.map(plain).unwrap_or_default()
+        });
+        own.into_iter()
+            .chain(self.row.cells())
+            .chain(columns)
+            .collect()
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let mut fields = vec![
+            Field::styled(self.rank.to_string(), Style::new().dim()).at_least(2),
+            Field::styled(format!("{:.4}", self.score), Style::new().green()),
+            Field::styled(self.row.name(), Style::new().bold()),
+        ];
+        let columns = self.row.columns.iter();
+        fields.extend(columns.map(|(name, value)| {
+            let column = format!("{name}={}", plain(value));
+            Field::styled(column, Style::new().cyan())
+        }));
+        fields.push(Field::plain(self.row.text()));
+        fields
     }
 }
 
-/// Where results go.
-pub struct Output {
-    out: BufWriter<io::Stdout>,
-    format: Format,
-    /// The columns of the terminal, if it is one.
-    width: Option<usize>,
-    written: usize,
+/// Writes rows that were found.
+pub struct Hits<'a> {
+    index: &'a Index,
+    /// The columns of all files, but for ids and texts.
+    columns: BTreeSet<String>,
+    results: Results,
+    groups: usize,
 }
 
-impl Output {
-    /// Standard output.
-    pub fn new(format: Format) -> Self {
-        let stdout = io::stdout();
-        let width = stdout.is_terminal().then(|| {
-            let columns = std::env::var("COLUMNS").ok();
-            columns
-                .and_then(|columns| columns.parse().ok())
-                .unwrap_or(WIDTH)
+impl<'a> Hits<'a> {
+    /// Rows of an index are written to `results`.
+    pub fn new(index: &'a Index, results: Results) -> Self {
+        let files = index.files().flat_map(|file| {
+            let text = file.text_column.unwrap_or(ID);
+            let columns = file.columns.iter();
+            columns.filter(move |name| *name != ID && *name != text)
         });
         Self {
-            out: BufWriter::new(stdout),
-            format,
-            width,
-            written: 0,
+            index,
+            columns: files.cloned().collect(),
+            results,
+            groups: 0,
         }
     }
 
-    /// Writes what was found for a query.
-    pub fn query(&mut self, index: &Index, query: usize, hits: &[Hit]) -> Result<(), Failure> {
+    /// Writes what was found for a query, whose text is the title where there is more than one.
+    pub fn query(
+        &mut self,
+        query: usize,
+        title: Option<&str>,
+        hits: &[Hit],
+    ) -> Result<(), Failure> {
+        if title.is_some() || self.groups > 0 {
+            self.results.group(title)?;
+        }
+        self.groups += 1;
+        let header = ["query", "rank", "score", "row", "id", "text"];
+        let columns = self.columns.iter().map(String::as_str);
+        let header: Vec<&str> = header.into_iter().chain(columns).collect();
         for (rank, hit) in (1..).zip(hits) {
-            let record = index.record(hit.row).map_err(failed)?;
-            self.row(query, rank, hit, record)
-                .map_err(Failure::output)?;
+            let found = Found {
+                query,
+                rank,
+                score: hit.score,
+                row: Row::of(self.index, hit.row)?,
+                columns: &self.columns,
+            };
+            self.results.item(&found, &header)?;
         }
-        self.out.flush().map_err(Failure::output)
-    }
-
-    fn row(&mut self, query: usize, rank: usize, hit: &Hit, record: Record) -> io::Result<()> {
-        let Record { id, text, kept, .. } = record;
-        let is_text = |value: &Value| value.as_str().is_some() && value.as_str() == text.as_deref();
-        let found = Found {
-            query,
-            rank,
-            score: hit.score,
-            row: hit.row,
-            id: id.as_ref(),
-            text: text.as_deref(),
-            columns: kept
-                .into_iter()
-                .filter(|(_, value)| !is_text(value))
-                .collect(),
-        };
-        let first = self.written == 0;
-        self.written += 1;
-        let out = &mut self.out;
-        match self.format {
-            Format::Json => {
-                out.write_all(if first { b"[\n" } else { b",\n" })?;
-                serde_json::to_writer(out, &found)?;
-                Ok(())
-            }
-            Format::Jsonl => {
-                serde_json::to_writer(&mut *out, &found)?;
-                writeln!(out)
-            }
-            Format::Csv => {
-                if first {
-                    writeln!(out, "query,rank,score,row,id,text")?;
-                }
-                let id = found.id.map(plain).unwrap_or_default();
-                let (id, text) = (quoted(&id), quoted(found.text.unwrap_or_default()));
-                writeln!(out, "{query},{rank},{},{},{id},{text}", hit.score, hit.row)
-            }
-            Format::Text => {
-                let id = found.id.map_or_else(|| format!("row {}", hit.row), plain);
-                let columns = found.columns.iter();
-                let columns = columns.map(|(name, value)| {
-                    let (name, value) = (printable(name), printable(&plain(value)));
-                    format!("\t{name}={value}")
-                });
-                let line = format!(
-                    "{rank}\t{:.4}\t{}{}\t{}",
-                    hit.score,
-                    printable(&id),
-                    columns.collect::<String>(),
-                    printable(found.text.unwrap_or_default())
-                );
-                if rank == 1 && !first {
-                    writeln!(out)?;
-                }
-                match self.width {
-                    Some(width) => writeln!(out, "{}", cut(&line, width)),
-                    None => writeln!(out, "{line}"),
-                }
-            }
-        }
+        self.results.flush()
     }
 
     /// The end of all results.
-    pub fn finish(mut self) -> Result<(), Failure> {
-        let end = match (self.format, self.written) {
-            (Format::Json, 0) => "[]\n",
-            (Format::Json, _) => "\n]\n",
-            _ => "",
-        };
-        self.out
-            .write_all(end.as_bytes())
-            .map_err(Failure::output)?;
-        self.out.flush().map_err(Failure::output)
+    pub fn finish(self) -> Result<(), Failure> {
+        self.results.finish()
     }
+}
+
+/// Two rows that are alike.
+#[derive(Serialize)]
+struct Alike {
+    score: f32,
+    first: Row,
+    second: Row,
+}
+
+impl Item for Alike {
+    fn cells(&self) -> Vec<String> {
+        let score = [self.score.to_string()].into_iter();
+        let rows = self.first.cells().into_iter().chain(self.second.cells());
+        score.chain(rows).collect()
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let name = |row: &Row| Field::styled(row.name(), Style::new().bold());
+        vec![
+            Field::styled(format!("{:.4}", self.score), Style::new().green()),
+            name(&self.first),
+            name(&self.second),
+            Field::plain(self.first.text()),
+            Field::plain(self.second.text()),
+        ]
+    }
+}
+
+/// Writes a pair of rows.
+pub fn pair(index: &Index, pair: &Pair, results: &mut Results) -> Result<(), Failure> {
+    let alike = Alike {
+        score: pair.score,
+        first: Row::of(index, pair.first)?,
+        second: Row::of(index, pair.second)?,
+    };
+    let header = [
+        "score",
+        "first_row",
+        "first_id",
+        "first_text",
+        "second_row",
+        "second_id",
+        "second_text",
+    ];
+    results.item(&alike, &header)
 }
 
 /// A value as a line of text has it: a string without quotes.
@@ -173,59 +230,5 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
-    }
-}
-
-/// A text on one line, and without the escape sequences that a terminal would obey.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ")
-}
-
-/// A field of CSV, as in RFC 4180.
-fn quoted(field: &str) -> String {
-    match field.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.into(),
-    }
-}
-
-/// As much of a line as fits, tabs counted as eight columns.
-fn cut(line: &str, width: usize) -> String {
-    let mut column = 0;
-    let fits = |character: &char| {
-        column += match character {
-            '\t' => 8 - column % 8,
-            _ => 1,
-        };
-        column < width
-    };
-    let kept: String = line.chars().take_while(fits).collect();
-    match kept.len() < line.len() {
-        true => format!("{kept}…"),
-        false => kept,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_cut_to_the_terminal() {
-        assert_eq!(cut("abc", 4), "abc");
-        assert_eq!(cut("abcd", 4), "abc…");
-        assert_eq!(cut("1\tä日", 12), "1\tä日");
-        assert_eq!(cut("1\tabcd", 11), "1\tab…");
-    }
-
-    #[test]
-    fn a_terminal_gets_no_control_characters() {
-        assert_eq!(printable("a\x1b[31m\nb\tc\u{9b}ä"), "a [31m b c ä");
-    }
-
-    #[test]
-    fn fields_of_csv_are_quoted_where_they_must_be() {
-        assert_eq!(quoted("a b"), "a b");
-        assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
     }
 }

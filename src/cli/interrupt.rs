@@ -34,6 +34,14 @@ pub fn failure(command: &str) -> Failure {
     }
 }
 
+/// The end of an interrupted command that begins anew when it is run again.
+pub fn ended() -> Failure {
+    Failure::Stopped {
+        code: INTERRUPTED,
+        message: "interrupted; nothing was written".into(),
+    }
+}
+
 /// The command of this process, as a shell reads it.
 pub fn command() -> String {
     join(env::args_os().map(|argument| argument.to_string_lossy().into_owned()))

@@ -9,6 +9,8 @@ mod convert;
 mod convert_vectors;
 #[cfg(feature = "bulk")]
 mod dialect_args;
+#[cfg(feature = "bulk")]
+mod duplicates;
 mod embed;
 #[cfg(feature = "bulk")]
 mod embed_files;
@@ -16,6 +18,8 @@ mod failure;
 #[cfg(feature = "bulk")]
 mod hits;
 mod hyphens;
+#[cfg(feature = "bulk")]
+mod index_files;
 mod info;
 #[cfg(feature = "bulk")]
 mod interrupt;
@@ -23,11 +27,19 @@ mod interrupt;
 mod merge;
 mod options;
 mod output;
+#[cfg(feature = "bulk")]
+mod output_file;
 mod packed;
 #[cfg(feature = "bulk")]
 mod progress;
+#[cfg(feature = "bulk")]
+mod queries;
+#[cfg(feature = "bulk")]
+mod recall;
 mod report;
 mod rerank;
+#[cfg(feature = "bulk")]
+mod results;
 #[cfg(feature = "bulk")]
 mod rss;
 #[cfg(feature = "bulk")]
@@ -55,6 +67,7 @@ Examples:
   lanewise similarity --query \"largest moons\" \"Jupiter has four.\" \"A river arrives.\"
   lanewise rerank -m reranker.gguf \"largest moons\" \"Jupiter has four.\" \"A river arrives.\"
   lanewise search corpus.arrow \"largest moons\"
+  lanewise duplicates corpus.arrow --above 0.95
   lanewise tokenize \"Hello world\"
   lanewise info
   lanewise report --svg times.svg
@@ -106,6 +119,10 @@ enum Command {
     Search(Box<search::Arguments>),
     #[cfg(feature = "bulk")]
     Similar(similar::Arguments),
+    #[cfg(feature = "bulk")]
+    Duplicates(duplicates::Arguments),
+    #[cfg(feature = "bulk")]
+    Recall(Box<recall::Arguments>),
     Similarity(similarity::Arguments),
     Rerank(rerank::Arguments),
     Tokenize(tokenize::Arguments),
@@ -154,6 +171,10 @@ pub fn main() -> ExitCode {
         Command::Search(arguments) => search::run(&arguments),
         #[cfg(feature = "bulk")]
         Command::Similar(arguments) => similar::run(&arguments),
+        #[cfg(feature = "bulk")]
+        Command::Duplicates(arguments) => duplicates::run(&arguments),
+        #[cfg(feature = "bulk")]
+        Command::Recall(arguments) => recall::run(&arguments),
         Command::Similarity(arguments) => similarity::run(&arguments),
         Command::Rerank(arguments) => rerank::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),

@@ -40,13 +40,30 @@ impl ModelOptions {
     }
 }
 
-/// How the forward pass runs.
+/// How many threads work.
 #[derive(Debug, Args)]
-pub struct RunOptions {
+pub struct ThreadOptions {
     /// Number of threads [default: $LANEWISE_THREADS, else what the machine has; `lanewise info`
     /// shows it]
     #[arg(short, long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     threads: Option<usize>,
+}
+
+impl ThreadOptions {
+    /// A builder with this number of threads.
+    pub fn builder(&self) -> EmbedderBuilder {
+        match self.threads {
+            Some(threads) => Embedder::builder().threads(threads),
+            None => Embedder::builder(),
+        }
+    }
+}
+
+/// How the forward pass runs.
+#[derive(Debug, Args)]
+pub struct RunOptions {
+    #[command(flatten)]
+    threads: ThreadOptions,
     /// How the vectors of tokens become one, for a file that does not say it: mean, cls or last
     #[arg(long, value_name = "NAME")]
     pooling: Option<Pooling>,
@@ -59,10 +76,7 @@ pub struct RunOptions {
 impl RunOptions {
     /// A builder with these settings.
     pub fn builder(&self) -> EmbedderBuilder {
-        let builder = match self.threads {
-            Some(threads) => Embedder::builder().threads(threads),
-            None => Embedder::builder(),
-        };
+        let builder = self.threads.builder();
         let builder = match self.pooling {
             Some(pooling) => builder.pooling(pooling),
             None => builder,

@@ -1,7 +1,11 @@
-//! The texts of a command: its arguments, or the lines of standard input as they come.
+//! The texts of a command: its arguments, or the lines of standard input as they come, or of a file.
 
 use std::fmt;
-use std::io::{self, BufReader, IsTerminal, Read, Stdin};
+#[cfg(feature = "bulk")]
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal, Read};
+#[cfg(feature = "bulk")]
+use std::path::Path;
 
 use super::failure::{Failure, report};
 
@@ -51,10 +55,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// All texts in batches: those of the arguments, then those of standard input.
-pub struct Texts<R = Stdin> {
+/// All texts in batches: those of the arguments, then those of standard input or of a file.
+pub struct Texts {
     given: Vec<String>,
-    lines: Option<BufReader<R>>,
+    lines: Option<BufReader<Box<dyn Read>>>,
+    /// What the lines are read from.
+    source: String,
     lines_read: usize,
     next_index: usize,
 }
@@ -69,18 +75,31 @@ impl Texts {
                     "reading texts from the terminal, one a line; Ctrl-D ends them"
                 ));
             }
-            BufReader::with_capacity(BUFFER_BYTES, input)
+            buffered(input)
         });
         Self {
             given: arguments.to_vec(),
             lines,
+            source: "standard input".into(),
             lines_read: 0,
             next_index: 0,
         }
     }
-}
 
-impl<R: Read> Texts<R> {
+    /// The lines of a file.
+    #[cfg(feature = "bulk")]
+    pub fn of_file(path: &Path) -> Result<Self, Failure> {
+        let source = path.display().to_string();
+        let file = File::open(path).map_err(|error| Failure::input(&source, &error))?;
+        Ok(Self {
+            given: Vec::new(),
+            lines: Some(buffered(file)),
+            source,
+            lines_read: 0,
+            next_index: 0,
+        })
+    }
+
     /// The next texts: as many as are there without waiting, within the limits of a batch. `None`
     /// after the last.
     pub fn next_batch(&mut self) -> Result<Option<Vec<Text>>, Failure> {
@@ -91,7 +110,9 @@ impl<R: Read> Texts<R> {
         let mut bytes = 0;
         while bytes < BATCH_BYTES && batch.len() < BATCH_TEXTS && (batch.is_empty() || self.ready())
         {
-            let Some(content) = self.read_line().map_err(Failure::input)? else {
+            let line = self.read_line();
+            let line = line.map_err(|error| Failure::input(&self.source, &error))?;
+            let Some(content) = line else {
                 break;
             };
             bytes += content.as_ref().map_or(0, String::len);
@@ -125,6 +146,10 @@ impl<R: Read> Texts<R> {
     }
 }
 
+fn buffered(input: impl Read + 'static) -> BufReader<Box<dyn Read>> {
+    BufReader::with_capacity(BUFFER_BYTES, Box::new(input))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +157,8 @@ mod tests {
     fn all(input: &[u8]) -> Vec<Result<String, String>> {
         let mut texts = Texts {
             given: vec!["given".into()],
-            lines: Some(BufReader::new(input)),
+            lines: Some(buffered(io::Cursor::new(input.to_vec()))),
+            source: "a test".into(),
             lines_read: 0,
             next_index: 0,
         };
@@ -176,7 +202,8 @@ mod tests {
         let input = "a line\n".repeat(5 * BATCH_TEXTS / 2);
         let mut texts = Texts {
             given: Vec::new(),
-            lines: Some(BufReader::new(input.as_bytes())),
+            lines: Some(buffered(io::Cursor::new(input))),
+            source: "a test".into(),
             lines_read: 0,
             next_index: 0,
         };

@@ -79,6 +79,11 @@ impl Columns {
         &self.names
     }
 
+    /// The name of the one with the texts.
+    pub fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
     /// The columns of conditions in a batch.
     pub fn of_conditions(&self, conditions: &[Where], batch: u32) -> Result<Vec<ArrayRef>> {
         let Source::Arrow(arrow, numbers) = &self.source else {

@@ -55,6 +55,8 @@ pub struct FileInfo<'a> {
     pub space: &'a Space,
     /// The columns that it has besides: `id` and those carried along.
     pub columns: &'a [String],
+    /// The column that has the texts, if the file carries them along.
+    pub text_column: Option<&'a str>,
 }
 
 impl Index {
@@ -178,6 +180,7 @@ impl Index {
             is_mapped: file.map.is_some(),
             space: &file.space,
             columns: file.columns.names(),
+            text_column: file.columns.text(),
         })
     }
 
