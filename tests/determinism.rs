@@ -146,16 +146,16 @@ fn fast() -> Vec<Isa> {
 }
 
 const TINY: Draw = Draw {
-    texts: 100,
+    texts: 40,
     longest: 256,
-    batch: 12,
-    batches: 240,
+    batch: 8,
+    batches: 120,
 };
 
 const REAL: Draw = Draw {
-    texts: 24,
+    texts: 12,
     longest: 400,
-    batch: 6,
+    batch: 4,
     batches: 16,
 };
 
