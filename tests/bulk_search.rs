@@ -331,7 +331,7 @@ fn two_stages_have_a_number_of_candidates_by_default() {
     let search = |arguments: &str| directory.run(&format!("search v.arrow {arguments}"));
     let default = search("river --approximate");
     assert_eq!(default.code, 0, "{}", default.err);
-    assert_eq!(default.out, search("river --approximate 8 -k 10").out);
+    assert_eq!(default.out, search("river --approximate 32 -k 10").out);
     let run = search("--approximate river");
     assert_eq!(run.code, 2);
     assert!(run.err.contains("after the queries"), "{}", run.err);

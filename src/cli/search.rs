@@ -53,8 +53,8 @@ pub struct SearchOptions {
     #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = parse_condition)]
     conditions: Vec<Where>,
     /// Two stages, of files that have binary vectors as well: compare N × k of them exactly, those that are
-    /// nearest by their bits. Faster, and may miss rows: `lanewise recall` says how many [default N: 8]
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "8", value_parser = parse_candidates)]
+    /// nearest by their bits. Faster, and may miss rows: `lanewise recall` says how many [default N: 32]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "32", value_parser = parse_candidates)]
     approximate: Option<usize>,
 }
 
