@@ -39,11 +39,42 @@ fn an_instruction_changes_what_is_read_before_queries() {
 #[test]
 fn an_instruction_is_refused_where_none_is_read() {
     let model = model("no-instruction", &Options::modern_bert());
-    for command in ["embed", "tokenize"] {
+    for command in ["embed", "tokenize", "similarity"] {
         let asked = ["--prompt", "query", "--instruction", "Find a moon", "hello"];
         let refused = run(&model, &[&[command][..], &asked].concat());
         assert_eq!((refused.code, refused.out.as_str()), (2, ""));
         let expected = "instruction: the model reads no instructions";
+        assert!(refused.err.contains(expected), "{}", refused.err);
+    }
+}
+
+#[test]
+fn similarity_takes_an_instruction_for_its_query() {
+    let model = model("similarity", &Options::qwen3());
+    let asked = [
+        "similarity",
+        "--instruction",
+        "Find a moon",
+        "hello",
+        "moon",
+    ];
+    let given = run(&model, &[&asked[..], &["--query"]].concat());
+    assert_eq!(given.code, 0, "{}", given.err);
+    // Documents have no prompt.
+    let instructed = "Instruct: Find a moon\nQuery:hello";
+    let plain = run(&model, &["similarity", instructed, "moon"]);
+    assert_eq!(given.out, plain.out);
+    let default = run(&model, &["similarity", "--query", "hello", "moon"]);
+    assert_ne!(given.out, default.out);
+    let queries = run(&model, &[&asked[..], &["--prompt", "query"]].concat());
+    let other = "Instruct: Find a moon\nQuery:moon";
+    let both = run(&model, &["similarity", instructed, other]);
+    let cosine = |run: &Run| numbers(run.out.split('\t').next().unwrap());
+    assert_eq!((queries.code, cosine(&queries)), (0, cosine(&both)));
+    for prompt in [&[][..], &["--prompt", "document"]] {
+        let refused = run(&model, &[&asked[..], prompt].concat());
+        assert_eq!((refused.code, refused.out.as_str()), (2, ""));
+        let expected = "--instruction goes with --query or --prompt query only";
         assert!(refused.err.contains(expected), "{}", refused.err);
     }
 }

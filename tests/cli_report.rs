@@ -1,8 +1,9 @@
-//! `lanewise report`, on the tiny model.
+//! `lanewise report`, on tiny models.
 
 mod cli_support;
 
 use cli_support::{TINY, run, scratch};
+use lanewise_testkit::{tiny_bert, tiny_pre_norm};
 use serde_json::Value;
 
 fn json(arguments: &[&str]) -> Value {
@@ -141,4 +142,47 @@ fn the_chart_is_never_written_over_the_model() {
     assert!(run.err.contains("this file is read as well"), "{}", run.err);
     let before = std::fs::read(cli_support::TINY.as_path()).unwrap();
     assert!(std::fs::read(&model).unwrap() == before);
+}
+
+#[test]
+fn other_families_are_measured_with_their_own_tokens() {
+    let models = [
+        (
+            "bert",
+            tiny_bert::written(scratch("bert"), &tiny_bert::Options::default()),
+        ),
+        (
+            "qwen3",
+            tiny_pre_norm::written(scratch("qwen3"), &tiny_pre_norm::Options::qwen3()),
+        ),
+        (
+            "modern-bert",
+            tiny_pre_norm::written(
+                scratch("modern-bert"),
+                &tiny_pre_norm::Options::modern_bert(),
+            ),
+        ),
+    ];
+    for (name, path) in models {
+        let model = path.to_str().unwrap();
+        let tokens = run(&["tokenize", "-m", model, "-f", "jsonl", "Hello world"]);
+        let tokens: Value = serde_json::from_str(&tokens.out).unwrap();
+        let svg = scratch(name).with_extension("svg");
+        let report = json(&["-m", model, "--svg", svg.to_str().unwrap()]);
+        let ids = report["forward_int8"]["ids"].as_array().unwrap();
+        let tokens = tokens["ids"].as_array().unwrap();
+        let inside = ids.windows(tokens.len()).any(|part| part == tokens);
+        assert!(inside && ids.len() <= tokens.len() + 2, "{name}: {ids:?}");
+        assert!(report["go_engine"].is_null(), "{name}");
+        assert_eq!(report["int8_accuracy"]["different_paths"], true, "{name}");
+        let info = run(&["info", "-m", model, "--json"]);
+        let info: Value = serde_json::from_str(&info.out).unwrap();
+        let points = report["lengths"]["points"].as_array().unwrap();
+        let longest = points.last().unwrap()["tokens"].as_u64().unwrap();
+        let context = info["context"].as_u64().unwrap();
+        assert!(longest <= context && context < 2 * longest, "{name}");
+        let text = run(&["report", "-m", model, "--count", "1"]);
+        assert_eq!(text.code, 0, "{}", text.err);
+        assert!(!text.out.contains("Go engine"), "{}", text.out);
+    }
 }

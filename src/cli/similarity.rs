@@ -29,6 +29,9 @@ pub struct Arguments {
     /// The first text is a search query and the others are documents, each with the prompt for it
     #[arg(short, long, conflicts_with = "prompt")]
     query: bool,
+    /// What queries are for, in a sentence, with --query or --prompt query: of Qwen3-Embedding
+    #[arg(long, value_name = "TEXT")]
+    instruction: Option<String>,
     /// What all the texts are for (see `lanewise embed --help`)
     #[arg(short, long, value_name = "NAME", default_value_t)]
     prompt: Prompt,
@@ -75,6 +78,16 @@ impl Row<'_> {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let builder = arguments.vector.apply(arguments.run.builder());
+    // With a prompt for queries all texts are queries.
+    let has_query = arguments.query || arguments.prompt == Prompt::Query;
+    let builder = match &arguments.instruction {
+        Some(_) if !has_query => {
+            let message = "--instruction goes with --query or --prompt query only";
+            return Err(Failure::usage(message));
+        }
+        Some(instruction) => builder.instruction(instruction),
+        None => builder,
+    };
     let embedder = builder.open(arguments.model.path()?)?;
     packed::report_ignored(embedder.packed_state());
     let (first_prompt, other_prompt) = match arguments.query {

@@ -11,7 +11,7 @@ const WARM_UP: u32 = 10;
 /// Times of a number of passes over the same ids, in nanoseconds.
 #[derive(Debug, Serialize)]
 pub struct Forward {
-    /// The ids, `<bos>` and `<eos>` included.
+    /// The ids, the special ones at both ends included.
     pub ids: Vec<u32>,
     /// Timed passes.
     pub count: u32,

@@ -1,5 +1,6 @@
 //! The figures of the engine that Lanewise replaces, as it published them.
 
+use lanewise::internals::models::Family;
 use serde::Serialize;
 
 /// Published figures for the ids 2 9259 1902 1.
@@ -18,8 +19,13 @@ pub struct GoEngine {
     pub largest_difference: f64,
 }
 
+/// The figures to compare those of a model of this family with: the engine knows EmbeddingGemma only.
+pub fn published(family: &Family) -> Option<GoEngine> {
+    (family.architecture == "gemma-embedding").then_some(PUBLISHED)
+}
+
 /// As published.
-pub const PUBLISHED: GoEngine = GoEngine {
+const PUBLISHED: GoEngine = GoEngine {
     machine: "12-core Ryzen 9 7900",
     ns_per_op: 42_440_100,
     memory_mb: 412.86,

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use lanewise::internals::models::Model;
+use lanewise::internals::tokenizer::Tokenizer;
 use lanewise::internals::{Limits, Runtime};
 use serde::Serialize;
 
-use super::HELLO_WORLD;
+use super::TEXT;
 
 /// The lengths measured, in tokens.
 const LENGTHS: [usize; 10] = [4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
@@ -30,7 +31,7 @@ pub struct Lengths {
 /// One length.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Point {
-    /// `<bos>` and `<eos>` included.
+    /// The special ones at both ends included.
     pub tokens: usize,
     /// The median time of a pass.
     pub median_ms: f64,
@@ -40,12 +41,16 @@ pub struct Point {
 
 impl Lengths {
     /// Measures the machine, then all lengths that the model reads.
-    pub fn measure(model: &dyn Model, runtime: &mut Runtime) -> lanewise::Result<Self> {
+    pub fn measure(
+        model: &dyn Model,
+        tokenizer: &dyn Tokenizer,
+        runtime: &mut Runtime,
+    ) -> lanewise::Result<Self> {
         let limits = Limits::measure(model, runtime)?;
         let mut vector = vec![0.0; model.shape().width];
         let mut points = Vec::new();
         for tokens in LENGTHS.into_iter().filter(|&n| n <= model.shape().context) {
-            let ids = text(tokens, model.shape().vocabulary);
+            let ids = text(tokens, tokenizer);
             let median = median_time(runtime, &ids, &mut vector)?;
             points.push(Point {
                 tokens,
@@ -61,13 +66,14 @@ impl Lengths {
     }
 }
 
-/// "Hello world", its words repeated up to a length of `tokens`.
-fn text(tokens: usize, vocabulary: usize) -> Vec<u32> {
-    let [bos, words @ .., eos] = HELLO_WORLD;
-    let words = words.iter().cycle().take(tokens - 2);
-    let mut ids = vec![bos];
-    ids.extend(words.map(|id| id % vocabulary as u32));
-    ids.push(eos);
+/// [`TEXT`], its words repeated up to a length of `tokens`.
+fn text(tokens: usize, tokenizer: &dyn Tokenizer) -> Vec<u32> {
+    let mut words = Vec::new();
+    tokenizer.encode(TEXT, &mut words);
+    let mut ids = Vec::from_iter(tokenizer.bos());
+    let between = tokens.saturating_sub(ids.len() + 1);
+    ids.extend(words.iter().cycle().take(between));
+    ids.push(tokenizer.eos());
     ids
 }
 

@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-use super::Report;
 use super::accuracy::Accuracy;
 use super::forward::Forward;
 use super::go_engine::GoEngine;
 use super::lengths::Lengths;
 use super::machine::Machine;
 use super::memory::{Memory, Part, Snapshot};
+use super::{Report, TEXT};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let go = &self.go_engine;
+        let go = self.go_engine.as_ref();
         forward(f, &self.forward_int8, go)?;
         match &self.memory_usage {
             Some(usage) => memory(f, usage, go)?,
@@ -30,9 +30,9 @@ impl fmt::Display for Report {
     }
 }
 
-fn forward(f: &mut fmt::Formatter<'_>, forward: &Forward, go: &GoEngine) -> fmt::Result {
+fn forward(f: &mut fmt::Formatter<'_>, forward: &Forward, go: Option<&GoEngine>) -> fmt::Result {
     let ids: Vec<String> = forward.ids.iter().map(u32::to_string).collect();
-    writeln!(f, "Forward INT8, ids {}", ids.join(" "))?;
+    writeln!(f, "Forward INT8, ids {}: {TEXT:?}", ids.join(" "))?;
     writeln!(
         f,
         "  {} ns/op (median of {} passes)",
@@ -48,6 +48,9 @@ fn forward(f: &mut fmt::Formatter<'_>, forward: &Forward, go: &GoEngine) -> fmt:
         grouped(forward.third_quartile_ns),
         grouped(forward.maximum_ns)
     )?;
+    let Some(go) = go else {
+        return Ok(());
+    };
     writeln!(
         f,
         "  Go engine: {} ns/op on a {}, {:.1} times as much",
@@ -57,7 +60,7 @@ fn forward(f: &mut fmt::Formatter<'_>, forward: &Forward, go: &GoEngine) -> fmt:
     )
 }
 
-fn memory(f: &mut fmt::Formatter<'_>, memory: &Memory, go: &GoEngine) -> fmt::Result {
+fn memory(f: &mut fmt::Formatter<'_>, memory: &Memory, go: Option<&GoEngine>) -> fmt::Result {
     writeln!(
         f,
         "\nMemory usage, MB          resident   private  file-mapped"
@@ -100,6 +103,9 @@ fn memory(f: &mut fmt::Formatter<'_>, memory: &Memory, go: &GoEngine) -> fmt::Re
             mb(after.file_mapped.saturating_sub(parts.resident()))
         )?;
     }
+    let Some(go) = go else {
+        return Ok(());
+    };
     writeln!(
         f,
         "  Go engine: {:.2} MB on a {}, {:.1} times as much as is resident after a forward pass",
@@ -109,7 +115,7 @@ fn memory(f: &mut fmt::Formatter<'_>, memory: &Memory, go: &GoEngine) -> fmt::Re
     )
 }
 
-fn accuracy(f: &mut fmt::Formatter<'_>, accuracy: &Accuracy, go: &GoEngine) -> fmt::Result {
+fn accuracy(f: &mut fmt::Formatter<'_>, accuracy: &Accuracy, go: Option<&GoEngine>) -> fmt::Result {
     let difference = &accuracy.difference;
     writeln!(
         f,
@@ -154,6 +160,9 @@ fn accuracy(f: &mut fmt::Formatter<'_>, accuracy: &Accuracy, go: &GoEngine) -> f
             given.rms_difference
         )?;
     }
+    let Some(go) = go else {
+        return Ok(());
+    };
     writeln!(
         f,
         "  Go engine: cosine {:.6}, largest difference {}: exactly zero, so no proof of two paths",
