@@ -11,22 +11,11 @@ use crate::columns::Columns;
 use crate::error::{EMBED_AGAIN, Error, Result};
 use crate::open::{File, SCALES, check_space};
 
-/// Reads an output of `embed` in Parquet, JSONL or Arrow IPC.
+/// Reads an output of `embed` in Parquet, JSONL, `.npy` or Arrow IPC, with its texts if they were carried
+/// along.
 pub fn load(path: &Path, budget: ReadBudget) -> Result<(File, Vec<Chunk>)> {
-    // With texts, if they were carried along.
-    match read(path, Texts::Carried, budget) {
-        Ok(loaded) => Ok(loaded),
-        Err(_) => read(path, Texts::Unread, budget),
-    }
-}
-
-fn read(path: &Path, texts: Texts<'_>, budget: ReadBudget) -> Result<(File, Vec<Chunk>)> {
-    let stored = Stored::open(path, texts, budget)?;
+    let stored = Stored::open(path, Texts::IfCarried, budget)?;
     let (space, field) = (stored.space.clone(), stored.field.clone());
-    let columns = match texts {
-        Texts::Unread => "ids",
-        _ => "ids and texts",
-    };
     check_space(path, &space)?;
     let mut buffers: [MutableBuffer; SCALES + 1] = std::array::from_fn(|_| MutableBuffer::new(0));
     let (mut ids, mut carried) = (Vec::new(), Vec::new());
@@ -66,6 +55,10 @@ fn read(path: &Path, texts: Texts<'_>, budget: ReadBudget) -> Result<(File, Vec<
         scales: 0,
     };
     let name = path.display();
+    let columns = match carried.iter().any(Option::is_some) {
+        true => "ids and texts",
+        false => "ids",
+    };
     let file = File {
         path: path.to_owned(),
         space,

@@ -106,12 +106,19 @@ impl StoredColumns {
         metadata: &BTreeMap<String, String>,
         texts: Texts<'_>,
     ) -> Result<Self> {
-        let Metadata { space, text, .. } = Metadata::of(name, metadata, texts)?;
-        if let Some(column) = &text
-            && !names.contains(column)
-        {
-            return Err(no_texts(name, column));
-        }
+        let Metadata {
+            space,
+            text,
+            needs_text,
+            ..
+        } = Metadata::of(name, metadata, texts)?;
+        let text = match text {
+            Some(column) if !names.contains(&column) => match needs_text {
+                true => return Err(no_texts(name, &column)),
+                false => None,
+            },
+            text => text,
+        };
         let id = names.iter().find(|name| *name == "id").cloned();
         let own = ["index", "tokens", "truncated", "windows", TEXT_DIGEST];
         let scale = space.precision.has_scale().then_some("scale");

@@ -50,6 +50,7 @@ pub(super) fn lines(
             line: 0,
             space: metadata.space,
             text: metadata.text,
+            needs_text: metadata.needs_text,
             array,
         }),
     })
@@ -74,6 +75,7 @@ struct Lines {
     line: u64,
     space: Space,
     text: Option<String>,
+    needs_text: bool,
     array: Option<Array>,
 }
 
@@ -104,7 +106,9 @@ impl StoredRows for Lines {
             (row, _) => row,
         };
         match (row, &self.text) {
-            (Ok(StoredRow { text: None, .. }), Some(column)) => Err(no_texts(name, column)),
+            (Ok(StoredRow { text: None, .. }), Some(column)) if self.needs_text => {
+                Err(no_texts(name, column))
+            }
             (Ok(row), _) => Ok(Some(row)),
             (Err(problem), _) => {
                 let problem = format!("line {} {problem}", self.line);

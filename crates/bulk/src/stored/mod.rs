@@ -57,6 +57,9 @@ pub enum Texts<'a> {
     Unread,
     /// They are in the column that the run took them from, which it must have carried along.
     Carried,
+    /// They are in the column that the run took them from, if it has carried it along; else they are not
+    /// read.
+    IfCarried,
     /// They are in this column.
     Column(&'a str),
 }
@@ -73,6 +76,8 @@ struct Metadata {
     field: String,
     /// The column that has the texts, if they are read.
     text: Option<String>,
+    /// Whether that column must be there.
+    needs_text: bool,
 }
 
 impl Metadata {
@@ -99,13 +104,14 @@ impl Metadata {
         let text = match texts {
             Texts::Unread => None,
             Texts::Column(column) => Some(column.to_owned()),
-            Texts::Carried => Some(field.clone()),
+            Texts::Carried | Texts::IfCarried => Some(field.clone()),
         };
         Ok(Self {
             record,
             space,
             field,
             text,
+            needs_text: matches!(texts, Texts::Carried | Texts::Column(_)),
         })
     }
 }

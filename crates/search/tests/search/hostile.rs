@@ -218,3 +218,32 @@ fn a_file_written_to_while_it_is_searched_is_an_error() {
     fs::rename(write(directory.path(), "c.arrow", "i8", 0..9), &other).unwrap();
     assert_eq!(index.search(&vector(48, 41), 1).unwrap()[0].row, 1);
 }
+
+#[test]
+fn texts_that_were_not_carried_along_are_noted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = write(directory.path(), "a.jsonl", "i8", 0..20);
+    let with_texts = fs::read_to_string(&path).unwrap();
+    let note = |index: &Index| index.notes().collect::<String>();
+    let index = Index::open(&path).unwrap();
+    assert!(note(&index).contains("the ids and texts;"));
+    assert_eq!(index.record(7).unwrap().text.as_deref(), Some("7"));
+    let without = |line: &str| {
+        let mut row: serde_json::Value = serde_json::from_str(line).unwrap();
+        row.as_object_mut().unwrap().remove("text").unwrap();
+        format!("{row}\n")
+    };
+    let lines = with_texts.lines().map(without).collect::<String>();
+    fs::write(&path, &lines).unwrap();
+    let index = Index::open(&path).unwrap();
+    assert!(note(&index).contains("the ids;"), "{}", note(&index));
+    let record = index.record(7).unwrap();
+    assert_eq!((record.id, record.text), (Some("r7".into()), None));
+    // What is wrong with a file is said at once.
+    fs::write(&path, lines.replacen("\"tokens\"", "\"token\"", 5)).unwrap();
+    let message = refused(&path);
+    assert!(
+        message.contains("line 1 has no field \"tokens\""),
+        "{message}"
+    );
+}
