@@ -3,6 +3,7 @@
 pub mod converter;
 pub mod families;
 pub mod gguf;
+pub mod index;
 pub mod inputs;
 pub mod kernels;
 pub mod tokenizer;
