@@ -32,6 +32,26 @@ fn vectors_of_a_tiny_model_match_the_library() {
     families.iter().for_each(TinyFamily::check_vectors);
 }
 
+#[test]
+fn rope_turns_by_10000_unless_the_file_says() {
+    let vector = |suffix: &str, base: Option<f32>| {
+        let mut file = tiny_gemma2::build(&Options::default());
+        let key = format!("gemma-embedding2.rope.freq_base{suffix}");
+        match base {
+            Some(base) => file.set(&key, Value::F32(base)),
+            None => file.remove(&key),
+        }
+        let model = models::open(written("base", &file)).unwrap();
+        let text = text(100, model.shape().vocabulary, 7);
+        embed_on(&model, &RuntimeOptions::default(), &[&text])
+    };
+    for suffix in ["", "_swa"] {
+        let default = vector(suffix, None);
+        assert_eq!(default, vector(suffix, Some(10_000.0)), "{suffix}");
+        assert_ne!(default, vector(suffix, Some(1000.0)), "{suffix}");
+    }
+}
+
 /// Heads of the published sizes, 256 and 512, among them.
 #[test]
 fn int8_vectors_are_near_the_reference() {

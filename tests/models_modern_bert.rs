@@ -47,6 +47,8 @@ fn files_that_would_give_other_vectors_are_refused() {
     };
     let set = |key: &'static str, value: Value| move |file: &mut File| file.set(key, value.clone());
     let remove = |key: &'static str| move |file: &mut File| file.remove(key);
+    let base = "modern-bert.rope.freq_base";
+    refused(&remove(base), [base, "is missing"]);
     let pooling = "modern-bert.pooling_type";
     refused(&remove(pooling), [pooling, "missing"]);
     refused(
@@ -113,6 +115,23 @@ fn windows_may_be_given_for_each_layer() {
     });
     assert_eq!(number, array);
     assert_ne!(number, others);
+}
+
+#[test]
+fn layers_with_a_window_turn_by_10000_unless_the_file_says() {
+    const BASE: &str = "modern-bert.rope.freq_base_swa";
+    let text = text(100, 2000, 7);
+    let vector = |base: Option<f32>| {
+        let mut file = tiny_pre_norm::build(&Options::modern_bert());
+        match base {
+            Some(base) => file.set(BASE, Value::F32(base)),
+            None => file.remove(BASE),
+        }
+        let model = models::open(written("window-base", &file)).unwrap();
+        embed_on(&model, &RuntimeOptions::default(), &[&text])
+    };
+    assert_eq!(vector(None), vector(Some(10_000.0)));
+    assert_ne!(vector(None), vector(Some(160_000.0)));
 }
 
 #[test]

@@ -54,10 +54,12 @@ fn files_that_would_give_other_vectors_are_refused() {
     let causal = "qwen3.attention.causal";
     refused(&set(causal, Value::Bool(false)), [causal, "is causal"]);
     let scaling = "qwen3.rope.scaling.type";
-    refused(
-        &set(scaling, Value::String("yarn".into())),
-        [scaling, "\"yarn\""],
-    );
+    for kind in ["yarn", "linear"] {
+        refused(
+            &set(scaling, Value::String(kind.into())),
+            [scaling, &format!("is {kind:?}, but RoPE is not scaled")],
+        );
+    }
     for factor in ["qwen3.rope.scaling.factor", "qwen3.rope.scale_linear"] {
         refused(
             &set(factor, Value::F32(4.0)),

@@ -98,6 +98,8 @@ impl Keys<'_> {
         let scaling = "rope.scaling.type";
         match self.gguf.optional_str(&self.key(scaling))?.as_deref() {
             Some("none") => return Ok(()),
+            // Without a factor other readers do not scale by "linear" either; but no converter writes that, so
+            // the factor of a scaled model may be lost.
             Some(kind) => {
                 let problem = format!("is {kind:?}, but RoPE is not scaled here");
                 return Err(self.error(scaling, problem, OTHER_MODEL));
