@@ -297,6 +297,43 @@ fn a_word_of_a_megabyte_takes_no_quadratic_time() {
 }
 
 #[test]
+fn the_first_tokens_of_a_long_word_need_not_all_of_it() {
+    let fixture = fixture();
+    let mut random = Random(2);
+    let mut letters = |count: usize, kinds: usize| -> String {
+        (0..count)
+            .map(|_| char::from(b'a' + random.below(kinds) as u8))
+            .collect()
+    };
+    // Parts that repeat settle late.
+    let mixed = [
+        "xyz".repeat(30_000),
+        letters(200_000, 5),
+        "a".repeat(150_000),
+    ]
+    .concat();
+    let texts = [letters(1 << 22, 26), mixed];
+    for (name, tokenizer) in tokenizers(&fixture, "long-word") {
+        for text in &texts {
+            let all = encode(&tokenizer, text);
+            for limit in [1, 1000, 40_000] {
+                let start = Instant::now();
+                let mut ids = Vec::new();
+                assert!(!tokenizer.encode_limited(text, limit, &mut ids));
+                println!("{name}: {limit} tokens: {:?}", start.elapsed());
+                assert!(ids == all[..limit], "{name}: {limit}");
+                let read = tokenizer.bytes_of(text, &ids);
+                assert!(tokenizer.decode(&ids) == text.as_bytes()[..read], "{name}");
+                // What follows has the tokens that it has behind them.
+                let mut rest = Vec::new();
+                tokenizer.encode_limited(&text[read..], 1000, &mut rest);
+                assert!(rest == all[limit..limit + 1000], "{name}: {limit}");
+            }
+        }
+    }
+}
+
+#[test]
 fn special_tokens_are_put_around_a_text() {
     let fixture = fixture();
     let tokenizers: BTreeMap<_, _> = tokenizers(&fixture, "special").into_iter().collect();

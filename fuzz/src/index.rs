@@ -242,7 +242,9 @@ fn search(index: &Index, paths: &[PathBuf], input: &mut Unstructured) {
             });
             same(similar, &expected.expect("as above"));
         }
-        let usable = |query: &Vec<f32>| query.iter().all(|value| value.is_finite());
+        let usable = |query: &Vec<f32>| {
+            query.len() == vectors.dims && query.iter().all(|value| value.is_finite())
+        };
         let plain = k > 0 && approximate.is_none() && !search.rescore;
         if matches!(filter, Filter::All | Filter::Rows(_))
             && plain

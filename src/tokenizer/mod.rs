@@ -2,11 +2,13 @@
 
 mod added;
 mod bpe;
+mod followers;
 mod gemma4;
 mod sentencepiece;
 mod spelling;
 mod unigram;
 mod vocabulary;
+mod word;
 mod wordpiece;
 
 use std::fmt;

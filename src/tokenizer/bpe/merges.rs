@@ -1,7 +1,9 @@
 //! Which tokens merge, and in what order.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::super::followers::{self, Followers};
+use super::super::word::Pairs;
 use crate::gguf::Gguf;
 use crate::{Error, Result};
 
@@ -21,6 +23,8 @@ pub(in crate::tokenizer) struct Merges {
     slots: Vec<u32>,
     /// Secret, so that no file can be made whose pairs all fall into one slot.
     seed: u64,
+    /// Made with the first word of a length that needs them.
+    followers: OnceLock<Followers>,
 }
 
 /// Two tokens, and the one that they make.
@@ -56,6 +60,7 @@ impl Merges {
             merges: Vec::new(),
             slots: Vec::new(),
             seed,
+            followers: OnceLock::new(),
         };
         merges.reserve(count).map_err(|_| no_memory(gguf))?;
         let mut joined = Vec::new();
@@ -112,7 +117,7 @@ impl Merges {
 
     /// The rank of a pair and the token that it makes. Pairs of low rank merge first.
     #[inline]
-    pub fn find(&self, left: u32, right: u32) -> Option<(u32, u32)> {
+    fn find(&self, left: u32, right: u32) -> Option<(u32, u32)> {
         let rank = self.probe(left, right).ok()?;
         Some((rank, self.merges[rank as usize].joined))
     }
@@ -137,7 +142,37 @@ impl Merges {
 
     /// Bytes of heap that the index takes.
     pub fn heap_size(&self) -> usize {
-        size_of::<Merge>() * self.merges.capacity() + size_of::<u32>() * self.slots.capacity()
+        let followers = self.followers.get().map_or(0, Followers::heap_size);
+        let index = size_of::<u32>() * self.slots.capacity() + followers;
+        size_of::<Merge>() * self.merges.capacity() + index
+    }
+}
+
+impl Pairs for Merges {
+    #[inline]
+    fn find<'a>(&self, left: u32, right: u32, _: impl FnOnce() -> &'a [u8]) -> Option<(u32, u32)> {
+        self.find(left, right)
+    }
+
+    #[inline]
+    fn push_tokens<'a>(&self, id: u32, _: impl FnOnce() -> &'a [u8], ids: &mut Vec<u32>) {
+        ids.push(id);
+    }
+
+    fn followers(&self) -> &Followers {
+        self.followers.get_or_init(|| {
+            let tokens = self.merges.iter();
+            let tokens = tokens.map(|merge| merge.joined.max(merge.left).max(merge.right));
+            let tokens = tokens.max().map_or(0, |last| last as usize + 1);
+            let merges = (0..).zip(&self.merges);
+            let merges = merges.map(|(rank, merge)| followers::Merge {
+                left: merge.left,
+                right: merge.right,
+                joined: merge.joined,
+                key: rank,
+            });
+            Followers::new(tokens, merges)
+        })
     }
 }
 

@@ -6,7 +6,7 @@
 //!    ModernBERT takes the white space before it.
 //! 2. The text between is composed (NFC, [`compose`]) and cut into words by the pattern of the model ([`split`]).
 //! 3. The bytes of a word are its first symbols. Always the pair of the lowest rank merges, the leftmost of
-//!    those that have it ([`word`]); what is left are the tokens.
+//!    those that have it ([`Word`]); what is left are the tokens.
 //!
 //! Vocabularies spell bytes with printable characters ([`alphabet`]).
 
@@ -15,7 +15,6 @@ mod classes;
 mod compose;
 mod merges;
 mod split;
-mod word;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -26,10 +25,10 @@ use self::classes::{Class, class};
 use self::compose::{begins_anew, compose, decomposed_length};
 pub(super) use self::merges::Merges;
 use self::split::Split;
-pub(super) use self::word::Word;
 use super::Tokenizer;
 use super::added::AddedTokens;
 use super::vocabulary::{TOKENS, TokenType, Vocabulary, no_memory};
+use super::word::Word;
 use crate::Result;
 use crate::gguf::Gguf;
 
@@ -239,7 +238,11 @@ impl ByteBpe {
             let before = ids.len();
             for &byte in &text.as_bytes()[at..at + length] {
                 if word.is_full() {
-                    word.finish(&self.merges, ids);
+                    word.settle(&self.merges, ids);
+                    if ids.len() > end {
+                        word.clear();
+                        break;
+                    }
                 }
                 word.push(self.byte_tokens[usize::from(byte)]);
             }

@@ -19,9 +19,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::added::AddedTokens;
-use super::bpe::{Merges, Word};
+use super::bpe::Merges;
 use super::spelling::{self, BeforeSpace, ByteTokens};
 use super::vocabulary::{TOKENS, TokenType, Vocabulary, no_memory};
+use super::word::Word;
 use super::{SPACE, Tokenizer};
 use crate::Result;
 use crate::gguf::Gguf;
@@ -108,10 +109,14 @@ impl Gemma4 {
         for character in text.chars() {
             let character = if character == ' ' { SPACE } else { character };
             let apart = last_byte.is_some_and(|last| self.before_space.is_cut(last));
-            if apart && character == SPACE || word.is_full() {
-                word.finish(&self.merges, ids);
+            let ends = apart && character == SPACE;
+            if ends || word.is_full() {
+                match ends {
+                    true => word.finish(&self.merges, ids),
+                    false => word.settle(&self.merges, ids),
+                }
                 if ids.len() > end {
-                    return;
+                    return word.clear();
                 }
             }
             let mut buffer = [0; 4];

@@ -20,25 +20,23 @@
 //! vocabulary holds such a character before a U+2581, the text is cut, and each segment merges by
 //! itself with the same result. Which characters these are is read from the vocabulary.
 
-mod segment;
-
 use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
-
-use segment::Segment;
+use std::sync::{Arc, OnceLock};
 
 use super::added::AddedTokens;
+use super::followers::{Followers, Merge};
 use super::spelling::{self, BeforeSpace, ByteTokens};
 use super::vocabulary::{TOKENS, TokenType, Vocabulary, no_memory};
+use super::word::{NONE, Pairs, Word};
 use super::{SPACE, SPACE_BYTES, Tokenizer};
 use crate::Result;
 use crate::gguf::Gguf;
 
 thread_local! {
     /// Working space, so that encoding a text allocates nothing.
-    static SEGMENT: RefCell<Segment> = RefCell::default();
+    static SEGMENT: RefCell<Word> = RefCell::default();
 }
 
 /// A SentencePiece tokenizer with EmbeddingGemma's rules.
@@ -53,6 +51,8 @@ pub struct SentencePiece {
     /// The pieces of one ASCII character.
     ascii: [Option<u32>; 128],
     before_space: BeforeSpace,
+    /// Made with the first segment of a length that needs them.
+    followers: OnceLock<Followers>,
     bos: u32,
     eos: u32,
 }
@@ -102,11 +102,12 @@ impl SentencePiece {
             vocabulary,
             added,
             before_space,
+            followers: OnceLock::new(),
         })
     }
 
     /// Appends tokens of `text` until it ends or `ids` is longer than `end`.
-    fn encode_until(&self, end: usize, text: &str, segment: &mut Segment, ids: &mut Vec<u32>) {
+    fn encode_until(&self, end: usize, text: &str, segment: &mut Word, ids: &mut Vec<u32>) {
         for (stretch, added) in self.added.stretches(text) {
             self.encode_stretch(end, stretch, segment, ids);
             ids.extend(added);
@@ -117,7 +118,7 @@ impl SentencePiece {
     }
 
     /// Does the same for text without added tokens.
-    fn encode_stretch(&self, end: usize, text: &str, segment: &mut Segment, ids: &mut Vec<u32>) {
+    fn encode_stretch(&self, end: usize, text: &str, segment: &mut Word, ids: &mut Vec<u32>) {
         let is_space = |character: char| character == ' ' || character == SPACE;
         let mut rest = text;
         while !rest.is_empty() {
@@ -132,36 +133,121 @@ impl SentencePiece {
                 let apart = segment
                     .last_byte()
                     .is_some_and(|byte| self.before_space.is_cut(byte));
-                if apart || segment.is_full() {
-                    segment.finish(&self.vocabulary, &self.byte_tokens, ids);
+                if apart || segment.is_full() || segment.has_long_text() {
+                    match apart {
+                        true => segment.finish(self, ids),
+                        false => segment.settle(self, ids),
+                    }
                     if ids.len() > end {
                         return segment.clear();
                     }
                 }
-                segment.push_spaces(run, id);
+                segment.push_text(&SPACE_BYTES, id.unwrap_or(NONE));
+                (1..run).for_each(|_| segment.extend_text(&SPACE_BYTES));
             }
             let length = word.find(is_space).unwrap_or(word.len());
             let (word, after) = word.split_at(length);
             for character in word.chars() {
                 if segment.is_full() {
-                    segment.finish(&self.vocabulary, &self.byte_tokens, ids);
+                    segment.settle(self, ids);
+                    if ids.len() > end {
+                        return segment.clear();
+                    }
                 }
                 self.push(character, segment);
             }
             rest = after;
         }
-        segment.finish(&self.vocabulary, &self.byte_tokens, ids);
+        segment.finish(self, ids);
     }
 
-    fn push(&self, character: char, segment: &mut Segment) {
+    fn push(&self, character: char, segment: &mut Word) {
         let mut buffer = [0; 4];
         let bytes = character.encode_utf8(&mut buffer).as_bytes();
         let id = match self.ascii.get(character as usize) {
             Some(&id) => id,
             None => self.vocabulary.find(bytes),
         };
-        segment.push(bytes, id);
+        segment.push_text(bytes, id.unwrap_or(NONE));
     }
+
+    /// The token of a piece, which may be one for a run of U+2581.
+    fn token(&self, piece: &[u8]) -> Option<u32> {
+        let added = || self.added.whole(piece);
+        self.vocabulary.find(piece).or_else(added)
+    }
+
+    /// All pairs of tokens whose texts together are a piece.
+    fn merges(&self) -> Vec<Merge> {
+        let mut merges = Vec::new();
+        for joined in 0..self.vocabulary.len() as u32 {
+            let piece = self.vocabulary.piece(joined).unwrap_or_default();
+            if self.vocabulary.find(piece) != Some(joined) {
+                continue;
+            }
+            let Some(score) = self.vocabulary.score(joined) else {
+                continue;
+            };
+            let between = |at: &usize| piece[*at] & 0xC0 != 0x80;
+            for at in (1..piece.len()).filter(between) {
+                let (left, right) = piece.split_at(at);
+                if let (Some(left), Some(right)) = (self.token(left), self.token(right)) {
+                    merges.push(Merge {
+                        left,
+                        right,
+                        joined,
+                        key: key(score),
+                    });
+                }
+            }
+        }
+        merges.sort_unstable_by_key(|merge| merge.key);
+        merges
+    }
+}
+
+/// The pair whose joined piece has the highest score merges first. A character that is no piece becomes the tokens of
+/// its bytes.
+impl Pairs for SentencePiece {
+    #[inline]
+    fn find<'a>(
+        &self,
+        left: u32,
+        right: u32,
+        text: impl FnOnce() -> &'a [u8],
+    ) -> Option<(u32, u32)> {
+        if left == NONE || right == NONE {
+            return None;
+        }
+        let joined = self.vocabulary.find(text())?;
+        Some((key(self.vocabulary.score(joined)?), joined))
+    }
+
+    #[inline]
+    fn push_tokens<'a>(&self, id: u32, text: impl FnOnce() -> &'a [u8], ids: &mut Vec<u32>) {
+        match id {
+            NONE => ids.extend(text().iter().map(|&b| self.byte_tokens[usize::from(b)])),
+            id => ids.push(id),
+        }
+    }
+
+    fn followers(&self) -> &Followers {
+        self.followers.get_or_init(|| {
+            let merges = self.merges();
+            Followers::new(self.vocabulary.len(), merges.iter().copied())
+        })
+    }
+}
+
+/// Turns a score into a number that is the smaller, the higher the score. No number gives `NO_MERGE`.
+fn key(score: f32) -> u32 {
+    let bits = (score + 0.0).to_bits(); // one zero, not two
+    let ascending = if bits >> 31 == 0 {
+        bits | 1 << 31
+    } else {
+        !bits
+    };
+    !ascending
 }
 
 impl Tokenizer for SentencePiece {
@@ -203,7 +289,8 @@ impl Tokenizer for SentencePiece {
     }
 
     fn heap_size(&self) -> usize {
-        self.vocabulary.heap_size() + self.added.heap_size()
+        let followers = self.followers.get().map_or(0, Followers::heap_size);
+        self.vocabulary.heap_size() + self.added.heap_size() + followers
     }
 }
 
