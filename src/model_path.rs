@@ -107,7 +107,7 @@ fn named(name: &str, directory: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 /// If there is no home directory either.
-pub(crate) fn cache_directory() -> Result<PathBuf> {
+pub fn cache_directory() -> Result<PathBuf> {
     let named = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     named
         .filter(|path| path.is_absolute())

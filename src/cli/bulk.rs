@@ -1,13 +1,13 @@
 //! What connects `lanewise-bulk` with the command line: the model, names of settings, exit codes.
 
-use std::fs::File;
-use std::panic;
+use std::{io, panic};
 
 use lanewise::internals::gguf::Gguf;
 use lanewise::internals::{SCRATCH_BYTES_PER_TOKEN, TOKENS_PER_CALL, TOKENS_PER_PASS};
 use lanewise::{Embedder, Encoded, Input, Prompt};
-use lanewise_bulk::{Embed, Error, ModelMemory, Setting, Usage, sha256};
+use lanewise_bulk::{Embed, Error, ModelMemory, Setting, Usage};
 
+use super::digest;
 use super::failure::{self, Failure};
 use super::interrupt;
 
@@ -70,14 +70,18 @@ impl Embed for Model {
     }
 }
 
-/// The model's name and the SHA-256 of its file, all of which is read.
+/// The model's name and the SHA-256 of its file.
 pub fn model_identity(gguf: &Gguf) -> Result<(String, String), Failure> {
+    named(gguf, digest::of_model(gguf))
+}
+
+/// The same, for which all of the file is read.
+pub fn whole_model_identity(gguf: &Gguf) -> Result<(String, String), Failure> {
+    named(gguf, digest::of_whole_model(gguf))
+}
+
+fn named(gguf: &Gguf, digest: io::Result<String>) -> Result<(String, String), Failure> {
     let name = gguf.optional_str("general.name").ok().flatten();
-    let digest = match gguf.is_bundled() {
-        true => sha256(gguf.bytes(0..gguf.file_len() as usize)),
-        // Not through the map: its pages would stay in memory.
-        false => File::open(gguf.path()).and_then(sha256),
-    };
     let digest = digest.map_err(|error| {
         let problem = format_args!("cannot read: {error}");
         Failure::file(gguf.path(), problem, "check the file and its disk")

@@ -10,6 +10,8 @@ mod convert_vectors;
 #[cfg(feature = "bulk")]
 mod dialect_args;
 #[cfg(feature = "bulk")]
+mod digest;
+#[cfg(feature = "bulk")]
 mod duplicates;
 mod embed;
 #[cfg(feature = "bulk")]

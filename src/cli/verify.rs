@@ -128,7 +128,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let job = arguments.job();
     let stated = job.space().map_err(failed)?;
     let model = arguments.open_model(&stated)?;
-    let (name, digest) = bulk::model_identity(model.embedder.model().gguf())?;
+    let (name, digest) = bulk::whole_model_identity(model.embedder.model().gguf())?;
     let space = Space {
         version: env!("CARGO_PKG_VERSION").into(),
         model: name,
