@@ -14,7 +14,7 @@ pub(super) const NO_MERGE: u32 = u32::MAX;
 const SCAN: usize = 32;
 /// So many symbols are merged as far as they depend on no others, before there are more: a window of a model needs
 /// no more of a long word than this.
-const SETTLED: usize = 1 << 16;
+pub(super) const SETTLED: usize = 1 << 16;
 /// A longer word is cut here, so that positions and places in the text fit 32 bits.
 const MAX_SYMBOLS: usize = 1 << 30;
 const MAX_BYTES: usize = 1 << 30;
@@ -23,14 +23,9 @@ const KEPT: usize = 1 << 14;
 
 /// Which pairs of tokens merge.
 pub(super) trait Pairs {
-    /// The key of a pair, and the token that it makes; the smallest key merges first. `text` gives the text of both
-    /// together.
-    fn find<'a>(
-        &self,
-        left: u32,
-        right: u32,
-        text: impl FnOnce() -> &'a [u8],
-    ) -> Option<(u32, u32)>;
+    /// The key of a pair, and the token that it makes; the smallest key merges first, and [`NO_MERGE`] never. `text`
+    /// gives the text of both together.
+    fn find<'a>(&self, left: u32, right: u32, text: impl FnOnce() -> &'a [u8]) -> (u32, u32);
 
     /// Appends the tokens of a symbol; `text` gives its text.
     fn push_tokens<'a>(&self, id: u32, text: impl FnOnce() -> &'a [u8], ids: &mut Vec<u32>);
@@ -113,12 +108,7 @@ impl Word {
     /// Whether [`settle`](Self::settle) must be called before the next symbol.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.symbols.len() >= self.most
-    }
-
-    /// Whether the same is so because of the text, which is long if its symbols are.
-    pub fn has_long_text(&self) -> bool {
-        self.text.len() >= MAX_BYTES
+        self.symbols.len() >= self.most || self.text.len() >= MAX_BYTES
     }
 
     /// Merges pairs until none is left, appends the tokens to `ids`, and empties the word.
@@ -140,9 +130,11 @@ impl Word {
 
     /// Appends the tokens of the beginning of the word that are the same whatever symbols follow, and takes these
     /// symbols out of the word.
+    #[cold]
+    #[inline(never)]
     pub fn settle(&mut self, pairs: &impl Pairs, ids: &mut Vec<u32>) {
         let count = self.symbols.len();
-        if count >= MAX_SYMBOLS || self.has_long_text() {
+        if count >= MAX_SYMBOLS || self.text.len() >= MAX_BYTES {
             return self.finish(pairs, ids);
         }
         let symbols = self.symbols.iter();
@@ -184,6 +176,7 @@ impl Word {
         }
     }
 
+    #[inline(always)]
     fn push_tokens(&self, pairs: &impl Pairs, ids: &mut Vec<u32>) {
         let mut position = 0;
         while let Some(symbol) = self.symbols.get(position as usize) {
@@ -229,8 +222,8 @@ impl Word {
         self.fill_heap();
         let mut end = self.symbols.len();
         let mut last = end - 1;
-        // The largest key of all merges up to now.
-        let mut time = 0;
+        // The largest key of all merges up to now, and what followed the last symbol when that became the last.
+        let (mut time, mut after) = (0, None);
         loop {
             let best = loop {
                 match self.heap.peek() {
@@ -243,9 +236,9 @@ impl Word {
                 }
             };
             let key = best.map_or(NO_MERGE, |(key, _)| key);
-            if followers.may_merge(self.symbols[last].id, time, key) {
-                let previous = self.symbols[last].previous;
-                end = last;
+            if followers.may_merge(self.symbols[last].id, time, key, after) {
+                let Symbol { id, previous, .. } = self.symbols[last];
+                (end, after) = (last, Some(id));
                 if previous == NONE {
                     return end;
                 }
@@ -308,12 +301,11 @@ impl Word {
     #[inline]
     fn rate(&mut self, pairs: &impl Pairs, position: u32) {
         let symbol = &self.symbols[position as usize];
-        let next = self.symbols.get(symbol.next as usize);
-        let merge = next.and_then(|next| {
+        let (mut key, mut joined) = (NO_MERGE, NONE);
+        if let Some(next) = self.symbols.get(symbol.next as usize) {
             let text = || &self.text[symbol.start as usize..self.end(next)];
-            pairs.find(symbol.id, next.id, text)
-        });
-        let (key, joined) = merge.unwrap_or((NO_MERGE, NONE));
+            (key, joined) = pairs.find(symbol.id, next.id, text);
+        }
         self.symbols[position as usize].joined = joined;
         self.keys[position as usize] = key;
     }
@@ -328,6 +320,7 @@ impl Word {
 
     /// Empties the word.
     pub fn clear(&mut self) {
+        // One that has been full has this capacity.
         if self.symbols.capacity() > KEPT {
             *self = Self::default();
         }
@@ -335,7 +328,6 @@ impl Word {
         self.symbols.clear();
         self.keys.clear();
         self.heap.clear();
-        self.most = SETTLED;
     }
 }
 
@@ -358,13 +350,9 @@ mod tests {
     }
 
     impl Pairs for Table {
-        fn find<'a>(
-            &self,
-            left: u32,
-            right: u32,
-            _: impl FnOnce() -> &'a [u8],
-        ) -> Option<(u32, u32)> {
-            self.merges.get(&(left, right)).copied()
+        fn find<'a>(&self, left: u32, right: u32, _: impl FnOnce() -> &'a [u8]) -> (u32, u32) {
+            let merge = self.merges.get(&(left, right)).copied();
+            merge.unwrap_or((NO_MERGE, NONE))
         }
 
         fn push_tokens<'a>(&self, id: u32, text: impl FnOnce() -> &'a [u8], ids: &mut Vec<u32>) {

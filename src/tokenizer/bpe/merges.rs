@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::super::followers::{self, Followers};
-use super::super::word::Pairs;
+use super::super::word::{NO_MERGE, NONE, Pairs};
 use crate::gguf::Gguf;
 use crate::{Error, Result};
 
@@ -150,8 +150,8 @@ impl Merges {
 
 impl Pairs for Merges {
     #[inline]
-    fn find<'a>(&self, left: u32, right: u32, _: impl FnOnce() -> &'a [u8]) -> Option<(u32, u32)> {
-        self.find(left, right)
+    fn find<'a>(&self, left: u32, right: u32, _: impl FnOnce() -> &'a [u8]) -> (u32, u32) {
+        self.find(left, right).unwrap_or((NO_MERGE, NONE))
     }
 
     #[inline]

@@ -29,7 +29,7 @@ use super::added::AddedTokens;
 use super::followers::{Followers, Merge};
 use super::spelling::{self, BeforeSpace, ByteTokens};
 use super::vocabulary::{TOKENS, TokenType, Vocabulary, no_memory};
-use super::word::{NONE, Pairs, Word};
+use super::word::{NO_MERGE, NONE, Pairs, SETTLED, Word};
 use super::{SPACE, SPACE_BYTES, Tokenizer};
 use crate::Result;
 use crate::gguf::Gguf;
@@ -121,6 +121,8 @@ impl SentencePiece {
     fn encode_stretch(&self, end: usize, text: &str, segment: &mut Word, ids: &mut Vec<u32>) {
         let is_space = |character: char| character == ' ' || character == SPACE;
         let mut rest = text;
+        // The segment is empty, so in a shorter text it is never full.
+        let may_be_full = text.len() > SETTLED;
         while !rest.is_empty() {
             let word = rest.trim_start_matches(is_space);
             let mut spaces = rest[..rest.len() - word.len()].chars().count();
@@ -133,34 +135,64 @@ impl SentencePiece {
                 let apart = segment
                     .last_byte()
                     .is_some_and(|byte| self.before_space.is_cut(byte));
-                if apart || segment.is_full() || segment.has_long_text() {
-                    match apart {
-                        true => segment.finish(self, ids),
-                        false => segment.settle(self, ids),
-                    }
+                if apart {
+                    segment.finish(self, ids);
                     if ids.len() > end {
                         return segment.clear();
                     }
+                }
+                if may_be_full && self.settle(end, segment, ids) {
+                    return;
                 }
                 segment.push_text(&SPACE_BYTES, id.unwrap_or(NONE));
                 (1..run).for_each(|_| segment.extend_text(&SPACE_BYTES));
             }
             let length = word.find(is_space).unwrap_or(word.len());
             let (word, after) = word.split_at(length);
-            for character in word.chars() {
-                if segment.is_full() {
-                    segment.settle(self, ids);
-                    if ids.len() > end {
-                        return segment.clear();
-                    }
-                }
-                self.push(character, segment);
+            if !may_be_full {
+                word.chars()
+                    .for_each(|character| self.push(character, segment));
+            } else if self.push_and_settle(end, word, segment, ids) {
+                return;
             }
             rest = after;
         }
         segment.finish(self, ids);
     }
 
+    /// Adds the characters of a word, and settles the segment where it is full. If `ids` is then longer than `end`,
+    /// empties the segment and returns true.
+    #[inline(never)]
+    fn push_and_settle(
+        &self,
+        end: usize,
+        word: &str,
+        segment: &mut Word,
+        ids: &mut Vec<u32>,
+    ) -> bool {
+        word.chars().any(|character| {
+            let is_enough = self.settle(end, segment, ids);
+            if !is_enough {
+                self.push(character, segment);
+            }
+            is_enough
+        })
+    }
+
+    /// Settles the segment if it is full. If `ids` is then longer than `end`, empties it and returns true.
+    fn settle(&self, end: usize, segment: &mut Word, ids: &mut Vec<u32>) -> bool {
+        if !segment.is_full() {
+            return false;
+        }
+        segment.settle(self, ids);
+        let is_enough = ids.len() > end;
+        if is_enough {
+            segment.clear();
+        }
+        is_enough
+    }
+
+    #[inline(always)]
     fn push(&self, character: char, segment: &mut Word) {
         let mut buffer = [0; 4];
         let bytes = character.encode_utf8(&mut buffer).as_bytes();
@@ -210,17 +242,13 @@ impl SentencePiece {
 /// its bytes.
 impl Pairs for SentencePiece {
     #[inline]
-    fn find<'a>(
-        &self,
-        left: u32,
-        right: u32,
-        text: impl FnOnce() -> &'a [u8],
-    ) -> Option<(u32, u32)> {
-        if left == NONE || right == NONE {
-            return None;
+    fn find<'a>(&self, left: u32, right: u32, text: impl FnOnce() -> &'a [u8]) -> (u32, u32) {
+        let mut joined = None;
+        if left != NONE && right != NONE {
+            joined = self.vocabulary.find(text());
         }
-        let joined = self.vocabulary.find(text())?;
-        Some((key(self.vocabulary.score(joined)?), joined))
+        let score = joined.and_then(|id| self.vocabulary.score(id));
+        (score.map_or(NO_MERGE, key), joined.unwrap_or(NONE))
     }
 
     #[inline]
