@@ -160,9 +160,10 @@ impl Word {
                 symbol.start = first - start as u32;
             }
         }
-        // Enough of them next time, so that all takes no quadratic time.
+        // Enough of them next time, so that all takes no quadratic time; and many more, since letters that repeat
+        // settle at their end only, so that what was in vain is a small part of it.
         if end < count / 2 {
-            self.most *= 2;
+            self.most = (8 * self.most).min(MAX_SYMBOLS);
         }
     }
 
