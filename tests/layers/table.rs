@@ -202,6 +202,8 @@ pub const LAYERS: &[Layer] = &[
             "lanewise-pool",
             "lanewise-vectors",
             "lanewise-lines",
+            "lanewise-bulk",
+            "lanewise-search",
             "lanewise",
             "lanewise-workloads",
         ],

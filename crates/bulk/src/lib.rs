@@ -83,6 +83,7 @@ pub use windows::OverflowPolicy;
 pub mod outputs {
     pub use crate::formats::arrow::{MappedArrow, json, plain_text};
     pub use crate::output::{OWN_COLUMNS, vector_column};
+    pub use crate::record::metadata_of;
     pub use crate::stored::{Stored, StoredRow, Texts, stated_space};
 }
 

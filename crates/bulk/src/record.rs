@@ -14,6 +14,8 @@ use crate::message::{Message, Setting, message};
 use crate::output::metadata_path;
 use crate::ownership::first_bytes;
 use crate::settings::Settings;
+use crate::shard::Shard;
+use crate::space::Space;
 use crate::spool::{SpoolReader, Tally};
 use crate::target::Target;
 
@@ -21,6 +23,31 @@ use crate::target::Target;
 pub const RUN_KEY: &str = "lanewise.run";
 /// The size of the output, in metadata that stands in a file of its own.
 pub const BYTES_KEY: &str = "lanewise.bytes";
+
+/// The metadata of an output of `rows` vectors that a program made itself: with them, and the columns
+/// that `embed` writes, a file of vectors can be searched.
+pub fn metadata_of(space: &Space, rows: u64) -> BTreeMap<String, String> {
+    let settings = Settings {
+        space: space.clone(),
+        inputs: Vec::new(),
+        input_format: None,
+        dialect: String::new(),
+        field: String::new(),
+        id_field: None,
+        id_type: None,
+        keep: Vec::new(),
+        shard: Shard::WHOLE,
+        replaced: Vec::new(),
+    };
+    let record = RunRecord {
+        settings,
+        rows,
+        rejected: 0,
+    };
+    let mut metadata = space.metadata();
+    metadata.insert(RUN_KEY.into(), record.json());
+    metadata
+}
 
 /// A run that came to its end. The same rows, settings and model give the same record, wherever
 /// the input was and however often the run was interrupted.
