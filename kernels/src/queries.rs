@@ -119,7 +119,7 @@ pub(crate) fn pack_binary(queries: &[u8], bytes: usize, packed: &mut [Line]) {
 
 /// Most rows that [`row_block`] returns.
 #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code))]
-pub(crate) const MAX_ROW_BLOCK: usize = 48;
+pub(crate) const MAX_ROW_BLOCK: usize = 24;
 
 /// Rows that are multiplied by all queries before the next ones.
 ///

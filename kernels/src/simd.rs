@@ -61,6 +61,8 @@ pub unsafe trait Simd: Copy {
     fn max(self, other: Self) -> Self;
     /// `self < other ? self : other`, like `vminps`: `other` if either is NaN.
     fn min(self, other: Self) -> Self;
+    /// Bit `i` is set if lane `i` is at least that of `other`; a NaN is not.
+    fn at_least(self, other: Self) -> u16;
     /// Clears the sign bit.
     fn abs(self) -> Self;
     /// The larger of non-negative lanes, where NaN counts as larger than everything else, so that
@@ -129,6 +131,13 @@ pub unsafe trait Simd: Copy {
     ///
     /// The CPU supports the instruction set, and `from` is valid for reading 16 bytes.
     unsafe fn load_u8(from: *const u8) -> Self::Int;
+
+    /// Sixteen integers from memory, with any alignment.
+    ///
+    /// # Safety
+    ///
+    /// The CPU supports the instruction set, and `from` is valid for reading 16 values.
+    unsafe fn load_int(from: *const i32) -> Self::Int;
 
     /// Stores the lanes.
     ///

@@ -95,6 +95,9 @@ pub struct Functions {
     pub hamming: unsafe fn(*const u8, usize, usize, *const u8, *mut u32),
     pub hamming_many: HammingMany,
     pub dot_f32: unsafe fn(*const f32, usize, usize, *const f32, *mut f32),
+    pub at_least:
+        unsafe fn(*const i32, usize, usize, *const f32, *const f32, *const f32, *mut u16) -> bool,
+    pub at_most: unsafe fn(*const u32, usize, usize, *const f32, *mut u16) -> bool,
 }
 
 /// Defines `TABLE`, the functions of the instruction set in whose directory it stands: its `gemm`
@@ -127,6 +130,8 @@ macro_rules! define_table {
             accumulate(sum: *mut f32, x: *const f32, pieces: usize) -> (), Lanes;
             add(x: *mut f32, y: *const f32, stride: usize, base: *const f32, pieces: usize) -> (), Lanes;
             dot_f32(rows: *const f32, dims: usize, count: usize, query: *const f32, out: *mut f32) -> (), Lanes;
+            at_least(sums: *const i32, rows: usize, groups: usize, row_scales: *const f32, query_scales: *const f32, thresholds: *const f32, masks: *mut u16) -> bool, Lanes;
+            at_most(distances: *const u32, rows: usize, groups: usize, limits: *const f32, masks: *mut u16) -> bool, Lanes;
         }
 
         /// # Safety
@@ -187,6 +192,8 @@ macro_rules! define_table {
             hamming: hamming::hamming,
             hamming_many: hamming::hamming_many,
             dot_f32,
+            at_least,
+            at_most,
         };
     };
 }

@@ -48,6 +48,7 @@ mod query;
 mod recall;
 mod scan;
 mod search;
+mod threshold;
 mod tile;
 mod top_k;
 

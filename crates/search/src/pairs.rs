@@ -6,9 +6,10 @@ use lanewise_bulk::CancelToken;
 use lanewise_pool::CachePadded;
 use lanewise_pool::partition::chunks;
 
-use crate::chunks::rows_of_block;
+use crate::chunks::{BLOCK_ROWS, Chunk, rows_of_block};
 use crate::error::{Error, Result};
 use crate::index::Index;
+use crate::threshold::Thresholds;
 use crate::tile::{MOST_QUERIES, Queries, Scratch};
 
 /// Two rows and how similar they are.
@@ -25,6 +26,9 @@ pub struct Pair {
 /// Blocks of rows that are compared before pairs are handed out: with [`MOST_QUERIES`] rows they are up
 /// to 4 million pairs of 12 bytes, and enough for many threads.
 const BLOCKS: u64 = 16;
+
+/// Tasks of a block: so many that no thread waits long for another.
+const TASKS: u64 = 4;
 
 /// A pair of a [`Side`], by the numbers in it.
 struct Found {
@@ -62,6 +66,7 @@ impl Index {
             let queries = firsts.clone().map(|row| self.query_of_row(row));
             let queries = queries.collect::<Result<Vec<_>>>()?;
             let queries = Queries::new(self.kernels, self.precisions[0], self.dims(), &queries);
+            let thresholds = queries.thresholds(above);
             let mut block = self.block_of(first);
             while block < self.blocks {
                 if cancel.is_cancelled() {
@@ -69,7 +74,7 @@ impl Index {
                 }
                 let blocks = block..(block + BLOCKS).min(self.blocks);
                 block = blocks.end;
-                let flow = self.compare(&queries, &firsts, blocks, above, &mut found)?;
+                let flow = self.compare(&queries, &thresholds, &firsts, blocks, &mut found)?;
                 if flow.is_break() {
                     return Ok(());
                 }
@@ -83,20 +88,21 @@ impl Index {
     fn block_of(&self, row: u64) -> u64 {
         let after = self.chunks.partition_point(|chunk| chunk.first_row <= row);
         let chunk = &self.chunks[after - 1];
-        chunk.first_block + (row - chunk.first_row) / crate::chunks::BLOCK_ROWS
+        chunk.first_block + (row - chunk.first_row) / BLOCK_ROWS
     }
 
     /// Hands out the pairs of a group of first rows and the rows of some blocks.
     fn compare(
         &self,
         queries: &Queries,
+        thresholds: &Thresholds,
         firsts: &Range<u64>,
         blocks: Range<u64>,
-        above: f32,
         found: &mut impl FnMut(Pair) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
+        let seconds: Vec<_> = blocks.flat_map(|block| self.seconds(block)).collect();
         let mut compared: Vec<Result<Vec<Found>, Error>> =
-            blocks.clone().map(|_| Ok(Vec::new())).collect();
+            seconds.iter().map(|_| Ok(Vec::new())).collect();
         let mut pool = self.pool();
         let mut scratch: Vec<_> = (0..pool.threads())
             .map(|_| CachePadded(Scratch::default()))
@@ -105,16 +111,12 @@ impl Index {
             chunks(&mut compared, 1),
             &mut scratch,
             |task, found, scratch| {
-                let block = blocks.start + task as u64;
-                found[0] = self.compare_block(queries, firsts, block, above, &mut scratch.0);
+                let (chunk, rows) = seconds[task].clone();
+                let scratch = &mut scratch.0;
+                found[0] = self.compare_rows(queries, thresholds, firsts, chunk, rows, scratch);
             },
         );
         drop(pool);
-        let mut starts = Vec::new();
-        for block in blocks {
-            let (chunk, rows) = rows_of_block(&self.chunks, block);
-            starts.push(chunk.first_row + rows.start as u64);
-        }
         let compared: Vec<Vec<Found>> = match compared.into_iter().collect() {
             Ok(compared) => compared,
             Err(error) => {
@@ -124,7 +126,8 @@ impl Index {
         };
         let mut rest: Vec<&[Found]> = compared.iter().map(|found| &found[..]).collect();
         for first in 0..queries.count() as u32 {
-            for (rest, &start) in rest.iter_mut().zip(&starts) {
+            for (rest, (chunk, rows)) in rest.iter_mut().zip(&seconds) {
+                let start = chunk.first_row + rows.start as u64;
                 while let Some(next) = rest.first().filter(|next| next.first == first) {
                     *rest = &rest[1..];
                     let pair = Pair {
@@ -141,16 +144,24 @@ impl Index {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The pairs with the rows of a block, by their first and then their second row.
-    fn compare_block(
+    /// The rows of a block in their chunk, cut into tasks.
+    fn seconds(&self, block: u64) -> impl Iterator<Item = (&Chunk, Range<usize>)> {
+        const STEP: usize = (BLOCK_ROWS / TASKS) as usize;
+        let (chunk, rows) = rows_of_block(&self.chunks, block);
+        let starts = rows.clone().step_by(STEP);
+        starts.map(move |start| (chunk, start..(start + STEP).min(rows.end)))
+    }
+
+    /// The pairs with some rows of a chunk, by their first and then their second row.
+    fn compare_rows(
         &self,
         queries: &Queries,
+        thresholds: &Thresholds,
         firsts: &Range<u64>,
-        block: u64,
-        above: f32,
+        chunk: &Chunk,
+        rows: Range<usize>,
         scratch: &mut Scratch,
     ) -> Result<Vec<Found>> {
-        let (chunk, rows) = rows_of_block(&self.chunks, block);
         let file = &self.files[chunk.file as usize];
         let mut found = Vec::new();
         let mut start = rows.start;
@@ -160,25 +171,16 @@ impl Index {
             if chunk.first_row + tile.end as u64 <= firsts.start + 1 {
                 continue;
             }
-            let scored = queries.score(self.kernels, file, chunk, tile.clone(), scratch);
+            let scored = queries.candidates(self.kernels, file, chunk, tile, thresholds, scratch);
             scored.map_err(|unusable| self.unusable(chunk, &unusable).1)?;
-            for (at, scores) in tile.zip(scratch.scores.chunks_exact(queries.stride())) {
-                // Without a branch, so that the compiler makes vectors of it.
-                if !scores
-                    .iter()
-                    .fold(false, |any, &score| any | (score >= above))
-                {
-                    continue;
-                }
-                let second = chunk.first_row + at as u64;
-                for (first, &score) in scores[..queries.count()].iter().enumerate() {
-                    if score >= above && firsts.start + (first as u64) < second {
-                        found.push(Found {
-                            first: first as u32,
-                            second: (at - rows.start) as u32,
-                            score,
-                        });
-                    }
+            for candidate in &scratch.candidates {
+                let first = firsts.start + candidate.query as u64;
+                if first < chunk.first_row + candidate.row as u64 {
+                    found.push(Found {
+                        first: candidate.query as u32,
+                        second: (candidate.row - rows.start) as u32,
+                        score: candidate.score,
+                    });
                 }
             }
         }

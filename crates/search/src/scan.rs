@@ -1,6 +1,5 @@
 //! All rows against some queries, on all threads.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arrow_array::ArrayRef;
@@ -11,14 +10,14 @@ use crate::chunks::{Chunk, rows_of_block};
 use crate::error::{EMBED_AGAIN, Error, Result};
 use crate::filter::{Filter, Where};
 use crate::index::Index;
-use crate::tile::{Queries, Scratch, Unusable};
+use crate::threshold::Thresholds;
+use crate::tile::{Candidate, Queries, Scratch, Unusable};
 use crate::top_k::{Hit, TopK};
 
 /// What a thread has found so far.
 struct Worker {
     best: Vec<TopK>,
-    /// That of each query in `best`, and above every score for those beyond the queries.
-    thresholds: Vec<f32>,
+    thresholds: Thresholds,
     scratch: Scratch,
     /// The columns of the conditions in the batch that was looked at last.
     columns: Option<((u32, u32), Vec<ArrayRef>)>,
@@ -86,59 +85,32 @@ impl Scan<'_> {
         while start < rows.end {
             let tile = start..(start + self.queries.tile_rows()).min(rows.end);
             start = tile.end;
-            let scratch = &mut worker.scratch;
+            let (thresholds, scratch) = (&worker.thresholds, &mut worker.scratch);
+            let kernels = index.kernels;
             let scored = self
                 .queries
-                .score(index.kernels, file, chunk, tile.clone(), scratch);
+                .candidates(kernels, file, chunk, tile, thresholds, scratch);
             scored.map_err(|unusable| index.unusable(chunk, &unusable))?;
-            self.tile(chunk, tile, worker)?;
-        }
-        Ok(())
-    }
-
-    /// Looks for scores that are among the best so far.
-    fn tile(
-        &self,
-        chunk: &Chunk,
-        rows: Range<usize>,
-        worker: &mut Worker,
-    ) -> Result<(), (u64, Error)> {
-        let stride = self.queries.stride();
-        let scores = std::mem::take(&mut worker.scratch.scores);
-        if stride == 1 {
-            let threshold = worker.thresholds[0];
-            // Without a branch, so that the compiler makes vectors of it.
-            if !scores
-                .iter()
-                .fold(false, |any, &score| any | (score >= threshold))
-            {
-                worker.scratch.scores = scores;
-                return Ok(());
+            let candidates = std::mem::take(&mut worker.scratch.candidates);
+            for found in &candidates {
+                self.candidate(chunk, found, worker)?;
             }
+            worker.scratch.candidates = candidates;
         }
-        for (row, scores) in rows.zip(scores.chunks_exact(stride)) {
-            let pairs = scores.iter().zip(&worker.thresholds);
-            if !pairs.fold(false, |any, (score, threshold)| any | (score >= threshold)) {
-                continue;
-            }
-            for (query, &score) in scores[..self.queries.count()].iter().enumerate() {
-                if score >= worker.thresholds[query] {
-                    self.candidate(chunk, row, query, score, worker)?;
-                }
-            }
-        }
-        worker.scratch.scores = scores;
         Ok(())
     }
 
     fn candidate(
         &self,
         chunk: &Chunk,
-        at: usize,
-        query: usize,
-        score: f32,
+        found: &Candidate,
         worker: &mut Worker,
     ) -> Result<(), (u64, Error)> {
+        let Candidate {
+            row: at,
+            query,
+            score,
+        } = *found;
         let row = chunk.first_row + at as u64;
         let hit = Hit { row, score };
         let excluded = Some(row) == self.without || !worker.best[query].takes(hit);
@@ -150,7 +122,8 @@ impl Scan<'_> {
             return Ok(());
         }
         worker.best[query].push(hit);
-        worker.thresholds[query] = worker.best[query].threshold();
+        let threshold = worker.best[query].threshold();
+        worker.thresholds.set(query, threshold);
         Ok(())
     }
 
@@ -177,11 +150,9 @@ impl Scan<'_> {
 
 impl Worker {
     fn new(k: usize, queries: &Queries) -> Self {
-        let mut thresholds = vec![f32::NEG_INFINITY; queries.count()];
-        thresholds.resize(queries.stride(), f32::INFINITY);
         Self {
             best: (0..queries.count()).map(|_| TopK::new(k)).collect(),
-            thresholds,
+            thresholds: queries.thresholds(f32::NEG_INFINITY),
             scratch: Scratch::default(),
             columns: None,
             failed: None,

@@ -11,7 +11,7 @@ use crate::index::Index;
 use crate::open::SCALES;
 use crate::query::Query;
 use crate::scan::Scan;
-use crate::tile::{MOST_QUERIES, Queries, Scratch};
+use crate::tile::{Candidate, MOST_QUERIES, Queries, Scratch};
 use crate::top_k::{Hit, TopK};
 
 /// How many times `k` rows are scored again by [`Search::rescore`]: the order of the exact scores
@@ -228,6 +228,7 @@ impl Index {
         scratch: &mut Scratch,
     ) -> Result<Vec<Hit>> {
         let query = Queries::new(self.kernels, precision, self.dims(), query);
+        let thresholds = query.thresholds(f32::NEG_INFINITY);
         let mut best = TopK::new(k);
         // In the order of the file, as its disk reads them fastest.
         let mut rows: Vec<u64> = hits.iter().map(|hit| hit.row).collect();
@@ -235,10 +236,12 @@ impl Index {
         for row in rows {
             let (chunk, at) = chunk_of_row(&self.chunks, row).ok_or_else(|| self.no_row(row))?;
             let file = &self.files[chunk.file as usize];
-            let scored = query.score(self.kernels, file, chunk, at..at + 1, scratch);
+            let kernels = self.kernels;
+            let scored = query.candidates(kernels, file, chunk, at..at + 1, &thresholds, scratch);
             scored.map_err(|unusable| self.unusable(chunk, &unusable).1)?;
-            let score = scratch.scores[0];
-            best.push(Hit { row, score });
+            for &Candidate { score, .. } in &scratch.candidates {
+                best.push(Hit { row, score });
+            }
         }
         Ok(best.into_hits())
     }

@@ -3,19 +3,22 @@
 use std::ops::Range;
 
 use half::slice::HalfFloatSliceExt;
-use lanewise_kernels::{Kernels, Line, score_stride};
+use lanewise_kernels::{Kernels, Line, QUERY_GROUP, score_stride};
 use lanewise_vectors::Precision;
 
 use crate::chunks::{Chunk, slot};
 use crate::open::{File, SCALES};
 use crate::query::Query;
+use crate::threshold::{Thresholds, binary_score};
 
 /// Most queries that are scored side by side: packed, those of `i8` with 768 values stay in a cache of
 /// 512 KB beside a tile.
 pub const MOST_QUERIES: usize = 256;
 
-/// Bytes of the rows of a tile: their scores are looked at before they leave the caches.
+/// Bytes of the rows of a tile, and of its scores: they are looked at before they leave the first level of the
+/// cache.
 const TILE_BYTES: usize = 48 << 10;
+const SCORE_BYTES: usize = 24 << 10;
 
 /// Queries as the kernels take them.
 pub struct Queries {
@@ -38,9 +41,18 @@ pub struct Scratch {
     sums: Vec<i32>,
     distances: Vec<u32>,
     values: Vec<f32>,
-    products: Vec<f32>,
-    /// The scores of each row, [`Queries::stride`] of them; those beyond the queries are unspecified.
-    pub scores: Vec<f32>,
+    scores: Vec<f32>,
+    masks: Vec<u16>,
+    /// What [`Queries::candidates`] has found, by query in ascending order of rows.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A score that reaches the threshold of its query.
+pub struct Candidate {
+    /// The row in its chunk.
+    pub row: usize,
+    pub query: usize,
+    pub score: f32,
 }
 
 /// A row of a chunk that has no score.
@@ -109,43 +121,83 @@ impl Queries {
         self.count
     }
 
-    /// How many scores a row has in [`Scratch::scores`].
-    pub fn stride(&self) -> usize {
-        self.stride
+    /// The same threshold for each.
+    pub fn thresholds(&self, score: f32) -> Thresholds {
+        Thresholds::new(self.precision, self.dims, self.count, self.stride, score)
     }
 
     /// Rows that are scored at a time.
     pub fn tile_rows(&self) -> usize {
         let rows = TILE_BYTES / self.precision.bytes(self.dims).max(1);
-        rows.min((TILE_BYTES / 4).div_ceil(self.stride))
+        rows.min((SCORE_BYTES / 4).div_ceil(self.stride))
             .clamp(16, 1024)
     }
 
-    /// Scores rows of a chunk into [`Scratch::scores`].
-    pub fn score(
+    /// The scores of some rows of a chunk that reach their thresholds, into [`Scratch::candidates`].
+    pub fn candidates(
         &self,
         kernels: Kernels,
         file: &File,
         chunk: &Chunk,
         rows: Range<usize>,
+        thresholds: &Thresholds,
+        scratch: &mut Scratch,
+    ) -> Result<(), Unusable> {
+        let first = rows.start;
+        let found = self.find(kernels, file, chunk, rows, thresholds, scratch);
+        found.map_err(|unusable| Unusable {
+            row: first + unusable.row,
+            ..unusable
+        })
+    }
+
+    /// The same, with errors that count rows from the first of these.
+    fn find(
+        &self,
+        kernels: Kernels,
+        file: &File,
+        chunk: &Chunk,
+        rows: Range<usize>,
+        thresholds: &Thresholds,
         scratch: &mut Scratch,
     ) -> Result<(), Unusable> {
         let (count, stride, dims) = (rows.len(), self.stride, self.dims);
         let data = &file.data[slot(self.precision)];
         let start = chunk.vectors[slot(self.precision)];
         let at = start + rows.start * self.precision.bytes(dims);
-        scratch.scores.resize(count * stride, 0.0);
+        scratch.candidates.clear();
         match self.precision {
             Precision::I8 => {
                 let vectors = data.i8s(at, count * dims);
                 scratch.sums.resize(count * stride, 0);
                 let sums = &mut scratch.sums[..];
-                match self.count {
-                    1 => kernels.dot_i8(vectors, &self.i8s, sums),
-                    queries => kernels.gemm_i8(vectors, dims, &self.packed, queries, sums),
-                }
                 let scales = file.data[SCALES].f32s(chunk.scales + rows.start * 4, count);
-                self.scale(scales, &scratch.sums, &mut scratch.scores)
+                match self.count {
+                    1 => {
+                        kernels.dot_i8(vectors, &self.i8s, sums);
+                        usable(scales)?;
+                        scratch.scores.resize(count, 0.0);
+                        let scores = scratch.scores.iter_mut().zip(sums).zip(scales);
+                        for ((score, &mut sum), &row) in scores {
+                            *score = scaled(sum, row, self.scales[0]);
+                        }
+                        scratch.reaching(thresholds, rows.start);
+                    }
+                    queries => {
+                        kernels.gemm_i8(vectors, dims, &self.packed, queries, sums);
+                        usable(scales)?;
+                        scratch.masks.resize(count * stride / QUERY_GROUP, 0);
+                        let (thresholds, masks) = (thresholds.scores(), &mut scratch.masks[..]);
+                        if kernels.at_least(sums, scales, &self.scales, thresholds, masks) {
+                            let score = |row: usize, query: usize| {
+                                let sum = scratch.sums[row * stride + query];
+                                scaled(sum, scales[row], self.scales[query])
+                            };
+                            let found = &mut scratch.candidates;
+                            marked(&scratch.masks, stride, rows.start, score, found);
+                        }
+                    }
+                }
             }
             Precision::Binary => {
                 let bytes = self.precision.bytes(dims);
@@ -153,85 +205,148 @@ impl Queries {
                 scratch.distances.resize(count * stride, 0);
                 let distances = &mut scratch.distances[..];
                 match self.count {
-                    1 => kernels.hamming(vectors, &self.bits, distances),
+                    1 => {
+                        kernels.hamming(vectors, &self.bits, distances);
+                        scratch.within(thresholds, rows.start, dims);
+                    }
                     queries => {
-                        kernels.hamming_many(vectors, bytes, &self.packed, queries, distances)
+                        kernels.hamming_many(vectors, bytes, &self.packed, queries, distances);
+                        scratch.masks.resize(count * stride / QUERY_GROUP, 0);
+                        if kernels.at_most(distances, thresholds.limits(), &mut scratch.masks) {
+                            let score = |row: usize, query: usize| {
+                                binary_score(scratch.distances[row * stride + query], dims)
+                            };
+                            let found = &mut scratch.candidates;
+                            marked(&scratch.masks, stride, rows.start, score, found);
+                        }
                     }
                 }
-                let dims = dims as f32;
-                for (score, &distance) in scratch.scores.iter_mut().zip(&*distances) {
-                    *score = 1.0 - 2.0 * distance as f32 / dims;
-                }
-                Ok(())
             }
             Precision::F32 => {
                 let vectors = data.f32s(at, count * dims);
-                self.products(kernels, vectors, &mut scratch.products, &mut scratch.scores)
+                self.products(kernels, vectors, thresholds, rows.start, scratch)?;
             }
             Precision::F16 => {
-                let Scratch {
-                    values,
-                    products,
-                    scores,
-                    ..
-                } = scratch;
+                let mut values = std::mem::take(&mut scratch.values);
                 values.resize(count * dims, 0.0);
-                data.f16s(at, count * dims).convert_to_f32_slice(values);
-                self.products(kernels, values, products, scores)
-            }
-        }
-        .map_err(|unusable| Unusable {
-            row: rows.start + unusable.row,
-            ..unusable
-        })
-    }
-
-    /// Scores of integer dot products.
-    fn scale(&self, rows: &[f32], sums: &[i32], scores: &mut [f32]) -> Result<(), Unusable> {
-        let usable = |scale: f32| scale > 0.0 && scale < f32::INFINITY;
-        // Without a branch, so that the compiler makes vectors of it.
-        if !rows.iter().fold(true, |all, &scale| all & usable(scale)) {
-            let row = rows.iter().position(|&scale| !usable(scale));
-            return Err(Unusable {
-                row: row.unwrap_or(0),
-                problem: "has a scale that is no number above 0",
-            });
-        }
-        if self.count == 1 {
-            let query = self.scales[0];
-            for ((score, &sum), &row) in scores.iter_mut().zip(sums).zip(rows) {
-                *score = sum as f32 * row * query;
-            }
-            return Ok(());
-        }
-        let of_rows = scores.chunks_exact_mut(self.stride);
-        for ((scores, sums), &row) in of_rows.zip(sums.chunks_exact(self.stride)).zip(rows) {
-            for ((score, &sum), &query) in scores.iter_mut().zip(sums).zip(&self.scales) {
-                *score = sum as f32 * row * query;
+                data.f16s(at, count * dims)
+                    .convert_to_f32_slice(&mut values);
+                let scored = self.products(kernels, &values, thresholds, rows.start, scratch);
+                scratch.values = values;
+                scored?;
             }
         }
         Ok(())
     }
 
-    /// Scores of rows of f32.
+    /// Scores of rows of f32, of which the first is `first`.
     fn products(
         &self,
         kernels: Kernels,
         rows: &[f32],
-        products: &mut Vec<f32>,
-        scores: &mut [f32],
+        thresholds: &Thresholds,
+        first: usize,
+        scratch: &mut Scratch,
     ) -> Result<(), Unusable> {
-        products.resize(rows.len() / self.dims, 0.0);
-        for (number, query) in self.f32s.chunks_exact(self.dims).enumerate() {
-            kernels.dot_f32(rows, query, products);
-            if let Some(row) = products.iter().position(|product| !product.is_finite()) {
+        let Scratch {
+            scores, candidates, ..
+        } = scratch;
+        scores.resize(rows.len() / self.dims, 0.0);
+        for (query, vector) in self.f32s.chunks_exact(self.dims).enumerate() {
+            kernels.dot_f32(rows, vector, scores);
+            if let Some(row) = scores.iter().position(|score| !score.is_finite()) {
                 let problem = "has values that are no numbers, or too large ones";
                 return Err(Unusable { row, problem });
             }
-            for (row, &product) in products.iter().enumerate() {
-                scores[row * self.stride + number] = product;
+            let threshold = thresholds.scores()[query];
+            for (row, &score) in (first..).zip(&*scores) {
+                if score >= threshold {
+                    candidates.push(Candidate { row, query, score });
+                }
             }
         }
         Ok(())
+    }
+}
+
+impl Scratch {
+    /// The scores of the only query, the first of the row `first`, that reach its threshold.
+    fn reaching(&mut self, thresholds: &Thresholds, first: usize) {
+        let threshold = thresholds.scores()[0];
+        // Without a branch, so that the compiler makes vectors of it.
+        let scores = self.scores.iter();
+        if !scores.fold(false, |any, &score| any | (score >= threshold)) {
+            return;
+        }
+        let scores = (first..).zip(&self.scores);
+        let scores = scores.filter(|(_, score)| **score >= threshold);
+        self.candidates
+            .extend(scores.map(|(row, &score)| Candidate {
+                row,
+                query: 0,
+                score,
+            }));
+    }
+
+    /// The same of distances.
+    fn within(&mut self, thresholds: &Thresholds, first: usize, dims: usize) {
+        // A whole number from −1 to the length of the codes.
+        let limit = thresholds.limits()[0] as i32;
+        let is_within = |distance: u32| distance.cast_signed() <= limit;
+        let distances = self.distances.iter();
+        if !distances.fold(false, |any, &distance| any | is_within(distance)) {
+            return;
+        }
+        let distances = (first..).zip(&self.distances);
+        let distances = distances.filter(|(_, distance)| is_within(**distance));
+        self.candidates
+            .extend(distances.map(|(row, &distance)| Candidate {
+                row,
+                query: 0,
+                score: binary_score(distance, dims),
+            }));
+    }
+}
+
+/// The score of an integer dot product.
+fn scaled(sum: i32, row: f32, query: f32) -> f32 {
+    sum as f32 * row * query
+}
+
+/// Checks the scales of rows.
+fn usable(scales: &[f32]) -> Result<(), Unusable> {
+    let usable = |scale: f32| scale > 0.0 && scale < f32::INFINITY;
+    // Without a branch, so that the compiler makes vectors of it.
+    if scales.iter().fold(true, |all, &scale| all & usable(scale)) {
+        return Ok(());
+    }
+    let row = scales.iter().position(|&scale| !usable(scale));
+    Err(Unusable {
+        row: row.unwrap_or(0),
+        problem: "has a scale that is no number above 0",
+    })
+}
+
+/// The scores whose bits are set.
+fn marked(
+    masks: &[u16],
+    stride: usize,
+    first: usize,
+    score: impl Fn(usize, usize) -> f32,
+    found: &mut Vec<Candidate>,
+) {
+    for (row, masks) in masks.chunks_exact(stride / QUERY_GROUP).enumerate() {
+        for (group, &mask) in masks.iter().enumerate() {
+            let mut left = mask;
+            while left != 0 {
+                let query = group * QUERY_GROUP + left.trailing_zeros() as usize;
+                left &= left - 1;
+                found.push(Candidate {
+                    row: first + row,
+                    query,
+                    score: score(row, query),
+                });
+            }
+        }
     }
 }

@@ -183,6 +183,84 @@ impl Kernels {
             )
         }
     }
+
+    /// Which scores reach the threshold of their query: bit `query % 16` of
+    /// `masks[row * groups + query / 16]`, where `groups` is that of [`score_stride`], is set if
+    /// `sums[row * stride + query] as f32 × row_scales[row] × query_scales[query]`, each product rounded, is at
+    /// least `thresholds[query]`. Returns whether any bit is set.
+    ///
+    /// # Panics
+    ///
+    /// If `thresholds` is not whole groups of [`QUERY_GROUP`], `query_scales` are not as many, or `sums` and
+    /// `masks` are not those of as many rows as there are `row_scales`.
+    #[inline]
+    pub fn at_least(
+        &self,
+        sums: &[i32],
+        row_scales: &[f32],
+        query_scales: &[f32],
+        thresholds: &[f32],
+        masks: &mut [u16],
+    ) -> bool {
+        let rows = row_scales.len();
+        let groups = assert_masks(sums.len(), thresholds.len(), masks.len());
+        assert_eq!(query_scales.len(), thresholds.len(), "scales of queries");
+        assert_eq!(masks.len(), rows * groups, "masks of {rows} rows");
+        // SAFETY: `self` exists, so the CPU supports the instruction set. There are `rows` scales of rows,
+        // `groups` groups of scales and thresholds, a mask for each row and group, and 16 sums for each mask.
+        unsafe {
+            (self.0.at_least)(
+                sums.as_ptr(),
+                rows,
+                groups,
+                row_scales.as_ptr(),
+                query_scales.as_ptr(),
+                thresholds.as_ptr(),
+                masks.as_mut_ptr(),
+            )
+        }
+    }
+
+    /// Which distances are at most the limit of their query, as [`Kernels::at_least`] says it. Distances are
+    /// those of [`Kernels::hamming_many`], below 2²⁴.
+    ///
+    /// # Panics
+    ///
+    /// If `limits` is not whole groups of [`QUERY_GROUP`], or `distances` and `masks` are not those of as many
+    /// rows.
+    #[inline]
+    pub fn at_most(&self, distances: &[u32], limits: &[f32], masks: &mut [u16]) -> bool {
+        let groups = assert_masks(distances.len(), limits.len(), masks.len());
+        let rows = masks.len() / groups;
+        // SAFETY: `self` exists, so the CPU supports the instruction set. There are `groups` groups of limits,
+        // a mask for each row and group, and 16 distances for each mask.
+        unsafe {
+            (self.0.at_most)(
+                distances.as_ptr(),
+                rows,
+                groups,
+                limits.as_ptr(),
+                masks.as_mut_ptr(),
+            )
+        }
+    }
+}
+
+/// Checks that scores and masks are those of whole rows and as many queries. Returns the groups of queries.
+#[track_caller]
+fn assert_masks(scores: usize, queries: usize, masks: usize) -> usize {
+    let groups = queries / QUERY_GROUP;
+    assert!(
+        groups > 0 && queries == groups * QUERY_GROUP,
+        "{queries} thresholds, which are no groups of {QUERY_GROUP}"
+    );
+    assert_eq!(masks % groups, 0, "masks of {groups} groups");
+    assert_eq!(
+        Some(scores),
+        masks.checked_mul(QUERY_GROUP),
+        "scores of {masks} masks"
+    );
+    groups
 }
 
 /// Checks that `length` is `count` rows as long as the query.

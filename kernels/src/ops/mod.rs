@@ -18,6 +18,7 @@ mod pack_values;
 mod quantize;
 mod rope;
 mod softmax;
+mod threshold;
 mod unpack;
 
 pub use accumulate::{accumulate, add};
@@ -31,6 +32,7 @@ pub use pack_values::pack_values;
 pub use quantize::{dequantize_q8_0, quantize};
 pub use rope::{head_bias, head_norm_rope, head_rope};
 pub use softmax::softmax;
+pub use threshold::{at_least, at_most};
 pub(crate) use unpack::Format;
 pub use unpack::{Iq4Nl, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, unpack};
 

@@ -88,6 +88,14 @@ unsafe impl Simd for Lanes {
         unsafe { both!(_mm256_min_ps(self, other)) }
     }
     #[inline(always)]
+    fn at_least(self, other: Self) -> u16 {
+        // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
+        unsafe {
+            let half = |a, b| _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a, b));
+            (half(self.0, other.0) | half(self.1, other.1) << 8) as u16
+        }
+    }
+    #[inline(always)]
     fn abs(self) -> Self {
         // SAFETY: register arithmetic; lanes exist only where AVX2 is available.
         unsafe {
@@ -283,6 +291,16 @@ unsafe impl Simd for Lanes {
             Ints(
                 _mm256_cvtepu8_epi32(bytes),
                 _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_int(from: *const i32) -> Ints {
+        // SAFETY: the caller guarantees AVX2 and the 16 readable values of these loads.
+        unsafe {
+            Ints(
+                _mm256_loadu_si256(from.cast()),
+                _mm256_loadu_si256(from.add(8).cast()),
             )
         }
     }

@@ -86,6 +86,11 @@ unsafe impl Simd for Lanes {
         Lanes(unsafe { _mm512_min_ps(self.0, other.0) })
     }
     #[inline(always)]
+    fn at_least(self, other: Self) -> u16 {
+        // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(self.0, other.0) }
+    }
+    #[inline(always)]
     fn abs(self) -> Self {
         // SAFETY: register arithmetic; lanes exist only where AVX-512 is available.
         Lanes(unsafe { _mm512_abs_ps(self.0) })
@@ -208,6 +213,11 @@ unsafe impl Simd for Lanes {
     unsafe fn load_u8(from: *const u8) -> Ints {
         // SAFETY: the caller guarantees AVX-512 and the 16 readable bytes of this load.
         Ints(unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) })
+    }
+    #[inline(always)]
+    unsafe fn load_int(from: *const i32) -> Ints {
+        // SAFETY: the caller guarantees AVX-512 and the 16 readable values of this load.
+        Ints(unsafe { _mm512_loadu_si512(from.cast()) })
     }
     #[inline(always)]
     unsafe fn store_int(value: Ints, to: *mut i32) {

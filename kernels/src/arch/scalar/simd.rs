@@ -66,6 +66,11 @@ unsafe impl Simd for Lanes {
         self.zip(other, |a, b| if a < b { a } else { b })
     }
     #[inline(always)]
+    fn at_least(self, other: Self) -> u16 {
+        let lanes = self.0.iter().zip(other.0).enumerate();
+        lanes.fold(0, |mask, (lane, (a, b))| mask | u16::from(*a >= b) << lane)
+    }
+    #[inline(always)]
     fn abs(self) -> Self {
         Lanes(self.0.map(f32::abs))
     }
@@ -147,6 +152,11 @@ unsafe impl Simd for Lanes {
     unsafe fn load_u8(from: *const u8) -> Self::Int {
         // SAFETY: the caller guarantees 16 readable bytes.
         unsafe { from.cast::<[u8; LANES]>().read_unaligned() }.map(i32::from)
+    }
+    #[inline(always)]
+    unsafe fn load_int(from: *const i32) -> Self::Int {
+        // SAFETY: the caller guarantees 16 readable values.
+        unsafe { from.cast::<[i32; LANES]>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn store_int(value: Self::Int, to: *mut i32) {
