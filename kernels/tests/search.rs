@@ -152,6 +152,100 @@ fn hamming_distances_do_not_overflow_where_all_bits_differ() {
     }
 }
 
+/// Bit `query % 16` of the mask of a row and of a group of queries, where `is_set(row, query)`.
+fn masks(rows: usize, stride: usize, is_set: impl Fn(usize, usize) -> bool) -> Vec<u16> {
+    let bit = |row, query| u16::from(is_set(row, query)) << (query % QUERY_GROUP);
+    (0..rows)
+        .flat_map(|row| {
+            (0..stride)
+                .step_by(QUERY_GROUP)
+                .map(move |first| (row, first))
+        })
+        .map(|(row, first)| (first..first + QUERY_GROUP).fold(0, |mask, q| mask | bit(row, q)))
+        .collect()
+}
+
+#[test]
+fn scores_reach_thresholds_as_rounded_products_do() {
+    let mut random = Random(5);
+    for rows in ROWS {
+        for stride in [16, 48, 256] {
+            let sums: Vec<i32> = (0..rows * stride)
+                .map(|_| random.bits() as i32 >> (random.bits() % 31))
+                .collect();
+            let row_scales = random.floats(rows, 1e-2);
+            let query_scales = random.floats(stride, 1e-2);
+            let score = |row: usize, query: usize| {
+                sums[row * stride + query] as f32 * row_scales[row] * query_scales[query]
+            };
+            // Scores that occur, their neighbors, all, none, and no number.
+            let thresholds: Vec<f32> = (0..stride)
+                .map(|query| match (query % 7, rows) {
+                    (0, _) | (_, 0) => f32::NEG_INFINITY,
+                    (1, _) => f32::INFINITY,
+                    (2, _) => f32::NAN,
+                    (3, _) => score(rows / 2, query).next_up(),
+                    (4, _) => score(rows / 2, query).next_down(),
+                    _ => score(rows / 2, query),
+                })
+                .collect();
+            let expected = masks(rows, stride, |row, query| {
+                score(row, query) >= thresholds[query]
+            });
+            on_each_isa(|kernels| {
+                for place in PLACES {
+                    let mut out = Guarded::new(place, &vec![0xa5a5; expected.len()]);
+                    let any = kernels.at_least(
+                        &Guarded::new(place, &sums),
+                        &Guarded::new(place, &row_scales),
+                        &Guarded::new(place, &query_scales),
+                        &Guarded::new(place, &thresholds),
+                        &mut out,
+                    );
+                    assert!(*out == expected, "{} {rows} x {stride}", kernels.isa());
+                    assert_eq!(any, expected.iter().any(|mask| *mask != 0));
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn distances_are_within_limits_up_to_the_longest_codes() {
+    let mut random = Random(6);
+    let most = 8 * MAX_SEARCH_DIMS;
+    for rows in ROWS {
+        for stride in [16, 48, 256] {
+            let distances: Vec<u32> = (0..rows * stride)
+                .map(|_| (random.below(most + 1) >> random.below(20)) as u32)
+                .collect();
+            let limits: Vec<f32> = (0..stride)
+                .map(|query| match (query % 4, rows) {
+                    (0, _) | (_, 0) => -1.0,
+                    (1, _) => most as f32,
+                    (2, _) => distances[query] as f32 - 1.0,
+                    _ => distances[query] as f32,
+                })
+                .collect();
+            let expected = masks(rows, stride, |row, query| {
+                f64::from(distances[row * stride + query]) <= f64::from(limits[query])
+            });
+            on_each_isa(|kernels| {
+                for place in PLACES {
+                    let mut out = Guarded::new(place, &vec![0xa5a5; expected.len()]);
+                    let (distances, limits) = (
+                        Guarded::new(place, &distances),
+                        Guarded::new(place, &limits),
+                    );
+                    let any = kernels.at_most(&distances, &limits, &mut out);
+                    assert!(*out == expected, "{} {rows} x {stride}", kernels.isa());
+                    assert_eq!(any, expected.iter().any(|mask| *mask != 0));
+                }
+            });
+        }
+    }
+}
+
 #[test]
 fn float_dot_products_have_one_order_on_every_instruction_set() {
     let mut random = Random(4);
@@ -232,5 +326,14 @@ fn shapes_that_do_not_fit_panic() {
         refused(&|k| k.hamming_many(&[0; 8], 8, lines, 1, &mut [0; 2]));
         refused(&|k| k.hamming_many(&[0; 8], 8, &[], 1, &mut [0; QUERY_GROUP]));
         refused(&|k| k.hamming_many(&[0; 8], 8, lines, usize::MAX, &mut []));
+        let [one, group, two] = [&[1.0; 1][..], &[1.0; 16], &[1.0; 32]];
+        refused(&|k| _ = k.at_least(&[0; 16], one, group, group, &mut [0; 2]));
+        refused(&|k| _ = k.at_least(&[0; 15], one, group, group, &mut [0]));
+        refused(&|k| _ = k.at_least(&[0; 32], one, group, group, &mut [0; 2]));
+        refused(&|k| _ = k.at_least(&[0; 32], one, group, two, &mut [0; 2]));
+        refused(&|k| _ = k.at_least(&[], one, &[], &[], &mut []));
+        refused(&|k| _ = k.at_most(&[0; 16], one, &mut [0]));
+        refused(&|k| _ = k.at_most(&[0; 32], group, &mut [0]));
+        refused(&|k| _ = k.at_most(&[0; 16], two, &mut [0]));
     });
 }

@@ -18,7 +18,7 @@ pub const MOST_QUERIES: usize = 256;
 /// Bytes of the rows of a tile, and of its scores: they are looked at before they leave the first level of the
 /// cache.
 const TILE_BYTES: usize = 48 << 10;
-const SCORE_BYTES: usize = 24 << 10;
+const SCORE_BYTES: usize = 8 << 10;
 
 /// Queries as the kernels take them.
 pub struct Queries {
@@ -130,7 +130,7 @@ impl Queries {
     pub fn tile_rows(&self) -> usize {
         let rows = TILE_BYTES / self.precision.bytes(self.dims).max(1);
         rows.min((SCORE_BYTES / 4).div_ceil(self.stride))
-            .clamp(16, 1024)
+            .clamp(24, 1024)
     }
 
     /// The scores of some rows of a chunk that reach their thresholds, into [`Scratch::candidates`].
