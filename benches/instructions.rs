@@ -118,6 +118,8 @@ kernels! {
     scalar_hamming = "hamming",
     scalar_hamming_16_queries = "hamming_16_queries",
     scalar_dot_f32 = "dot_f32",
+    scalar_at_least = "at_least",
+    scalar_at_most = "at_most",
 }
 
 kernels! {
@@ -167,6 +169,8 @@ kernels! {
     avx2_hamming = "hamming",
     avx2_hamming_16_queries = "hamming_16_queries",
     avx2_dot_f32 = "dot_f32",
+    avx2_at_least = "at_least",
+    avx2_at_most = "at_most",
 }
 
 library_benchmark_group!(

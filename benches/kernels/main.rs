@@ -116,6 +116,8 @@ fn search(criterion: &mut Criterion) {
         suite.kernel(warm, |kernels| {
             work::hamming_many(kernels, SEARCHED, HIDDEN / 8, queries)
         });
+        suite.kernel(warm, |kernels| work::at_least(kernels, SEARCHED, queries));
+        suite.kernel(warm, |kernels| work::at_most(kernels, SEARCHED, queries));
     }
 }
 

@@ -51,7 +51,7 @@ impl Counted {
 }
 
 /// Every kernel; the matrix product with each tile size, because each is separate code.
-pub const COUNTED: [Counted; 45] = [
+pub const COUNTED: [Counted; 47] = [
     counted("pack_panel", |kernels, blocks| {
         super::pack_panel(kernels, panel(blocks, 1), Temperature::Warm)
     }),
@@ -184,6 +184,12 @@ pub const COUNTED: [Counted; 45] = [
     }),
     counted("dot_f32", |kernels, blocks| {
         super::dot_f32(kernels, SEARCH_ROWS, blocks * BLOCK)
+    }),
+    counted("at_least", |kernels, blocks| {
+        super::at_least(kernels, SEARCH_ROWS, blocks * BLOCK)
+    }),
+    counted("at_most", |kernels, blocks| {
+        super::at_most(kernels, SEARCH_ROWS, blocks * BLOCK)
     }),
 ];
 

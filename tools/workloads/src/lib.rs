@@ -22,7 +22,7 @@ pub use rows::{
     dequantize_q8_0, layer_norm, layer_norm_quantize, quantize, rms_norm, rms_norm_quantize,
     unpack,
 };
-pub use search::{dot_f32, dot_i8, gemm_i8, hamming, hamming_many};
+pub use search::{at_least, at_most, dot_f32, dot_i8, gemm_i8, hamming, hamming_many};
 pub use tokenize::{tiny_tokenizer, tokenize};
 pub use weights::Temperature;
 
@@ -132,6 +132,12 @@ impl Bits for Vec<i32> {
 }
 
 impl Bits for Vec<u8> {
+    fn bits(&self) -> Vec<u32> {
+        self.iter().map(|&value| value.into()).collect()
+    }
+}
+
+impl Bits for Vec<u16> {
     fn bits(&self) -> Vec<u32> {
         self.iter().map(|&value| value.into()).collect()
     }

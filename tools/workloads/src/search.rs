@@ -1,6 +1,6 @@
 //! Vector search: dot products and Hamming distances of queries and rows.
 
-use lanewise_kernels::{Kernels, Line, score_stride};
+use lanewise_kernels::{Kernels, Line, QUERY_GROUP, score_stride};
 use lanewise_testkit::random::Random;
 
 use super::{Amount, Prepared, Work};
@@ -89,4 +89,40 @@ pub fn dot_f32(kernels: Kernels, rows: usize, dims: usize) -> Work {
             })
         },
     )
+}
+
+/// Thresholds of queries, whole groups of them, and the scores of rows.
+pub fn at_least(kernels: Kernels, rows: usize, queries: usize) -> Work {
+    Work::new(
+        format!("at_least/i32/{rows}x{queries}"),
+        Amount::Bytes((rows * queries * size_of::<i32>()) as u64),
+        move || {
+            let sums: Vec<i32> = values(rows * queries).into_iter().map(i32::from).collect();
+            let row_scales = Random(1).floats(rows, 1.0);
+            let query_scales = Random(2).floats(queries, 1.0);
+            let thresholds = Random(3).floats(queries, 64.0);
+            Prepared::new(masks(rows, queries), move |out| {
+                kernels.at_least(&sums, &row_scales, &query_scales, &thresholds, out);
+            })
+        },
+    )
+}
+
+/// Limits of queries, whole groups of them, and the distances of rows.
+pub fn at_most(kernels: Kernels, rows: usize, queries: usize) -> Work {
+    Work::new(
+        format!("at_most/u32/{rows}x{queries}"),
+        Amount::Bytes((rows * queries * size_of::<u32>()) as u64),
+        move || {
+            let distances: Vec<u32> = bytes(rows * queries).into_iter().map(u32::from).collect();
+            let limits = vec![64.0; queries];
+            Prepared::new(masks(rows, queries), move |out| {
+                kernels.at_most(&distances, &limits, out);
+            })
+        },
+    )
+}
+
+fn masks(rows: usize, queries: usize) -> Vec<u16> {
+    vec![0; rows * queries / QUERY_GROUP]
 }
