@@ -5,6 +5,8 @@
 use std::hint::black_box;
 
 use crate::Isa;
+use crate::layout::Line;
+use crate::prefetch::prefetch_scan;
 
 /// Multiplies and adds INT8 values in registers for `iterations` rounds, with the multiply
 /// instruction of the kernels of `isa`. Returns the number of multiply-adds.
@@ -52,6 +54,24 @@ pub fn read(isa: Isa, region: &[u64]) -> u64 {
             unreachable!("supported on x86-64 only")
         }
     }
+}
+
+/// As [`read`], with the prefetch instructions of a scan: faster where the hardware prefetcher stops at the end
+/// of each page.
+///
+/// # Panics
+///
+/// If this CPU does not support `isa`.
+pub fn read_ahead(isa: Isa, region: &[u64]) -> u64 {
+    const LINE: usize = size_of::<Line>();
+    let mut total = 0u64;
+    for part in region.chunks(8 * LINE / size_of::<u64>()) {
+        for line in 0..8 {
+            prefetch_scan(part.as_ptr().cast(), line * LINE);
+        }
+        total = total.wrapping_add(read(isa, part));
+    }
+    total
 }
 
 /// A dot product of bytes, which the compiler may vectorize as it does in the scalar kernels.

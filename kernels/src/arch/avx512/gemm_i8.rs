@@ -7,7 +7,7 @@
 //!
 //! Queries, packed with 128 added, are the unsigned operand and rows the signed one: −128 × the row's sum takes
 //! the addition back. The rows are summed block by block, in order, which brings them into the first level of the
-//! cache; a step of a product prefetches its share of what a later block reads.
+//! cache; each two steps of a product prefetch their share of what a later block reads.
 
 use std::arch::x86_64::*;
 
@@ -43,6 +43,12 @@ pub unsafe fn gemm_i8(
     let stride = groups * QUERY_GROUP;
     let mut corrections = [0; MAX_ROW_BLOCK];
     let block_rows = row_block(dims, groups, TILE);
+    // The rows of a tile are 192 bytes for two steps.
+    let whole: Tile = match groups {
+        1 => tile::<TILE, 3>,
+        2 => tile::<TILE, 2>,
+        _ => tile::<TILE, 1>,
+    };
     for first in (0..count).step_by(block_rows) {
         let block = block_rows.min(count - first);
         // SAFETY: the rows of a block are among the `count` that the caller guarantees, and at most
@@ -56,9 +62,9 @@ pub unsafe fn gemm_i8(
                 let mut row = 0;
                 while row < block {
                     let (tile, size): (Tile, usize) = match block - row {
-                        1 => (tile::<1>, 1),
-                        2..TILE => (tile::<2>, 2),
-                        _ => (tile::<TILE>, TILE),
+                        1 => (tile::<1, 1>, 1),
+                        2..TILE => (tile::<2, 1>, 2),
+                        _ => (whole, TILE),
                     };
                     // As many rows of a later block, of which each group prefetches its part.
                     let later = rows.wrapping_add(BLOCK_AHEAD + (block_rows + row) * dims);
@@ -139,8 +145,8 @@ unsafe fn row_sums<const ROWS: usize>(rows: *const i8, dims: usize) -> [i32; 4] 
     }
 }
 
-/// The product of `ROWS` rows and one group. Each step prefetches the two lines at `ahead`, which then advances by
-/// `ahead_step` bytes: at most six rows of sixteen.
+/// The product of `ROWS` rows and one group. Two steps at a time, which prefetch `LINES` lines at `ahead`; it then
+/// advances by twice `ahead_step` bytes.
 ///
 /// # Safety
 ///
@@ -149,7 +155,7 @@ unsafe fn row_sums<const ROWS: usize>(rows: *const i8, dims: usize) -> [i32; 4] 
 /// - `out + row * stride` is valid for writing `QUERY_GROUP` values for each `row` below `ROWS`.
 #[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn tile<const ROWS: usize>(
+unsafe fn tile<const ROWS: usize, const LINES: usize>(
     rows: *const i8,
     dims: usize,
     corrections: *const i32,
@@ -168,18 +174,30 @@ unsafe fn tile<const ROWS: usize>(
             _mm512_load_si512(packed.add(4 * step + register).cast())
         };
         let whole = dims / QUARTER;
-        for step in 0..whole {
-            let ahead = ahead.wrapping_add(step * ahead_step).cast::<u8>();
-            prefetch_outer(ahead);
-            prefetch_outer(ahead.wrapping_add(size_of::<Line>()));
-            let queries: [__m512i; 4] = std::array::from_fn(|register| queries(step, register));
+        let (mut from, mut with, mut ahead) = (rows, packed, ahead);
+        let add = |sums: &mut [[__m512i; 4]; ROWS], from: *const i8, with: *const Line| {
+            let queries: [__m512i; 4] =
+                std::array::from_fn(|register| _mm512_load_si512(with.add(register).cast()));
             for (row, sums) in sums.iter_mut().enumerate() {
-                let values = _mm_loadu_si128(rows.add(row * dims + QUARTER * step).cast());
+                let values = _mm_loadu_si128(from.add(row * dims).cast());
                 let values = _mm512_broadcast_i32x4(values);
                 for (sum, queries) in sums.iter_mut().zip(queries) {
                     *sum = _mm512_dpbusd_epi32(*sum, queries, values);
                 }
             }
+        };
+        for _ in 0..whole / 2 {
+            for line in 0..LINES {
+                prefetch_outer(ahead.wrapping_add(line * size_of::<Line>()).cast());
+            }
+            add(&mut sums, from, with);
+            add(&mut sums, from.add(QUARTER), with.add(4));
+            from = from.add(2 * QUARTER);
+            with = with.add(8);
+            ahead = ahead.wrapping_add(2 * ahead_step);
+        }
+        if whole % 2 == 1 {
+            add(&mut sums, from, with);
         }
         let left = dims % QUARTER;
         if left > 0 {
