@@ -2,6 +2,7 @@
 //! process, whose memory it measures.
 #![cfg(target_os = "linux")]
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ fn write(directory: &Path, rows: usize) -> Result<PathBuf, ArrowError> {
         Field::new("embedding", list(&i8s, sizes[0]), false),
         Field::new("embedding_binary", list(&bits, sizes[1]), false),
     ];
-    let metadata = metadata_of(&space, rows as u64).into_iter().collect();
+    let metadata: HashMap<_, _> = metadata_of(&space, rows as u64).into_iter().collect();
     let schema = Arc::new(Schema::new(fields).with_metadata(metadata));
     let path = directory.join(format!("{rows}.arrow"));
     let mut file = FileWriter::try_new(File::create(&path)?, &schema)?;
