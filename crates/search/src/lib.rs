@@ -44,6 +44,7 @@ mod index;
 mod load;
 mod open;
 mod pairs;
+mod planes;
 mod query;
 mod recall;
 mod scan;

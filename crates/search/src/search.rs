@@ -25,7 +25,7 @@ pub struct Search<'a> {
     pub k: usize,
     /// Two stages: binary codes are scanned for this many times `k` rows, whose scores are then those of
     /// the precision that is searched otherwise. The scores are exact, and some rows may be missed;
-    /// [`Index::recall`] says how many.
+    /// [`Index::recall`] says how many. In the first stage the query has three bits a value.
     pub approximate: Option<usize>,
     /// Whether the best 4 × `k` rows get the scores of their vectors in `f32`.
     pub rescore: bool,
@@ -122,7 +122,10 @@ impl Index {
         let mut found = Vec::with_capacity(queries.len());
         for group in queries.chunks(MOST_QUERIES) {
             let (precision, k) = stages[0];
-            let packed = Queries::new(self.kernels, precision, self.dims(), group);
+            let packed = match precision == Precision::Binary && stages.len() > 1 {
+                true => Queries::in_planes(self.kernels, self.dims(), group),
+                false => Queries::new(self.kernels, precision, self.dims(), group),
+            };
             let scan = Scan {
                 index: self,
                 queries: &packed,

@@ -1,10 +1,8 @@
 //! Which scores are worth a look.
 
-use lanewise_vectors::Precision;
-
-/// The score of binary codes that differ in a number of bits.
-pub fn binary_score(distance: u32, dims: usize) -> f32 {
-    1.0 - 2.0 * distance as f32 / dims as f32
+/// The score of binary codes that differ in a number of `bits` bits.
+pub fn binary_score(distance: u32, bits: usize) -> f32 {
+    1.0 - 2.0 * distance as f32 / bits as f32
 }
 
 /// For each score that a row has, the least that is worth a look.
@@ -13,21 +11,17 @@ pub struct Thresholds {
     /// Of binary codes: the most bits that differ at that score, or −1 where none does. In f32, as kernels
     /// compare them.
     limits: Vec<f32>,
-    /// The length of binary codes, 0 in other precisions.
     bits: usize,
 }
 
 impl Thresholds {
-    /// The same for `count` queries; of the scores beyond them, up to `stride`, none is worth a look.
-    pub fn new(precision: Precision, dims: usize, count: usize, stride: usize, score: f32) -> Self {
+    /// The same for `count` queries; of the scores beyond them, up to `stride`, none is worth a look. `bits` is the
+    /// largest distance of binary codes, and 0 in other precisions.
+    pub fn new(bits: usize, count: usize, stride: usize, score: f32) -> Self {
         let mut own = Self {
             scores: vec![f32::INFINITY; stride],
             limits: vec![-1.0; stride],
-            bits: if precision == Precision::Binary {
-                dims
-            } else {
-                0
-            },
+            bits,
         };
         (0..count).for_each(|query| own.set(query, score));
         own
@@ -73,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_the_largest_distance_with_the_score() {
-        for bits in [8, 48, 768, 1 << 16] {
+        for bits in [8, 48, 768, 7 * 768, 1 << 16] {
             for distance in (0..=bits as u32).step_by(7) {
                 let score = binary_score(distance, bits);
                 assert_eq!(limit(score, bits), distance as f32);

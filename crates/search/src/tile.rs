@@ -8,6 +8,7 @@ use lanewise_vectors::Precision;
 
 use crate::chunks::{Chunk, slot};
 use crate::open::{File, SCALES};
+use crate::planes::{PLANES, WEIGHT, planes};
 use crate::query::Query;
 use crate::threshold::{Thresholds, binary_score};
 
@@ -20,6 +21,14 @@ pub const MOST_QUERIES: usize = 256;
 const TILE_BYTES: usize = 48 << 10;
 const SCORE_BYTES: usize = 8 << 10;
 
+/// Binary codes of queries, all of one plane.
+struct Plane {
+    /// One code after the other.
+    codes: Vec<u8>,
+    /// Of more than one query.
+    packed: Vec<Line>,
+}
+
 /// Queries as the kernels take them.
 pub struct Queries {
     precision: Precision,
@@ -28,7 +37,8 @@ pub struct Queries {
     /// Scores of a row.
     stride: usize,
     i8s: Vec<i8>,
-    bits: Vec<u8>,
+    /// Of binary codes: the planes, of which each counts twice as much as the one before it.
+    planes: Vec<Plane>,
     f32s: Vec<f32>,
     packed: Vec<Line>,
     /// The scales of `i8`, as many as there are scores of a row.
@@ -40,6 +50,8 @@ pub struct Queries {
 pub struct Scratch {
     sums: Vec<i32>,
     distances: Vec<u32>,
+    /// Distances of a plane after the first.
+    of_plane: Vec<u32>,
     values: Vec<f32>,
     scores: Vec<f32>,
     masks: Vec<u16>,
@@ -64,19 +76,8 @@ pub struct Unusable {
 impl Queries {
     /// 1 to [`MOST_QUERIES`] queries against vectors of `dims` values.
     pub fn new(kernels: Kernels, precision: Precision, dims: usize, queries: &[Query]) -> Self {
-        let count = queries.len();
-        let stride = if count == 1 { 1 } else { score_stride(count) };
-        let mut own = Self {
-            precision,
-            dims,
-            count,
-            stride,
-            i8s: Vec::new(),
-            bits: Vec::new(),
-            f32s: Vec::new(),
-            packed: Vec::new(),
-            scales: Vec::new(),
-        };
+        let mut own = Self::none(precision, dims, queries.len());
+        let count = own.count;
         match precision {
             Precision::I8 => {
                 own.i8s = queries
@@ -85,7 +86,7 @@ impl Queries {
                     .copied()
                     .collect();
                 own.scales = queries.iter().map(|query| query.scale).collect();
-                own.scales.resize(stride, 0.0);
+                own.scales.resize(own.stride, 0.0);
                 if count > 1 {
                     let lines = kernels.query_lines(dims, count);
                     own.packed = vec![Line::ZERO; lines];
@@ -93,17 +94,8 @@ impl Queries {
                 }
             }
             Precision::Binary => {
-                own.bits = queries
-                    .iter()
-                    .flat_map(|query| &query.bits)
-                    .copied()
-                    .collect();
-                if count > 1 {
-                    let bytes = precision.bytes(dims);
-                    let lines = kernels.binary_query_lines(bytes, count);
-                    own.packed = vec![Line::ZERO; lines];
-                    kernels.pack_binary_queries(&own.bits, bytes, &mut own.packed);
-                }
+                let codes = queries.iter().flat_map(|query| &query.bits);
+                own.add_plane(kernels, codes.copied().collect());
             }
             Precision::F32 | Precision::F16 => {
                 own.f32s = queries
@@ -116,6 +108,54 @@ impl Queries {
         own
     }
 
+    /// The same against binary codes, in finer steps than one bit: for candidates whose scores in another
+    /// precision follow.
+    pub fn in_planes(kernels: Kernels, dims: usize, queries: &[Query]) -> Self {
+        let mut own = Self::none(Precision::Binary, dims, queries.len());
+        let mut codes: [Vec<u8>; PLANES] = Default::default();
+        for query in queries {
+            for (codes, plane) in codes.iter_mut().zip(planes(query)) {
+                codes.extend(plane);
+            }
+        }
+        for codes in codes {
+            own.add_plane(kernels, codes);
+        }
+        own
+    }
+
+    fn none(precision: Precision, dims: usize, count: usize) -> Self {
+        Self {
+            precision,
+            dims,
+            count,
+            stride: if count == 1 { 1 } else { score_stride(count) },
+            i8s: Vec::new(),
+            planes: Vec::new(),
+            f32s: Vec::new(),
+            packed: Vec::new(),
+            scales: Vec::new(),
+        }
+    }
+
+    fn add_plane(&mut self, kernels: Kernels, codes: Vec<u8>) {
+        let mut packed = Vec::new();
+        if self.count > 1 {
+            let bytes = self.precision.bytes(self.dims);
+            packed = vec![Line::ZERO; kernels.binary_query_lines(bytes, self.count)];
+            kernels.pack_binary_queries(&codes, bytes, &mut packed);
+        }
+        self.planes.push(Plane { codes, packed });
+    }
+
+    /// The largest distance of two codes: that of all bits in all planes.
+    fn most_distant(&self) -> usize {
+        match self.planes.len() {
+            PLANES => WEIGHT * self.dims,
+            _ => self.dims,
+        }
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count
@@ -123,12 +163,20 @@ impl Queries {
 
     /// The same threshold for each.
     pub fn thresholds(&self, score: f32) -> Thresholds {
-        Thresholds::new(self.precision, self.dims, self.count, self.stride, score)
+        let bits = match self.precision {
+            Precision::Binary => self.most_distant(),
+            _ => 0,
+        };
+        Thresholds::new(bits, self.count, self.stride, score)
     }
 
     /// Rows that are scored at a time.
     pub fn tile_rows(&self) -> usize {
-        let rows = TILE_BYTES / self.precision.bytes(self.dims).max(1);
+        let tile = match self.planes.len() {
+            PLANES => TILE_BYTES / PLANES,
+            _ => TILE_BYTES,
+        };
+        let rows = tile / self.precision.bytes(self.dims).max(1);
         rows.min((SCORE_BYTES / 4).div_ceil(self.stride))
             .clamp(24, 1024)
     }
@@ -202,23 +250,19 @@ impl Queries {
             Precision::Binary => {
                 let bytes = self.precision.bytes(dims);
                 let vectors = data.bytes(at, count * bytes);
-                scratch.distances.resize(count * stride, 0);
-                let distances = &mut scratch.distances[..];
-                match self.count {
-                    1 => {
-                        kernels.hamming(vectors, &self.bits, distances);
-                        scratch.within(thresholds, rows.start, dims);
-                    }
-                    queries => {
-                        kernels.hamming_many(vectors, bytes, &self.packed, queries, distances);
-                        scratch.masks.resize(count * stride / QUERY_GROUP, 0);
-                        if kernels.at_most(distances, thresholds.limits(), &mut scratch.masks) {
-                            let score = |row: usize, query: usize| {
-                                binary_score(scratch.distances[row * stride + query], dims)
-                            };
-                            let found = &mut scratch.candidates;
-                            marked(&scratch.masks, stride, rows.start, score, found);
-                        }
+                self.distances(kernels, vectors, count, scratch);
+                let bits = self.most_distant();
+                if self.count == 1 {
+                    scratch.within(thresholds, rows.start, bits);
+                } else {
+                    scratch.masks.resize(count * stride / QUERY_GROUP, 0);
+                    let (limits, masks) = (thresholds.limits(), &mut scratch.masks[..]);
+                    if kernels.at_most(&scratch.distances, limits, masks) {
+                        let score = |row: usize, query: usize| {
+                            binary_score(scratch.distances[row * stride + query], bits)
+                        };
+                        let found = &mut scratch.candidates;
+                        marked(&scratch.masks, stride, rows.start, score, found);
                     }
                 }
             }
@@ -237,6 +281,28 @@ impl Queries {
             }
         }
         Ok(())
+    }
+
+    /// Distances of codes: of each plane, doubled as often as its weight says.
+    fn distances(&self, kernels: Kernels, rows: &[u8], count: usize, scratch: &mut Scratch) {
+        let bytes = self.precision.bytes(self.dims);
+        for (number, plane) in self.planes.iter().enumerate() {
+            let out = match number {
+                0 => &mut scratch.distances,
+                _ => &mut scratch.of_plane,
+            };
+            out.resize(count * self.stride, 0);
+            match self.count {
+                1 => kernels.hamming(rows, &plane.codes, out),
+                queries => kernels.hamming_many(rows, bytes, &plane.packed, queries, out),
+            }
+            if number > 0 {
+                for (distance, more) in scratch.distances.iter_mut().zip(&scratch.of_plane) {
+                    // What stands beyond the queries may be anything.
+                    *distance = distance.wrapping_add(more << number);
+                }
+            }
+        }
     }
 
     /// Scores of rows of f32, of which the first is `first`.
@@ -289,7 +355,7 @@ impl Scratch {
     }
 
     /// The same of distances.
-    fn within(&mut self, thresholds: &Thresholds, first: usize, dims: usize) {
+    fn within(&mut self, thresholds: &Thresholds, first: usize, bits: usize) {
         // A whole number from −1 to the length of the codes.
         let limit = thresholds.limits()[0] as i32;
         let is_within = |distance: u32| distance.cast_signed() <= limit;
@@ -303,7 +369,7 @@ impl Scratch {
             .extend(distances.map(|(row, &distance)| Candidate {
                 row,
                 query: 0,
-                score: binary_score(distance, dims),
+                score: binary_score(distance, bits),
             }));
     }
 }

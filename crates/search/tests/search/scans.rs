@@ -246,6 +246,51 @@ fn two_stages_end_with_the_exact_scores() {
     assert_eq!(rescored, in_f32);
 }
 
+/// The dot product of a query's eight levels with the signs of a row.
+fn levels_and_signs(query: &[f32], row: &[f32]) -> f32 {
+    let stored = |vector: &[f32]| {
+        let mut values = Vec::new();
+        Precision::I8.encode(vector, &mut values);
+        values.into_iter().map(|value| f64::from(value as i8))
+    };
+    let deviation = stored(query).map(|value| value * value).sum::<f64>() / query.len() as f64;
+    let step = 0.586 * deviation.sqrt();
+    let level = |value: f64| 2.0 * (value / step).floor().clamp(-4.0, 3.0) + 1.0;
+    let signs = row
+        .iter()
+        .map(|&value| if value > 0.0 { 1.0 } else { -1.0 });
+    let products = stored(query).map(level).zip(signs);
+    products.map(|(level, sign)| level * sign).sum::<f64>() as f32
+}
+
+#[test]
+fn candidates_are_those_of_eight_levels_and_signs() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = write(directory.path(), "a.arrow", "i8+binary", 0..3000);
+    let index = open(&[path], 2);
+    let rows: Vec<Vec<f32>> = (0..3000).map(|row| vector(DIMS, row)).collect();
+    let search = Search {
+        approximate: Some(3),
+        ..Search::exact(10)
+    };
+    let queries = queries();
+    let together = index.search_batch(&queries, &search).unwrap();
+    for (query, together) in queries.iter().zip(together) {
+        let levels = rows.iter().map(|row| levels_and_signs(query, row));
+        let candidates = best(levels, 30);
+        let exact = candidates.iter().map(|&(row, _)| {
+            let score = score(Precision::I8, &rows[row as usize], query);
+            Hit { row, score }
+        });
+        let mut exact: Vec<Hit> = exact.collect();
+        exact.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+        exact.truncate(10);
+        assert_eq!(together, exact);
+        let alone = index.search_batch(&[query], &search).unwrap();
+        assert_eq!(alone, [exact]);
+    }
+}
+
 #[test]
 fn what_the_files_do_not_have_is_refused() {
     let directory = tempfile::tempdir().unwrap();
