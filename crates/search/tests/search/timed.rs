@@ -23,7 +23,7 @@ fn timed_on_100_000_rows_of_768_values() {
     println!("open: {:?}", start.elapsed());
     let queries: Vec<_> = (0..256).map(|row| vector(768, row)).collect();
     let two = Search {
-        approximate: Some(8),
+        approximate: Some(32),
         ..Search::exact(10)
     };
     for (name, count, search) in [
