@@ -6,8 +6,8 @@
 
 use lanewise_kernels::{
     Activation, ActivationBlock, ActivationChunk, BLOCK, BlockFormat, HEAD_MAX, Kernels, Line,
-    PANEL, Pieces, Prefetcher, Q8_0_BYTES, Q8Rows, SoftmaxBlock, f16_to_f32, pack_keys,
-    score_stride,
+    PANEL, Pieces, Prefetcher, Q8_0_BYTES, Q8Rows, QUERY_PLANES, SoftmaxBlock, f16_to_f32,
+    pack_keys, score_stride,
 };
 use libfuzzer_sys::arbitrary::Unstructured;
 
@@ -513,6 +513,18 @@ fn search_i8(values: &mut Values) {
 fn search_binary(values: &mut Values) {
     let (bytes, rows, count) = (values.size(255), values.size(60), values.size(40));
     let [matrix, queries] = [rows, count].map(|vectors| values.bytes(vectors * bytes));
+    let planes: Vec<u8> = queries
+        .iter()
+        .copied()
+        .cycle()
+        .take(QUERY_PLANES * bytes)
+        .collect();
+    check_scores("hamming_planes", |kernels, place| {
+        let (matrix, planes) = (Guarded::new(place, &matrix), Guarded::new(place, &planes));
+        let mut out = Guarded::new(place, &vec![0; rows]);
+        kernels.hamming_planes(&matrix, &planes, &mut out);
+        out.to_vec()
+    });
     check_scores("hamming, hamming_many", |kernels, place| {
         let (matrix, queries) = (Guarded::new(place, &matrix), Guarded::new(place, &queries));
         let mut one = Guarded::new(place, &vec![0; rows]);

@@ -34,7 +34,7 @@ pub use layout::{
 pub use pack_keys::pack_keys;
 pub use pieces::Pieces;
 pub use prefetch::{Prefetcher, stream};
-pub use queries::{MAX_SEARCH_DIMS, QUERY_GROUP, score_stride};
+pub use queries::{MAX_SEARCH_DIMS, QUERY_GROUP, QUERY_PLANES, score_stride};
 pub use scale::ActivationScale;
 
 /// The compiler that compiled these kernels, as in `rustc 1.95.0 (…)`.

@@ -5,6 +5,9 @@ use crate::layout::Line;
 /// Queries that the search kernels compute side by side: the scores of a group are one cache line.
 pub const QUERY_GROUP: usize = 16;
 
+/// Binary codes of a query for [`Kernels::hamming_planes`](crate::Kernels::hamming_planes): a value has eight levels.
+pub const QUERY_PLANES: usize = 3;
+
 /// Values of one step of packed INT8 queries: the bytes of a lane of `vpdpbusd`.
 pub(crate) const STEP: usize = 4;
 

@@ -93,6 +93,7 @@ pub struct Functions {
     pub queries: QueryLayout,
     pub gemm_i8: GemmI8,
     pub hamming: unsafe fn(*const u8, usize, usize, *const u8, *mut u32),
+    pub hamming_planes: unsafe fn(*const u8, usize, usize, *const u8, *mut u32),
     pub hamming_many: HammingMany,
     pub dot_f32: unsafe fn(*const f32, usize, usize, *const f32, *mut f32),
     pub at_least:
@@ -190,6 +191,7 @@ macro_rules! define_table {
             queries: gemm_i8::QUERIES,
             gemm_i8: gemm_i8::gemm_i8,
             hamming: hamming::hamming,
+            hamming_planes: hamming::hamming_planes,
             hamming_many: hamming::hamming_many,
             dot_f32,
             at_least,

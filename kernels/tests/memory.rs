@@ -166,6 +166,7 @@ fn search_accesses_its_buffers_only() {
             let queries = Guarded::new(place, &bytes[..count * dims]);
             let mut distances = Guarded::new(place, &vec![0; rows]);
             kernels.hamming(&rows_of, &queries[..dims], &mut distances);
+            kernels.hamming_planes(&rows_of, &queries[..3 * dims], &mut distances);
             let lines = vec![Line::ZERO; kernels.binary_query_lines(dims, count)];
             let mut packed = Guarded::new(place, &lines);
             kernels.pack_binary_queries(&queries, dims, &mut packed);

@@ -4,7 +4,7 @@ mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lanewise_kernels::{Kernels, Line, MAX_SEARCH_DIMS, QUERY_GROUP, score_stride};
+use lanewise_kernels::{Kernels, Line, MAX_SEARCH_DIMS, QUERY_GROUP, QUERY_PLANES, score_stride};
 use support::*;
 
 /// Around every width of a register and of an unrolled loop, and those of real vectors.
@@ -100,6 +100,19 @@ fn check_hamming(bytes: usize, rows: usize, count: usize, mut byte: impl FnMut()
             queries.map(move |query| distance(row, query))
         })
         .collect();
+    let planes: Vec<u8> = queries
+        .iter()
+        .copied()
+        .cycle()
+        .take(QUERY_PLANES * bytes)
+        .collect();
+    let weighted = values.chunks_exact(bytes).map(|row| {
+        let planes = planes.chunks_exact(bytes).enumerate();
+        planes
+            .map(|(plane, code)| distance(row, code) << plane)
+            .sum()
+    });
+    let weighted: Vec<u32> = weighted.collect();
     on_each_isa(|kernels| {
         for place in PLACES {
             let what = || format!("{} {rows} x {bytes} x {count}, {place:?}", kernels.isa());
@@ -109,6 +122,9 @@ fn check_hamming(bytes: usize, rows: usize, count: usize, mut byte: impl FnMut()
             kernels.hamming(&rows_of, &queries[..bytes], &mut out);
             let first: Vec<u32> = expected.iter().copied().step_by(count).collect();
             assert!(*out == first, "hamming {}", what());
+            let planes = Guarded::new(place, &planes);
+            kernels.hamming_planes(&rows_of, &planes, &mut out);
+            assert!(*out == weighted, "hamming_planes {}", what());
 
             let lines = vec![Line([0xa5; 64]); kernels.binary_query_lines(bytes, count)];
             let mut packed = Guarded::new(place, &lines);
@@ -315,6 +331,8 @@ fn shapes_that_do_not_fit_panic() {
         refused(&|k| k.dot_i8(&vec![0; long], &vec![0; long], &mut [0]));
         refused(&|k| k.dot_f32(&[0.0; 8], &[0.0; 4], &mut [0.0; 3]));
         refused(&|k| k.hamming(&[0; 8], &[0; 4], &mut [0; 3]));
+        refused(&|k| k.hamming_planes(&[0; 8], &[0; 12], &mut [0; 3]));
+        refused(&|k| k.hamming_planes(&[0; 8], &[0; 13], &mut [0; 2]));
         refused(&|k| k.pack_queries(&[0; 7], 4, &mut [Line::ZERO; 64]));
         refused(&|k| k.pack_queries(&[0; 8], 4, &mut []));
         refused(&|k| k.pack_binary_queries(&[0; 8], 8, &mut []));

@@ -11,22 +11,20 @@
 //! 100,000 rows of all-MiniLM, 0.993 of the ten best are among 320 candidates instead of 0.941, and four planes
 //! find 0.994 (docs/LOG.md).
 
+use lanewise_kernels::QUERY_PLANES;
 use lanewise_vectors::Precision;
 
 use crate::query::Query;
 
-/// Planes of a query. The weight of plane `p` is `2^p`.
-pub const PLANES: usize = 3;
-
-/// The weights of all planes together.
-pub const WEIGHT: usize = (1 << PLANES) - 1;
+/// The weights of all planes together: plane `p` has `2^p`.
+pub const WEIGHT: usize = (1 << QUERY_PLANES) - 1;
 
 /// The distance of two levels, in standard deviations: that of the least error for values of a normal
 /// distribution (Max, 1960, table I, eight levels).
 const STEP: f64 = 0.586;
 
-/// The planes of a query, as codes of the index are stored.
-pub fn planes(query: &Query) -> [Vec<u8>; PLANES] {
+/// The planes of a query one after the other, as codes of the index are stored.
+pub fn planes(query: &Query) -> Vec<u8> {
     let values: Vec<f64> = match &*query.i8s {
         [] => query.f32s.iter().map(|&value| value.into()).collect(),
         i8s => i8s.iter().map(|&value| value.into()).collect(),
@@ -39,13 +37,13 @@ pub fn planes(query: &Query) -> [Vec<u8>; PLANES] {
         .map(|value| ((value / step).floor() + (WEIGHT / 2 + 1) as f64) as usize)
         .map(|level| level.min(WEIGHT))
         .collect();
-    std::array::from_fn(|plane| {
+    let mut planes = Vec::new();
+    for plane in 0..QUERY_PLANES {
         let sign = |level: &usize| if level >> plane & 1 == 1 { 1.0 } else { -1.0 };
         let signs: Vec<f32> = levels.iter().map(sign).collect();
-        let mut bits = Vec::new();
-        Precision::Binary.encode(&signs, &mut bits);
-        bits
-    })
+        Precision::Binary.encode(&signs, &mut planes);
+    }
+    planes
 }
 
 #[cfg(test)]
@@ -60,15 +58,12 @@ mod tests {
             ..Query::default()
         };
         // 5, 2, 5, 2, 6, 3, 6, 3
-        let [one, two, four] = planes(&query);
-        assert_eq!(four, [0b1010_1010]);
-        assert_eq!(two, [0b0101_1111]);
-        assert_eq!(one, [0b1010_0101]);
+        assert_eq!(planes(&query), [0b1010_0101, 0b0101_1111, 0b1010_1010]);
         let largest = Query {
             f32s: vec![1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
             ..Query::default()
         };
-        assert_eq!(planes(&largest)[2], [0b1111_1111], "0 is a level above");
-        assert_eq!(planes(&largest)[0], [0b1000_0000]);
+        // 7, and for zeros the level above 0.
+        assert_eq!(planes(&largest), [0b1000_0000, 0b1000_0000, 0b1111_1111]);
     }
 }

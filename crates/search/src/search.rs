@@ -123,7 +123,7 @@ impl Index {
         for group in queries.chunks(MOST_QUERIES) {
             let (precision, k) = stages[0];
             let packed = match precision == Precision::Binary && stages.len() > 1 {
-                true => Queries::in_planes(self.kernels, self.dims(), group),
+                true => Queries::in_planes(self.dims(), group),
                 false => Queries::new(self.kernels, precision, self.dims(), group),
             };
             let scan = Scan {

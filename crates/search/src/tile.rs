@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use half::slice::HalfFloatSliceExt;
-use lanewise_kernels::{Kernels, Line, QUERY_GROUP, score_stride};
+use lanewise_kernels::{Kernels, Line, QUERY_GROUP, QUERY_PLANES, score_stride};
 use lanewise_vectors::Precision;
 
 use crate::chunks::{Chunk, slot};
 use crate::open::{File, SCALES};
-use crate::planes::{PLANES, WEIGHT, planes};
+use crate::planes::{WEIGHT, planes};
 use crate::query::Query;
 use crate::threshold::{Thresholds, binary_score};
 
@@ -21,14 +21,6 @@ pub const MOST_QUERIES: usize = 256;
 const TILE_BYTES: usize = 48 << 10;
 const SCORE_BYTES: usize = 8 << 10;
 
-/// Binary codes of queries, all of one plane.
-struct Plane {
-    /// One code after the other.
-    codes: Vec<u8>,
-    /// Of more than one query.
-    packed: Vec<Line>,
-}
-
 /// Queries as the kernels take them.
 pub struct Queries {
     precision: Precision,
@@ -37,8 +29,9 @@ pub struct Queries {
     /// Scores of a row.
     stride: usize,
     i8s: Vec<i8>,
-    /// Of binary codes: the planes, of which each counts twice as much as the one before it.
-    planes: Vec<Plane>,
+    bits: Vec<u8>,
+    /// The planes of each query, in place of its bits.
+    planes: Vec<u8>,
     f32s: Vec<f32>,
     packed: Vec<Line>,
     /// The scales of `i8`, as many as there are scores of a row.
@@ -50,8 +43,6 @@ pub struct Queries {
 pub struct Scratch {
     sums: Vec<i32>,
     distances: Vec<u32>,
-    /// Distances of a plane after the first.
-    of_plane: Vec<u32>,
     values: Vec<f32>,
     scores: Vec<f32>,
     masks: Vec<u16>,
@@ -94,8 +85,17 @@ impl Queries {
                 }
             }
             Precision::Binary => {
-                let codes = queries.iter().flat_map(|query| &query.bits);
-                own.add_plane(kernels, codes.copied().collect());
+                own.bits = queries
+                    .iter()
+                    .flat_map(|query| &query.bits)
+                    .copied()
+                    .collect();
+                if count > 1 {
+                    let bytes = precision.bytes(dims);
+                    let lines = kernels.binary_query_lines(bytes, count);
+                    own.packed = vec![Line::ZERO; lines];
+                    kernels.pack_binary_queries(&own.bits, bytes, &mut own.packed);
+                }
             }
             Precision::F32 | Precision::F16 => {
                 own.f32s = queries
@@ -110,18 +110,11 @@ impl Queries {
 
     /// The same against binary codes, in finer steps than one bit: for candidates whose scores in another
     /// precision follow.
-    pub fn in_planes(kernels: Kernels, dims: usize, queries: &[Query]) -> Self {
-        let mut own = Self::none(Precision::Binary, dims, queries.len());
-        let mut codes: [Vec<u8>; PLANES] = Default::default();
-        for query in queries {
-            for (codes, plane) in codes.iter_mut().zip(planes(query)) {
-                codes.extend(plane);
-            }
+    pub fn in_planes(dims: usize, queries: &[Query]) -> Self {
+        Self {
+            planes: queries.iter().flat_map(planes).collect(),
+            ..Self::none(Precision::Binary, dims, queries.len())
         }
-        for codes in codes {
-            own.add_plane(kernels, codes);
-        }
-        own
     }
 
     fn none(precision: Precision, dims: usize, count: usize) -> Self {
@@ -131,6 +124,7 @@ impl Queries {
             count,
             stride: if count == 1 { 1 } else { score_stride(count) },
             i8s: Vec::new(),
+            bits: Vec::new(),
             planes: Vec::new(),
             f32s: Vec::new(),
             packed: Vec::new(),
@@ -138,21 +132,12 @@ impl Queries {
         }
     }
 
-    fn add_plane(&mut self, kernels: Kernels, codes: Vec<u8>) {
-        let mut packed = Vec::new();
-        if self.count > 1 {
-            let bytes = self.precision.bytes(self.dims);
-            packed = vec![Line::ZERO; kernels.binary_query_lines(bytes, self.count)];
-            kernels.pack_binary_queries(&codes, bytes, &mut packed);
-        }
-        self.planes.push(Plane { codes, packed });
-    }
-
-    /// The largest distance of two codes: that of all bits in all planes.
+    /// The largest distance of two binary codes; 0 in other precisions.
     fn most_distant(&self) -> usize {
-        match self.planes.len() {
-            PLANES => WEIGHT * self.dims,
-            _ => self.dims,
+        match self.precision {
+            Precision::Binary if self.planes.is_empty() => self.dims,
+            Precision::Binary => WEIGHT * self.dims,
+            _ => 0,
         }
     }
 
@@ -163,20 +148,12 @@ impl Queries {
 
     /// The same threshold for each.
     pub fn thresholds(&self, score: f32) -> Thresholds {
-        let bits = match self.precision {
-            Precision::Binary => self.most_distant(),
-            _ => 0,
-        };
-        Thresholds::new(bits, self.count, self.stride, score)
+        Thresholds::new(self.most_distant(), self.count, self.stride, score)
     }
 
     /// Rows that are scored at a time.
     pub fn tile_rows(&self) -> usize {
-        let tile = match self.planes.len() {
-            PLANES => TILE_BYTES / PLANES,
-            _ => TILE_BYTES,
-        };
-        let rows = tile / self.precision.bytes(self.dims).max(1);
+        let rows = TILE_BYTES / self.precision.bytes(self.dims).max(1);
         rows.min((SCORE_BYTES / 4).div_ceil(self.stride))
             .clamp(24, 1024)
     }
@@ -250,20 +227,30 @@ impl Queries {
             Precision::Binary => {
                 let bytes = self.precision.bytes(dims);
                 let vectors = data.bytes(at, count * bytes);
-                self.distances(kernels, vectors, count, scratch);
-                let bits = self.most_distant();
-                if self.count == 1 {
-                    scratch.within(thresholds, rows.start, bits);
-                } else {
+                let most = self.most_distant();
+                if self.planes.is_empty() && self.count > 1 {
+                    scratch.distances.resize(count * stride, 0);
+                    let distances = &mut scratch.distances[..];
+                    kernels.hamming_many(vectors, bytes, &self.packed, self.count, distances);
                     scratch.masks.resize(count * stride / QUERY_GROUP, 0);
-                    let (limits, masks) = (thresholds.limits(), &mut scratch.masks[..]);
-                    if kernels.at_most(&scratch.distances, limits, masks) {
+                    if kernels.at_most(distances, thresholds.limits(), &mut scratch.masks) {
                         let score = |row: usize, query: usize| {
-                            binary_score(scratch.distances[row * stride + query], bits)
+                            binary_score(scratch.distances[row * stride + query], most)
                         };
                         let found = &mut scratch.candidates;
                         marked(&scratch.masks, stride, rows.start, score, found);
                     }
+                    return Ok(());
+                }
+                scratch.distances.resize(count, 0);
+                if self.planes.is_empty() {
+                    kernels.hamming(vectors, &self.bits, &mut scratch.distances);
+                    scratch.within(thresholds, 0, rows.start, most);
+                }
+                let planes = self.planes.chunks_exact(QUERY_PLANES * bytes);
+                for (query, planes) in planes.enumerate() {
+                    kernels.hamming_planes(vectors, planes, &mut scratch.distances);
+                    scratch.within(thresholds, query, rows.start, most);
                 }
             }
             Precision::F32 => {
@@ -281,28 +268,6 @@ impl Queries {
             }
         }
         Ok(())
-    }
-
-    /// Distances of codes: of each plane, doubled as often as its weight says.
-    fn distances(&self, kernels: Kernels, rows: &[u8], count: usize, scratch: &mut Scratch) {
-        let bytes = self.precision.bytes(self.dims);
-        for (number, plane) in self.planes.iter().enumerate() {
-            let out = match number {
-                0 => &mut scratch.distances,
-                _ => &mut scratch.of_plane,
-            };
-            out.resize(count * self.stride, 0);
-            match self.count {
-                1 => kernels.hamming(rows, &plane.codes, out),
-                queries => kernels.hamming_many(rows, bytes, &plane.packed, queries, out),
-            }
-            if number > 0 {
-                for (distance, more) in scratch.distances.iter_mut().zip(&scratch.of_plane) {
-                    // What stands beyond the queries may be anything.
-                    *distance = distance.wrapping_add(more << number);
-                }
-            }
-        }
     }
 
     /// Scores of rows of f32, of which the first is `first`.
@@ -354,10 +319,10 @@ impl Scratch {
             }));
     }
 
-    /// The same of distances.
-    fn within(&mut self, thresholds: &Thresholds, first: usize, bits: usize) {
-        // A whole number from −1 to the length of the codes.
-        let limit = thresholds.limits()[0] as i32;
+    /// The same of distances of one query, of `most` at most.
+    fn within(&mut self, thresholds: &Thresholds, query: usize, first: usize, most: usize) {
+        // A whole number from −1 to the largest distance.
+        let limit = thresholds.limits()[query] as i32;
         let is_within = |distance: u32| distance.cast_signed() <= limit;
         let distances = self.distances.iter();
         if !distances.fold(false, |any, &distance| any | is_within(distance)) {
@@ -368,8 +333,8 @@ impl Scratch {
         self.candidates
             .extend(distances.map(|(row, &distance)| Candidate {
                 row,
-                query: 0,
-                score: binary_score(distance, bits),
+                query,
+                score: binary_score(distance, most),
             }));
     }
 }

@@ -2,7 +2,9 @@
 
 use super::Kernels;
 use crate::layout::Line;
-use crate::queries::{self, MAX_SEARCH_DIMS, QUERY_GROUP, WORD, WORD_LINES, score_stride};
+use crate::queries::{
+    self, MAX_SEARCH_DIMS, QUERY_GROUP, QUERY_PLANES, WORD, WORD_LINES, score_stride,
+};
 
 impl Kernels {
     /// One INT8 query and rows: `out[row] = Σ_i rows[row][i] × query[i]`.
@@ -126,6 +128,34 @@ impl Kernels {
                 query.len(),
                 out.len(),
                 query.as_ptr(),
+                out.as_mut_ptr(),
+            )
+        }
+    }
+
+    /// One query of [`QUERY_PLANES`] binary codes, one after the other, and rows: `out[row]` = Σ over the planes `p`
+    /// of `2^p` times the number of bits in which `rows[row]` and plane `p` differ.
+    ///
+    /// If the values of the query are sums of signs with the weights `2^p`, it is the largest such sum of all, less
+    /// the dot product of these values with the signs of the row, over 2.
+    ///
+    /// # Panics
+    ///
+    /// If `planes` is not whole codes, `rows` is not `out.len()` rows as long as one, or that is 0 or longer than
+    /// [`MAX_SEARCH_DIMS`] bytes.
+    #[inline]
+    pub fn hamming_planes(&self, rows: &[u8], planes: &[u8], out: &mut [u32]) {
+        let bytes = planes.len() / QUERY_PLANES;
+        assert_eq!(planes.len(), bytes * QUERY_PLANES, "whole planes");
+        assert_rows(rows.len(), bytes, out.len());
+        // SAFETY: `self` exists, so the CPU supports the instruction set. `rows` is `out.len()`
+        // rows of `bytes` bytes, and `planes` is `QUERY_PLANES` codes.
+        unsafe {
+            (self.0.hamming_planes)(
+                rows.as_ptr(),
+                bytes,
+                out.len(),
+                planes.as_ptr(),
                 out.as_mut_ptr(),
             )
         }

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use crate::arch::x86::{last_bytes, padded};
 use crate::layout::Line;
 use crate::prefetch::prefetch_scan;
-use crate::queries::{QUERY_GROUP, WORD, WORD_LINES, word_of};
+use crate::queries::{QUERY_GROUP, QUERY_PLANES, WORD, WORD_LINES, word_of};
 
 /// Bytes of a register.
 const WIDTH: usize = size_of::<__m256i>();
@@ -35,17 +35,55 @@ pub unsafe fn hamming(
     query: *const u8,
     out: *mut u32,
 ) {
+    // SAFETY: the caller guarantees the same, with one plane.
+    unsafe { distances::<1>(rows, bytes, count, query, out) }
+}
+
+/// Computes what `hamming_planes` in `arch::scalar::hamming` does.
+///
+/// # Safety
+///
+/// - `rows` is valid for reading `count * bytes` bytes.
+/// - `planes` is valid for reading `QUERY_PLANES * bytes` bytes.
+/// - `out` is valid for writing `count` values.
+/// - The CPU supports AVX2.
+#[target_feature(enable = "avx2")]
+pub unsafe fn hamming_planes(
+    rows: *const u8,
+    bytes: usize,
+    count: usize,
+    planes: *const u8,
+    out: *mut u32,
+) {
+    // SAFETY: the caller guarantees the same.
+    unsafe { distances::<QUERY_PLANES>(rows, bytes, count, planes, out) }
+}
+
+/// Weighted distances from `PLANES` planes of a query.
+///
+/// # Safety
+///
+/// As for [`hamming`]; `query` is valid for reading `PLANES * bytes` bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn distances<const PLANES: usize>(
+    rows: *const u8,
+    bytes: usize,
+    count: usize,
+    query: *const u8,
+    out: *mut u32,
+) {
     // SAFETY: the rows of a tile are among the `count` that the caller guarantees, and so are their
     // outputs.
     unsafe {
         let mut row = 0;
         while row + TILE <= count {
-            let sums = tile::<TILE>(rows.add(row * bytes), bytes, query);
+            let sums = tile::<TILE, PLANES>(rows.add(row * bytes), bytes, query);
             _mm_storeu_si128(out.add(row).cast(), sums);
             row += TILE;
         }
         while row < count {
-            let sums = tile::<1>(rows.add(row * bytes), bytes, query);
+            let sums = tile::<1, PLANES>(rows.add(row * bytes), bytes, query);
             *out.add(row) = _mm_cvtsi128_si32(sums) as u32;
             row += 1;
         }
@@ -67,30 +105,49 @@ fn bits_of_bytes(bytes: __m256i) -> __m256i {
     )
 }
 
+/// The bits of each byte that differ, those of plane `p` counted `2^p` times: at most `8 * (2^PLANES − 1)`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn differing<const PLANES: usize>(values: __m256i, planes: [__m256i; PLANES]) -> __m256i {
+    let bits = |plane| bits_of_bytes(_mm256_xor_si256(values, plane));
+    let mut weighted = bits(planes[PLANES - 1]);
+    for plane in (0..PLANES - 1).rev() {
+        weighted = _mm256_add_epi8(weighted, weighted);
+        weighted = _mm256_add_epi8(weighted, bits(planes[plane]));
+    }
+    weighted
+}
+
 /// The distances of `ROWS` adjacent rows, up to four, in the first lanes.
 ///
 /// # Safety
 ///
-/// `rows` is valid for reading `ROWS * bytes` bytes, `query` for reading `bytes` bytes.
+/// `rows` is valid for reading `ROWS * bytes` bytes, `query` for reading `PLANES * bytes` bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const ROWS: usize>(rows: *const u8, bytes: usize, query: *const u8) -> __m128i {
+unsafe fn tile<const ROWS: usize, const PLANES: usize>(
+    rows: *const u8,
+    bytes: usize,
+    query: *const u8,
+) -> __m128i {
     // SAFETY: whole registers end at or before `bytes`, and so do the last ones, which begin `WIDTH` before
     // it where the row is so long; a shorter one is copied. So each access lies within the rows and
-    // the query that the caller guarantees, or in a copy.
+    // the planes that the caller guarantees, or in a copy.
     unsafe {
         let zero = _mm256_setzero_si256();
         let mut sums = [zero; TILE];
         let whole = bytes / WIDTH * WIDTH;
-        for start in (0..whole).step_by(BYTE_SUMS * WIDTH) {
+        let byte_sums = BYTE_SUMS / ((1 << PLANES) - 1);
+        for start in (0..whole).step_by(byte_sums * WIDTH) {
             let mut counts = [zero; ROWS];
-            for at in (start..whole.min(start + BYTE_SUMS * WIDTH)).step_by(WIDTH) {
-                let query = _mm256_loadu_si256(query.add(at).cast());
+            for at in (start..whole.min(start + byte_sums * WIDTH)).step_by(WIDTH) {
+                let planes: [__m256i; PLANES] = std::array::from_fn(|plane| {
+                    _mm256_loadu_si256(query.add(plane * bytes + at).cast())
+                });
                 for (row, count) in counts.iter_mut().enumerate() {
                     prefetch_scan(rows, ROWS * at + WIDTH * row);
                     let values = _mm256_loadu_si256(rows.add(row * bytes + at).cast());
-                    let bits = bits_of_bytes(_mm256_xor_si256(values, query));
-                    *count = _mm256_add_epi8(*count, bits);
+                    *count = _mm256_add_epi8(*count, differing(values, planes));
                 }
             }
             for (sum, count) in sums.iter_mut().zip(counts) {
@@ -99,18 +156,19 @@ unsafe fn tile<const ROWS: usize>(rows: *const u8, bytes: usize, query: *const u
         }
         let left = bytes - whole;
         if left > 0 {
+            // Of a long row, bytes that were counted already, which are left out.
+            let last = |from: *const u8| match whole > 0 {
+                true => {
+                    let bytes = _mm256_loadu_si256(from.add(bytes).sub(WIDTH).cast());
+                    _mm256_and_si256(bytes, last_bytes(left))
+                }
+                false => padded(from, left),
+            };
+            let planes: [__m256i; PLANES] =
+                std::array::from_fn(|plane| last(query.add(plane * bytes)));
             for (row, sum) in sums.iter_mut().take(ROWS).enumerate() {
-                let differing = if whole > 0 {
-                    let values = rows.add((row + 1) * bytes - WIDTH).cast();
-                    let query = _mm256_loadu_si256(query.add(bytes - WIDTH).cast());
-                    let differing = _mm256_xor_si256(_mm256_loadu_si256(values), query);
-                    // What was counted already is left out.
-                    _mm256_and_si256(differing, last_bytes(left))
-                } else {
-                    _mm256_xor_si256(padded(rows.add(row * bytes), left), padded(query, left))
-                };
-                let sums = _mm256_sad_epu8(bits_of_bytes(differing), zero);
-                *sum = _mm256_add_epi64(*sum, sums);
+                let bits = differing(last(rows.add(row * bytes)), planes);
+                *sum = _mm256_add_epi64(*sum, _mm256_sad_epu8(bits, zero));
             }
         }
         let [a, b, c, d] = sums;

@@ -6,7 +6,7 @@ use super::reduce::sums_of_8_words;
 use crate::arch::avx2;
 use crate::layout::Line;
 use crate::prefetch::prefetch_scan;
-use crate::queries::{QUERY_GROUP, WORD, WORD_LINES, word_of};
+use crate::queries::{QUERY_GROUP, QUERY_PLANES, WORD, WORD_LINES, word_of};
 
 /// Rows of a tile for one query: their sums are reduced together.
 const TILE: usize = 8;
@@ -33,9 +33,34 @@ pub unsafe fn hamming(
     // VPOPCNTDQ where that is called for.
     unsafe {
         if is_x86_feature_detected!("avx512vpopcntdq") {
-            hamming_vpopcntq(rows, bytes, count, query, out);
+            hamming_vpopcntq::<1>(rows, bytes, count, query, out);
         } else {
             avx2::hamming::hamming(rows, bytes, count, query, out);
+        }
+    }
+}
+
+/// Computes what `hamming_planes` in `arch::scalar::hamming` does.
+///
+/// # Safety
+///
+/// - `rows` is valid for reading `count * bytes` bytes.
+/// - `planes` is valid for reading `QUERY_PLANES * bytes` bytes.
+/// - `out` is valid for writing `count` values.
+/// - The CPU supports AVX-512 F, BW and VL, and AVX2.
+pub unsafe fn hamming_planes(
+    rows: *const u8,
+    bytes: usize,
+    count: usize,
+    planes: *const u8,
+    out: *mut u32,
+) {
+    // SAFETY: as in `hamming`.
+    unsafe {
+        if is_x86_feature_detected!("avx512vpopcntdq") {
+            hamming_vpopcntq::<QUERY_PLANES>(rows, bytes, count, planes, out);
+        } else {
+            avx2::hamming::hamming_planes(rows, bytes, count, planes, out);
         }
     }
 }
@@ -66,11 +91,13 @@ pub unsafe fn hamming_many(
     }
 }
 
+/// Weighted distances from `PLANES` planes of a query.
+///
 /// # Safety
 ///
-/// As for [`hamming`], and the CPU supports AVX-512 VPOPCNTDQ.
+/// As for [`hamming`], and the CPU supports AVX-512 VPOPCNTDQ; `query` is valid for reading `PLANES * bytes` bytes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq,avx2")]
-unsafe fn hamming_vpopcntq(
+unsafe fn hamming_vpopcntq<const PLANES: usize>(
     rows: *const u8,
     bytes: usize,
     count: usize,
@@ -82,12 +109,12 @@ unsafe fn hamming_vpopcntq(
     unsafe {
         let mut row = 0;
         while row + TILE <= count {
-            let sums = tile::<TILE>(rows.add(row * bytes), bytes, query);
+            let sums = tile::<TILE, PLANES>(rows.add(row * bytes), bytes, query);
             _mm256_storeu_si256(out.add(row).cast(), sums);
             row += TILE;
         }
         while row < count {
-            let sums = tile::<1>(rows.add(row * bytes), bytes, query);
+            let sums = tile::<1, PLANES>(rows.add(row * bytes), bytes, query);
             *out.add(row) = _mm256_cvtsi256_si32(sums) as u32;
             row += 1;
         }
@@ -98,36 +125,55 @@ unsafe fn hamming_vpopcntq(
 ///
 /// # Safety
 ///
-/// `rows` is valid for reading `ROWS * bytes` bytes, `query` for reading `bytes` bytes.
+/// `rows` is valid for reading `ROWS * bytes` bytes, `query` for reading `PLANES * bytes` bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq,avx2")]
-unsafe fn tile<const ROWS: usize>(rows: *const u8, bytes: usize, query: *const u8) -> __m256i {
+unsafe fn tile<const ROWS: usize, const PLANES: usize>(
+    rows: *const u8,
+    bytes: usize,
+    query: *const u8,
+) -> __m256i {
     // SAFETY: whole registers end at or before `bytes`, and the masks of the last ones leave out what lies
-    // past it, so each access lies within the rows and the query that the caller guarantees.
+    // past it, so each access lies within the rows and the planes that the caller guarantees.
     unsafe {
         let mut sums = [_mm512_setzero_si512(); TILE];
         let whole = bytes / 64 * 64;
         for at in (0..whole).step_by(64) {
-            let query = _mm512_loadu_si512(query.add(at).cast());
+            let planes: [__m512i; PLANES] = std::array::from_fn(|plane| {
+                _mm512_loadu_si512(query.add(plane * bytes + at).cast())
+            });
             for (row, sum) in sums.iter_mut().take(ROWS).enumerate() {
                 prefetch_scan(rows, ROWS * at + 64 * row);
                 let values = _mm512_loadu_si512(rows.add(row * bytes + at).cast());
-                let differing = _mm512_xor_si512(values, query);
-                *sum = _mm512_add_epi64(*sum, _mm512_popcnt_epi64(differing));
+                *sum = _mm512_add_epi64(*sum, differing(values, planes));
             }
         }
         if whole < bytes {
             let mask = !0 >> (64 - (bytes - whole));
-            let query = _mm512_maskz_loadu_epi8(mask, query.add(whole).cast());
+            let planes: [__m512i; PLANES] = std::array::from_fn(|plane| {
+                _mm512_maskz_loadu_epi8(mask, query.add(plane * bytes + whole).cast())
+            });
             for (row, sum) in sums.iter_mut().take(ROWS).enumerate() {
                 prefetch_scan(rows, ROWS * whole + (bytes - whole) * row);
                 let values = _mm512_maskz_loadu_epi8(mask, rows.add(row * bytes + whole).cast());
-                let differing = _mm512_xor_si512(values, query);
-                *sum = _mm512_add_epi64(*sum, _mm512_popcnt_epi64(differing));
+                *sum = _mm512_add_epi64(*sum, differing(values, planes));
             }
         }
         sums_of_8_words(sums)
     }
+}
+
+/// The bits of each word that differ, those of plane `p` counted `2^p` times.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn differing<const PLANES: usize>(values: __m512i, planes: [__m512i; PLANES]) -> __m512i {
+    let bits = |plane| _mm512_popcnt_epi64(_mm512_xor_si512(values, plane));
+    let mut weighted = bits(planes[PLANES - 1]);
+    for plane in (0..PLANES - 1).rev() {
+        weighted = _mm512_add_epi64(weighted, weighted);
+        weighted = _mm512_add_epi64(weighted, bits(planes[plane]));
+    }
+    weighted
 }
 
 /// # Safety
@@ -269,18 +315,16 @@ mod tests {
             return;
         }
         let rows: Vec<u8> = (0..19 * 100).map(|i| (i * i % 251) as u8).collect();
-        let [mut with, mut without] = [[0; 19]; 2];
+        let [mut with, mut without] = [[[0; 19]; 2]; 2];
         // SAFETY: the CPU supports VPOPCNTDQ and so what the AVX-512 kernels and AVX2 need, and there are
-        // 19 rows of 100 bytes and as many outputs.
+        // 19 rows of 100 bytes, more than three planes, and as many outputs.
         unsafe {
-            super::hamming_vpopcntq(rows.as_ptr(), 100, 19, rows.as_ptr(), with.as_mut_ptr());
-            super::avx2::hamming::hamming(
-                rows.as_ptr(),
-                100,
-                19,
-                rows.as_ptr(),
-                without.as_mut_ptr(),
-            );
+            let (rows, [one, planes]) = (rows.as_ptr(), &mut with);
+            super::hamming_vpopcntq::<1>(rows, 100, 19, rows, one.as_mut_ptr());
+            super::hamming_vpopcntq::<3>(rows, 100, 19, rows, planes.as_mut_ptr());
+            let [one, planes] = &mut without;
+            super::avx2::hamming::hamming(rows, 100, 19, rows, one.as_mut_ptr());
+            super::avx2::hamming::hamming_planes(rows, 100, 19, rows, planes.as_mut_ptr());
         }
         assert_eq!(with, without);
     }

@@ -1,7 +1,7 @@
 //! Hamming distances of binary vectors: the specification.
 
 use crate::layout::Line;
-use crate::queries::{QUERY_GROUP, WORD};
+use crate::queries::{QUERY_GROUP, QUERY_PLANES, WORD};
 
 /// `out[row]` = number of bits in which `rows[row]` and `query` differ; see [`crate::Kernels::hamming`].
 ///
@@ -26,6 +26,37 @@ pub unsafe fn hamming(
             *out.add(row) = words
                 .map(|(row, query)| (word(row) ^ word(query)).count_ones())
                 .sum();
+        }
+    }
+}
+
+/// `out[row]` = Σ over the planes `p` of `2^p` times the number of bits in which `rows[row]` and plane `p` differ; see
+/// [`crate::Kernels::hamming_planes`].
+///
+/// # Safety
+///
+/// - `rows` is valid for reading `count * bytes` bytes.
+/// - `planes` is valid for reading `QUERY_PLANES * bytes` bytes.
+/// - `out` is valid for writing `count` values.
+pub unsafe fn hamming_planes(
+    rows: *const u8,
+    bytes: usize,
+    count: usize,
+    planes: *const u8,
+    out: *mut u32,
+) {
+    // SAFETY: `row < count` and `plane < QUERY_PLANES`, so each row, plane and output is one that the caller
+    // guarantees.
+    unsafe {
+        for row in 0..count {
+            let mut weighted = 0;
+            for plane in 0..QUERY_PLANES {
+                let mut distance = 0;
+                let code = planes.add(plane * bytes);
+                hamming(rows.add(row * bytes), bytes, 1, code, &mut distance);
+                weighted += distance << plane;
+            }
+            *out.add(row) = weighted;
         }
     }
 }
