@@ -109,6 +109,9 @@ fn search(criterion: &mut Criterion) {
     suite.kernel(warm, |kernels| work::dot_i8(kernels, SEARCHED, HIDDEN));
     suite.kernel(warm, |kernels| work::dot_f32(kernels, SEARCHED, HIDDEN));
     suite.kernel(warm, |kernels| work::hamming(kernels, SEARCHED, HIDDEN / 8));
+    suite.kernel(warm, |kernels| {
+        work::hamming_planes(kernels, SEARCHED, HIDDEN / 8)
+    });
     for queries in [16, 256] {
         suite.kernel(warm, |kernels| {
             work::gemm_i8(kernels, SEARCHED, HIDDEN, queries)

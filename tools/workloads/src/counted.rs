@@ -51,7 +51,7 @@ impl Counted {
 }
 
 /// Every kernel; the matrix product with each tile size, because each is separate code.
-pub const COUNTED: [Counted; 47] = [
+pub const COUNTED: [Counted; 48] = [
     counted("pack_panel", |kernels, blocks| {
         super::pack_panel(kernels, panel(blocks, 1), Temperature::Warm)
     }),
@@ -178,6 +178,9 @@ pub const COUNTED: [Counted; 47] = [
     }),
     counted("hamming", |kernels, blocks| {
         super::hamming(kernels, SEARCH_ROWS, blocks * BLOCK)
+    }),
+    counted("hamming_planes", |kernels, blocks| {
+        super::hamming_planes(kernels, SEARCH_ROWS, blocks * BLOCK)
     }),
     counted("hamming_16_queries", |kernels, blocks| {
         super::hamming_many(kernels, SEARCH_ROWS, blocks * BLOCK, 16)

@@ -22,7 +22,9 @@ pub use rows::{
     dequantize_q8_0, layer_norm, layer_norm_quantize, quantize, rms_norm, rms_norm_quantize,
     unpack,
 };
-pub use search::{at_least, at_most, dot_f32, dot_i8, gemm_i8, hamming, hamming_many};
+pub use search::{
+    at_least, at_most, dot_f32, dot_i8, gemm_i8, hamming, hamming_many, hamming_planes,
+};
 pub use tokenize::{tiny_tokenizer, tokenize};
 pub use weights::Temperature;
 

@@ -1,6 +1,6 @@
 //! Vector search: dot products and Hamming distances of queries and rows.
 
-use lanewise_kernels::{Kernels, Line, QUERY_GROUP, score_stride};
+use lanewise_kernels::{Kernels, Line, QUERY_GROUP, QUERY_PLANES, score_stride};
 use lanewise_testkit::random::Random;
 
 use super::{Amount, Prepared, Work};
@@ -54,6 +54,20 @@ pub fn hamming(kernels: Kernels, rows: usize, row_bytes: usize) -> Work {
             let (matrix, query) = (bytes(rows * row_bytes), bytes(row_bytes));
             Prepared::new(vec![0u32; rows], move |out| {
                 kernels.hamming(&matrix, &query, out);
+            })
+        },
+    )
+}
+
+/// The planes of one query and binary rows.
+pub fn hamming_planes(kernels: Kernels, rows: usize, row_bytes: usize) -> Work {
+    Work::new(
+        format!("hamming_planes/bits/{rows}x{}", 8 * row_bytes),
+        Amount::Bytes((rows * row_bytes) as u64),
+        move || {
+            let (matrix, planes) = (bytes(rows * row_bytes), bytes(QUERY_PLANES * row_bytes));
+            Prepared::new(vec![0u32; rows], move |out| {
+                kernels.hamming_planes(&matrix, &planes, out);
             })
         },
     )
