@@ -272,10 +272,9 @@ unsafe fn tile_of_group<const ROWS: usize>(
             }
         }
         let mut add = |step: usize, row: usize, word: __m512i| {
-            for half in 0..2 {
+            for (half, sum) in sums[row].iter_mut().enumerate() {
                 let differing = _mm512_xor_si512(queries(step, half), word);
-                let count = _mm512_popcnt_epi64(differing);
-                sums[row][half] = _mm512_add_epi64(sums[row][half], count);
+                *sum = _mm512_add_epi64(*sum, _mm512_popcnt_epi64(differing));
             }
         };
         if 2 * pairs < whole {
