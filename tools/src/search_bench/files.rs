@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, Int8Array, RecordBatch, UInt8Array};
@@ -57,7 +57,7 @@ impl Vectors {
             threads: Some(pool.threads()),
             ..OpenOptions::default()
         };
-        Index::open_all(&[PathBuf::from(path)], &options).map_err(|error| error.to_string())
+        Index::open_all(&[path], &options).map_err(|error| error.to_string())
     }
 
     fn write(
