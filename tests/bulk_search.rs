@@ -202,6 +202,10 @@ fn what_cannot_be_searched_is_refused_with_the_remedy() {
         assert!(run.err.contains(message), "{arguments}: {}", run.err);
         assert_eq!(run.out, "", "{arguments}");
     }
+    directory.embed("--output s.arrow --shard 1/2");
+    let run = directory.run("search s.arrow.shard-1-of-2 x");
+    assert_eq!(run.code, 1, "{}", run.err);
+    assert!(run.err.contains("merge all shards"), "{}", run.err);
     tiny_bert::written(directory.path("bert.gguf"), &tiny_bert::Options::default());
     let run = directory.run("search v.arrow x -m bert.gguf");
     assert_eq!(run.code, 2, "{}", run.err);

@@ -1,10 +1,8 @@
 //! The files of an index.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
-use indicatif::ProgressBar;
 use lanewise::EmbedderBuilder;
 use lanewise::internals::RuntimeOptions;
 use lanewise_search::{Index, OpenOptions};
@@ -12,6 +10,7 @@ use lanewise_search::{Index, OpenOptions};
 use super::bulk;
 use super::failure::{self, Failure, report};
 use super::hits::failed;
+use super::progress::shown_if_long;
 
 /// What is said where a page of a file in use is lost.
 const LOST_PAGE: &str = "lanewise: a page of the index or of the model file cannot be read: the file was cut short while it was in use, or \
@@ -44,12 +43,10 @@ impl IndexFiles {
         bulk::silence_caught_panics();
         lanewise_map::exit_on_lost_page(failure::PARTIAL, LOST_PAGE);
         let RuntimeOptions { threads, isa, .. } = builder.runtime_options()?;
+        let options = OpenOptions { threads, isa };
         // Files that are not mapped may take long.
-        let shown = ProgressBar::new_spinner().with_message("opening the index");
-        shown.enable_steady_tick(Duration::from_millis(200));
-        let index = Index::open_all(&self.paths(), &OpenOptions { threads, isa });
-        shown.finish_and_clear();
-        let index = index.map_err(failed)?;
+        let open = || Index::open_all(&self.paths(), &options);
+        let index = shown_if_long("opening the index", open).map_err(failed)?;
         for note in index.notes() {
             report(format_args!(
                 "{note} (`lanewise convert FILE OUT.arrow` makes one)"

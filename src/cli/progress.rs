@@ -1,6 +1,8 @@
 //! What a user sees of a run: a bar on a terminal, or lines, or nothing; and a summary at the end.
 
 use std::io::{self, IsTerminal};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -159,6 +161,25 @@ struct Done {
     overall: f64,
     /// Of what this run has to do.
     of_this_run: f64,
+}
+
+/// Does `work`, and says what it is on a terminal if it takes more than a second.
+pub fn shown_if_long<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
+    let (done, waits) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            if waits.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                let shown = ProgressBar::new_spinner().with_message(what);
+                shown.enable_steady_tick(Duration::from_millis(200));
+                // Ends with an error, when the other end is gone.
+                let _ = waits.recv();
+                shown.finish_and_clear();
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 fn bar() -> ProgressBar {

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use clap::Args;
 use console::Style;
-use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::Outcome;
 use super::failure::Failure;
 use super::hits::failed;
 use super::index_files::IndexFiles;
+use super::progress::shown_if_long;
 use super::queries::QueryOptions;
 use super::results::{Field, Item, ResultOptions};
 
@@ -123,11 +123,8 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         [] => &SETTINGS,
         settings => settings,
     };
-    let shown = ProgressBar::new_spinner().with_message("searching exactly and in two stages");
-    shown.enable_steady_tick(Duration::from_millis(200));
-    let curve = index.recall(&vectors, *k, settings);
-    shown.finish_and_clear();
-    let curve = curve.map_err(failed)?;
+    let measure = || index.recall(&vectors, *k, settings);
+    let curve = shown_if_long("searching exactly and in two stages", measure).map_err(failed)?;
     let milliseconds = |time: Duration| 1e3 * time.as_secs_f64() / vectors.len() as f64;
     let exact = curve.first().map(|point| Point {
         approximate: None,

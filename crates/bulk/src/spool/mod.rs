@@ -25,7 +25,7 @@ pub use writer::{Block, SpoolWriter, VectorPlace, cannot_write};
 
 use crate::row::{Embedded, Row};
 
-const MAGIC: &[u8; 16] = b"lanewise spool 2";
+pub const MAGIC: &[u8; 16] = b"lanewise spool 2";
 const SETTINGS: u8 = b'S';
 const ROWS: u8 = b'R';
 const END: u8 = b'E';

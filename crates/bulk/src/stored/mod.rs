@@ -22,7 +22,7 @@ use crate::row::Embedded;
 use crate::settings::Settings;
 use crate::source::Source;
 use crate::space::Space;
-use crate::spool::MAX_DIMS;
+use crate::spool::{MAGIC, MAX_DIMS};
 
 /// An output of a run, in a format that gives every bit of its vectors back.
 pub struct Stored {
@@ -155,6 +155,13 @@ impl Stored {
         let is_empty = found.fill_buf().is_ok_and(<[u8]>::is_empty);
         if found.starts_with(b"{") || (is_empty && metadata_path(path).exists()) {
             return jsonl::open(path, found, texts);
+        }
+        if found.starts_with(MAGIC) {
+            return Err(Error::file(
+                path,
+                "is a shard of an output, or one that is not complete",
+                "merge all shards of it, or finish it with the command that began it",
+            ));
         }
         Err(Error::file(
             path,
