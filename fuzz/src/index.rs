@@ -411,16 +411,45 @@ impl Vectors {
         }
     }
 
-    /// The best of some rows, in a precision.
+    /// The score of a row in the first of two stages: of its signs, and of a query of eight levels.
+    fn coarse_score(&self, row: u64, query: &Query) -> Option<f32> {
+        let i8s = query.stored.iter().find(|(own, _)| *own == Precision::I8);
+        let values: Vec<f64> = match i8s {
+            Some((_, i8s)) => i8s.iter().map(|value| value.cast_signed().into()).collect(),
+            None => query.floats.iter().map(|&value| value.into()).collect(),
+        };
+        let squares: f64 = values.iter().map(|value| value * value).sum();
+        let step = 0.586 * (squares / values.len() as f64).sqrt();
+        let slot = self
+            .precisions
+            .iter()
+            .position(|own| *own == Precision::Binary)?;
+        let signs = &self.stored[row as usize][slot];
+        let distance = values.iter().enumerate().map(|(at, value)| {
+            let level = ((value / step).floor() + 4.0).clamp(0.0, 7.0) as u32;
+            // Of a sign that is set, each bit of the level that is not, by its weight.
+            match signs[at / 8] >> (7 - at % 8) & 1 {
+                0 => level,
+                _ => 7 - level,
+            }
+        });
+        let distance: u32 = distance.sum();
+        Some(1.0 - 2.0 * distance as f32 / (7 * self.dims) as f32)
+    }
+
+    /// The best of some rows, in a precision or coarsely.
     fn ranked(
         &self,
         query: &Query,
-        precision: Precision,
+        precision: Option<Precision>,
         rows: impl Iterator<Item = u64>,
         k: usize,
     ) -> Option<Vec<Hit>> {
         let hit = |row| {
-            let score = self.score(row, query, precision)?;
+            let score = match precision {
+                Some(precision) => self.score(row, query, precision)?,
+                None => self.coarse_score(row, query)?,
+            };
             Some(Hit { row, score })
         };
         let mut hits = rows.map(hit).collect::<Option<Vec<_>>>()?;
@@ -444,12 +473,15 @@ impl Vectors {
         let mut stages = Vec::new();
         if let Some(factor) = search.approximate {
             let rescored = if search.rescore { RESCORED } else { 1 };
-            stages.push((Precision::Binary, times(factor.max(rescored))));
+            stages.push((None, times(factor.max(rescored))));
         }
         if search.rescore && main != Precision::F32 {
-            stages.extend([(main, times(RESCORED)), (Precision::F32, search.k)]);
+            stages.extend([
+                (Some(main), times(RESCORED)),
+                (Some(Precision::F32), search.k),
+            ]);
         } else {
-            stages.push((main, search.k));
+            stages.push((Some(main), search.k));
         }
         let all = 0..self.scales.len() as u64;
         // The scan looks at every row, whether it is allowed or not.
