@@ -11,7 +11,7 @@ use lanewise_pool::MAX_THREADS;
 
 use crate::embedder::OpeningTimes;
 use crate::engine::{Matrix, Pooling};
-use crate::models::{self, Dims, Model, OpenOptions};
+use crate::models::{self, Model, OpenOptions};
 use crate::packed::{self, Candidate, PackedState, PackedWeights, Place};
 use crate::reranker::Reranker;
 use crate::runtime::{Runtime, RuntimeOptions};
@@ -230,7 +230,7 @@ impl EmbedderBuilder {
                 "use an embedding model, or score texts with this one (`lanewise rerank`)",
             ));
         }
-        let dims = checked_dims(self.dims, model.dims())?;
+        let dims = model.dims().checked(self.dims)?;
         if self.no_dense_heads && model.dense_heads().is_none() {
             return Err(Error::Argument {
                 name: "dense_heads".into(),
@@ -337,43 +337,6 @@ fn checked_isa(name: &str, isa: Isa) -> Result<Isa> {
     })
 }
 
-/// The length of vectors: the given one, or the longest by default.
-fn checked_dims(asked: Option<usize>, dims: Dims) -> Result<usize> {
-    let within = |shortest: usize, width: usize| {
-        let usable = asked.is_none_or(|dims| (shortest..=width).contains(&dims));
-        let remedy = format!("use {shortest} to {width} with this model");
-        (width, usable, remedy)
-    };
-    let (longest, usable, remedy) = match dims {
-        Dims::Trained(lengths) => {
-            let longest = lengths.first().copied().unwrap_or(0);
-            let usable = asked.is_none_or(|dims| lengths.contains(&dims));
-            (longest, usable, format!("use {}", list(lengths)))
-        }
-        Dims::UpTo(width) => within(1, width),
-        Dims::Between(shortest, width) => within(shortest, width),
-    };
-    let dims = asked.unwrap_or(longest);
-    if usable {
-        return Ok(dims);
-    }
-    Err(Error::Argument {
-        name: "dims".into(),
-        problem: format!("the model gives no vectors of {dims} values"),
-        remedy,
-    })
-}
-
-/// Numbers as in `768, 512, 256 or 128`.
-fn list(numbers: &[usize]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
-    match numbers.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
-        None => String::new(),
-    }
-}
-
 /// What becomes of packed weights, and where they are.
 struct PackedOptions {
     policy: PackedWeights,
@@ -444,35 +407,6 @@ impl Lap {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dims_are_trained_lengths_or_any_up_to_the_width() {
-        const TRAINED: Dims = Dims::Trained(&[768, 512, 256, 128]);
-        const ANY: Dims = Dims::UpTo(64);
-        const FROM: Dims = Dims::Between(32, 64);
-        for dims in [768, 512, 256, 128] {
-            assert_eq!(checked_dims(Some(dims), TRAINED).unwrap(), dims);
-        }
-        assert_eq!(checked_dims(None, TRAINED).unwrap(), 768);
-        assert_eq!(checked_dims(None, ANY).unwrap(), 64);
-        assert_eq!(checked_dims(Some(10), ANY).unwrap(), 10);
-        assert_eq!(checked_dims(Some(32), FROM).unwrap(), 32);
-        assert_eq!(checked_dims(None, FROM).unwrap(), 64);
-        for (dims, lengths) in [
-            (0, TRAINED),
-            (100, TRAINED),
-            (1024, TRAINED),
-            (0, ANY),
-            (65, ANY),
-            (31, FROM),
-            (65, FROM),
-        ] {
-            let message = checked_dims(Some(dims), lengths).unwrap_err().to_string();
-            assert!(message.starts_with("dims: "), "{message}");
-        }
-        let message = checked_dims(Some(100), TRAINED).unwrap_err().to_string();
-        assert!(message.ends_with("use 768, 512, 256 or 128"), "{message}");
-    }
 
     #[test]
     fn absurd_numbers_of_threads_are_refused() {

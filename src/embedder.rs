@@ -354,6 +354,74 @@ impl Embedder {
         })
     }
 
+    /// The tokens that a caller has made: they are read as they are, and no special ones are added.
+    ///
+    /// # Errors
+    /// If there are none, more than the model reads, or one that is outside the vocabulary.
+    pub fn encode_ids(&self, ids: Vec<u32>) -> Result<Encoded> {
+        let (context, vocabulary) = (self.context(), self.tokenizer.vocabulary_len());
+        let outside = ids.iter().find(|&&id| id as usize >= vocabulary);
+        let (problem, remedy) = match outside {
+            _ if ids.is_empty() => ("there are none".into(), "give at least one".into()),
+            _ if ids.len() > context => (
+                format!("there are {}, and the model reads {context}", ids.len()),
+                "give fewer".into(),
+            ),
+            Some(id) => (
+                format!("{id} is outside the vocabulary of {vocabulary}"),
+                "give ids of this model's tokenizer, or the text".into(),
+            ),
+            None => {
+                return Ok(Encoded {
+                    ids,
+                    truncated: false,
+                });
+            }
+        };
+        Err(Error::Argument {
+            name: "ids".into(),
+            problem,
+            remedy,
+        })
+    }
+
+    /// The first `dims` values of a whole vector as one of unit length, as the model was trained to be cut: the
+    /// vector that an embedder with [`dims`](crate::EmbedderBuilder::dims) gives.
+    ///
+    /// # Errors
+    /// If the vector is not whole, the model has no vectors of this length, or nothing but zeros would be left.
+    pub fn shorten(&self, vector: &[f32], dims: usize) -> Result<Vec<f32>> {
+        let width = self.model.shape().width;
+        let dims = self.model.dims().checked(Some(dims))?;
+        if vector.len() != width {
+            return Err(Error::Argument {
+                name: "vector".into(),
+                problem: format!("has {} values", vector.len()),
+                remedy: format!("give a whole one, of {width}"),
+            });
+        }
+        let mut row = vec![0.0; dims];
+        self.cut(vector, &mut row)?;
+        Ok(row)
+    }
+
+    /// `row` becomes the first values of a whole vector, of unit length.
+    fn cut(&self, full: &[f32], row: &mut [f32]) -> Result<()> {
+        if row.len() == full.len() {
+            row.copy_from_slice(full);
+            return Ok(());
+        }
+        self.model.shorten(full, row);
+        match row[0].is_finite() {
+            true => Ok(()),
+            false => Err(Error::Argument {
+                name: "dims".into(),
+                problem: format!("the first {} values of a vector are all 0", row.len()),
+                remedy: "use longer vectors with this model".into(),
+            }),
+        }
+    }
+
     /// The bytes of `text` that its tokens stand for, which were made with `prefix` in front of it:
     /// where to go on after them. At least one character of a text that is not empty.
     #[doc(hidden)]
@@ -403,14 +471,7 @@ impl Embedder {
                 .chunks_exact_mut(self.dims)
                 .zip(full.chunks_exact(width))
             {
-                self.model.shorten(full, row);
-                if !row[0].is_finite() {
-                    return Err(Error::Argument {
-                        name: "dims".into(),
-                        problem: format!("the first {} values of a vector are all 0", self.dims),
-                        remedy: "use longer vectors with this model".into(),
-                    });
-                }
+                self.cut(full, row)?;
             }
         }
         Ok(())

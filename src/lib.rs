@@ -39,7 +39,7 @@ pub mod internals {
     pub use lanewise_pool::ThreadPlan;
 
     pub use crate::embedder::TOKENS_PER_CALL;
-    pub use crate::model_path::cache_directory;
+    pub use crate::model_path::{cache_directory, short_name};
     pub use crate::roofline::Limits;
     pub use crate::runtime::{Runtime, RuntimeOptions, SCRATCH_BYTES_PER_TOKEN, TOKENS_PER_PASS};
 

@@ -61,6 +61,15 @@ pub fn resolve_model(model: impl AsRef<Path>) -> Result<PathBuf> {
     }
 }
 
+/// What people call the model in a file: the short name of one that `tools/get-model` fetches, else the file's
+/// name without its ending.
+pub fn short_name(path: &Path) -> String {
+    let file = path.file_name().and_then(OsStr::to_str);
+    let known = NAMES.iter().find(|(_, known)| file == Some(known));
+    let stem = || path.file_stem().unwrap_or_default().to_string_lossy();
+    known.map_or_else(|| stem().into_owned(), |(short, _)| (*short).into())
+}
+
 fn bundled() -> Result<PathBuf> {
     let path = bundled_path().map(PathBuf::from);
     path.ok_or_else(|| Error::Argument {

@@ -5,6 +5,7 @@
 //! directory and list its `FAMILY` in [`FAMILIES`].
 
 pub mod bert;
+mod dims;
 pub mod gemma_embedding;
 pub mod gemma_embedding2;
 mod keys;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use lanewise_kernels::Kernels;
 
+pub use self::dims::Dims;
 pub use self::prompts::{PromptText, Prompts};
 pub use self::reranker::ScoreFunction;
 use crate::engine::{Batch, Executor, Job, Matrix, Pooling, Shape};
@@ -239,27 +241,6 @@ impl<'a> Matrices<'a> {
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &'a Matrix> {
         self.embedding.iter().copied().chain(self.of_products())
-    }
-}
-
-/// The lengths that vectors may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dims {
-    /// Those the model was trained to be cut to, the longest first.
-    Trained(&'static [usize]),
-    /// Any up to the width of the model.
-    UpTo(usize),
-    /// Any from the shortest that the model was trained to be cut to up to its width.
-    Between(usize, usize),
-}
-
-impl Dims {
-    /// The longest of them.
-    pub fn longest(self) -> usize {
-        match self {
-            Self::Trained(lengths) => lengths.first().copied().unwrap_or(0),
-            Self::UpTo(width) | Self::Between(_, width) => width,
-        }
     }
 }
 
