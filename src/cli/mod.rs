@@ -46,6 +46,10 @@ mod results;
 mod rss;
 #[cfg(feature = "bulk")]
 mod search;
+#[cfg(feature = "serve")]
+mod serve;
+#[cfg(feature = "serve")]
+mod served_model;
 #[cfg(feature = "bulk")]
 mod similar;
 mod similarity;
@@ -70,6 +74,7 @@ Examples:
   lanewise rerank -m reranker.gguf \"largest moons\" \"Jupiter has four.\" \"A river arrives.\"
   lanewise search corpus.arrow \"largest moons\"
   lanewise duplicates corpus.arrow --above 0.95
+  lanewise serve --index corpus.arrow
   lanewise tokenize \"Hello world\"
   lanewise info
   lanewise report --svg times.svg
@@ -125,6 +130,8 @@ enum Command {
     Duplicates(duplicates::Arguments),
     #[cfg(feature = "bulk")]
     Recall(Box<recall::Arguments>),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Arguments>),
     Similarity(similarity::Arguments),
     Rerank(rerank::Arguments),
     Tokenize(tokenize::Arguments),
@@ -177,6 +184,8 @@ pub fn main() -> ExitCode {
         Command::Duplicates(arguments) => duplicates::run(&arguments),
         #[cfg(feature = "bulk")]
         Command::Recall(arguments) => recall::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Similarity(arguments) => similarity::run(&arguments),
         Command::Rerank(arguments) => rerank::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),

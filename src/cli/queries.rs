@@ -166,7 +166,7 @@ fn other_model(index: &Path, space: &Space) -> Failure {
 }
 
 /// Refuses a model whose vectors do not compare with those of the index.
-fn check_space(
+pub fn check_space(
     index: &Path,
     space: &Space,
     embedder: &Embedder,

@@ -45,6 +45,11 @@ pub const LAYERS: &[Layer] = &[
             "lanewise-bulk",
         ],
     ),
+    layer(
+        "lanewise-serve",
+        "crates/serve/src",
+        &["lanewise-bulk", "lanewise-search"],
+    ),
     layer("error", "src/error.rs", &["lanewise-pool"]),
     layer(
         "gguf",
@@ -184,6 +189,7 @@ pub const LAYERS: &[Layer] = &[
             "lanewise-lines",
             "lanewise-bulk",
             "lanewise-search",
+            "lanewise-serve",
             "lanewise-convert",
             "lanewise",
         ],
