@@ -123,7 +123,7 @@ impl Field {
         }
     }
 
-    /// The same, right-aligned in so many columns of a terminal.
+    /// The same, right-aligned in this number of columns of a terminal.
     pub fn at_least(self, width: usize) -> Self {
         Self { width, ..self }
     }

@@ -12,7 +12,7 @@ pub(super) const NO_MERGE: u32 = u32::MAX;
 /// Up to this many symbols, looking at every pair for the best is faster than a heap. Words of most
 /// languages are shorter.
 const SCAN: usize = 32;
-/// So many symbols are merged as far as they depend on no others, before there are more: a window of a model needs
+/// This many symbols are merged as far as they depend on no others, before there are more: a window of a model needs
 /// no more of a long word than this.
 pub(super) const SETTLED: usize = 1 << 16;
 /// A longer word is cut here, so that positions and places in the text fit 32 bits.

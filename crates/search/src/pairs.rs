@@ -27,7 +27,7 @@ pub struct Pair {
 /// to 4 million pairs of 12 bytes, and enough for many threads.
 const BLOCKS: u64 = 16;
 
-/// Tasks of a block: so many that no thread waits long for another.
+/// Tasks of a block, enough that no thread waits long for another.
 const TASKS: u64 = 4;
 
 /// A pair of a [`Side`], by the numbers in it.

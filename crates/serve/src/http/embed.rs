@@ -29,7 +29,7 @@ const INLINE_BYTES: usize = 16 << 10;
 /// The bytes of a value of a vector: in memory and in JSON.
 const VALUE_BYTES: usize = 4 + 12;
 
-/// A single input of so many tokens is interactive without being said to be.
+/// A single input of at most this many tokens is interactive without being said to be.
 const INTERACTIVE_TOKENS: usize = 64;
 
 /// What is to be embedded, and how.

@@ -21,7 +21,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// So many bytes for all requests.
+    /// This many bytes for all requests.
     pub fn new(bytes: usize) -> Self {
         let all = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         Self {
@@ -51,7 +51,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Reserves so many bytes together with those that it has already.
+    /// Makes the reservation this large, if it is smaller.
     ///
     /// # Errors
     /// [`Kind::TooLarge`] if they never fit, [`Kind::Busy`] if they do not now.

@@ -18,7 +18,7 @@ const INTERACTIVE: Duration = Duration::from_secs(10);
 /// seconds.
 const MOST_TOKENS: usize = 2048;
 
-/// After so many interactive passes a bulk pass comes, so that bulk texts never stand still.
+/// After this number of interactive passes a bulk pass comes, so that bulk texts never stand still.
 const TURNS: usize = 4;
 
 /// What makes a vector: the model and the tokens.

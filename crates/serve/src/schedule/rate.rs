@@ -22,7 +22,7 @@ impl Default for Rate {
 }
 
 impl Rate {
-    /// A pass over so many tokens took this time.
+    /// A pass over `tokens` tokens took this time.
     pub fn passed(&mut self, tokens: usize, time: Duration) {
         if tokens >= LEAST_TOKENS {
             let rate = tokens as f64 / time.as_secs_f64().max(1e-6);
@@ -35,7 +35,7 @@ impl Rate {
         ((self.0 * time.as_secs_f64()) as usize).max(LEAST_TOKENS)
     }
 
-    /// How long so many tokens take.
+    /// How long this number of tokens takes.
     pub fn time_of(&self, tokens: usize) -> Duration {
         Duration::from_secs_f64(tokens as f64 / self.0.max(1.0))
     }
