@@ -1,10 +1,11 @@
 //! `lanewise serve`: an HTTP server.
 
+use std::fs;
+use std::io::{self, IsTerminal};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
 
 use clap::{Args, ValueEnum};
 use lanewise_search::{Index, OpenOptions};
@@ -308,7 +309,8 @@ fn cannot(what: &str, error: io::Error) -> Failure {
 
 fn log(format: LogFormat) {
     let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_max_level(tracing_subscriber::filter::LevelFilter::INFO);
     match format {
         LogFormat::Text => log.with_target(false).init(),
