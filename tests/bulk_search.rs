@@ -247,8 +247,11 @@ fn columns_are_cells_and_many_results_go_to_a_file() {
         0
     );
     assert_eq!(directory.objects("hits.csv").len(), 6);
+    let run = directory.run(&format!("{search} hits.parquet"));
+    assert_eq!(run.code, 1, "{}", run.err);
+    assert!(run.err.contains("name it .jsonl"), "{}", run.err);
     for read in ["queries.txt", "v.arrow"] {
-        let run = directory.run(&format!("{search} {read} --force"));
+        let run = directory.run(&format!("{search} {read} --force -f text"));
         assert_eq!(run.code, 1, "{}", run.err);
         assert!(run.err.contains("is read as well"), "{}", run.err);
     }

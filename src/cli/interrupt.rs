@@ -38,7 +38,7 @@ pub fn failure(command: &str) -> Failure {
 pub fn ended() -> Failure {
     Failure::Stopped {
         code: INTERRUPTED,
-        message: "interrupted; nothing was written".into(),
+        message: "interrupted: what was printed is not all, and no file was written; run the command again".into(),
     }
 }
 

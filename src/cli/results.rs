@@ -47,9 +47,11 @@ impl ResultOptions {
 
     /// The place for results of a command that reads the files `read`.
     pub fn open(&self, read: &[&Path]) -> Result<Results, Failure> {
-        let ending = self.output.as_ref().and_then(|path| path.extension());
-        let by_name = ending.and_then(|ending| Format::from_str(ending.to_str()?, true).ok());
-        let format = self.format.or(by_name).unwrap_or(Format::Text);
+        let format = match (self.format, &self.output) {
+            (Some(format), _) => format,
+            (None, None) => Format::Text,
+            (None, Some(path)) => format_of(path)?,
+        };
         let (sink, terminal) = match &self.output {
             Some(path) => {
                 let file = OutputFile::create(path, self.force, read)?;
@@ -69,6 +71,22 @@ impl ResultOptions {
             terminal,
             written: 0,
         })
+    }
+}
+
+/// The format that the name of a file says.
+fn format_of(path: &Path) -> Result<Format, Failure> {
+    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+    match ending.to_str() {
+        Some("" | "txt" | "tsv") => Ok(Format::Text),
+        Some("json") => Ok(Format::Json),
+        Some("jsonl") => Ok(Format::Jsonl),
+        Some("csv") => Ok(Format::Csv),
+        _ => Err(Failure::file(
+            path,
+            "its name ends with no format of results",
+            "name it .jsonl, .json, .csv or .txt, or give --format",
+        )),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use lanewise_search::{Filter, Search, Where};
+use lanewise_search::{CANDIDATES, Filter, Search, Where};
 
 use super::failure::Failure;
 use super::hits::{Hits, failed};
@@ -54,15 +54,15 @@ pub struct SearchOptions {
     conditions: Vec<Where>,
     /// Two stages, of files that have binary vectors as well: compare N × k of them exactly, those that are
     /// nearest by their bits. Faster, and may miss rows: `lanewise recall` says how many [default N: 32]
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "32", value_parser = parse_candidates)]
-    approximate: Option<usize>,
+    #[arg(long, value_name = "N", num_args = 0..=1, value_parser = parse_candidates)]
+    approximate: Option<Option<usize>>,
 }
 
 impl SearchOptions {
     /// The settings of a search.
     pub fn settings(&self) -> Search<'_> {
         Search {
-            approximate: self.approximate,
+            approximate: self.approximate.map(|n| n.unwrap_or(CANDIDATES)),
             filter: match &*self.conditions {
                 [] => Filter::All,
                 conditions => Filter::Where(conditions),

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use lanewise_kernels::Kernels;
 use lanewise_pool::{Pool, ThreadPlan};
-use lanewise_search::{CancelToken, Index, Search};
+use lanewise_search::{CANDIDATES, CancelToken, Index, Search};
 
 use self::cases::{CASES, Case, Kind};
 use self::files::Vectors;
@@ -47,7 +47,7 @@ pub struct Options {
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// How many times as many rows two stages compare exactly as they find
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = CANDIDATES as u32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     approximate: u32,
     /// Where the files of vectors are made, 4 GB for a million of 768 values, and removed afterwards [default:
     /// the directory of temporary files]

@@ -61,7 +61,7 @@ pub use lanewise_bulk::{CancelToken, Space};
 pub use lanewise_vectors::Precision;
 pub use pairs::Pair;
 pub use recall::Recall;
-pub use search::Search;
+pub use search::{CANDIDATES, Search};
 pub use top_k::Hit;
 
 #[cfg(doctest)]

@@ -11,6 +11,7 @@ pub struct Thresholds {
     /// Of binary codes: the most bits that differ at that score, or −1 where none does. In f32, as kernels
     /// compare them.
     limits: Vec<f32>,
+    /// The largest distance of binary codes, 0 in other precisions.
     bits: usize,
 }
 

@@ -29,16 +29,6 @@ pub enum Refusal {
         /// What to do next.
         remedy: String,
     },
-    /// There is no model, row or route of this name.
-    #[error("{what}: {problem}; {remedy}")]
-    NotFound {
-        /// What was asked for.
-        what: String,
-        /// What is wrong with it.
-        problem: String,
-        /// What to do next.
-        remedy: String,
-    },
     /// More is waiting than may wait.
     #[error("the server is busy: {waiting} tokens wait; try again in {} s", retry_after.as_secs())]
     Busy {

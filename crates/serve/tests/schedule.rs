@@ -255,6 +255,8 @@ fn more_than_may_wait_is_refused_and_the_rest_is_finished() {
     let first = submit(1, 100).unwrap();
     model.wait_for(1);
     let second = submit(2, 100).unwrap();
+    let never = submit(3, 101).unwrap_err();
+    assert!(matches!(never, Refusal::TooLarge { .. }), "{never}");
     let busy = submit(3, 1).unwrap_err();
     assert!(matches!(busy, Refusal::Busy { waiting: 100, .. }), "{busy}");
     scheduler.close();

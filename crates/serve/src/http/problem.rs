@@ -113,7 +113,6 @@ impl From<Refusal> for Problem {
         let (kind, field, retry_after) = match refusal {
             Refusal::Field { field, .. } => (Kind::Field, Some(field), None),
             Refusal::TooLarge { what, .. } => (Kind::TooLarge, Some(what), None),
-            Refusal::NotFound { .. } => (Kind::NotFound, None, None),
             Refusal::Busy { retry_after, .. } => (Kind::Busy, None, Some(retry_after)),
             Refusal::Stopping => (Kind::Stopping, None, None),
             Refusal::Model(_) => (Kind::Model, None, None),

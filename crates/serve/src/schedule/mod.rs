@@ -204,24 +204,22 @@ impl Scheduler {
             new_texts += 1;
             new_tokens += key.ids.len();
         }
-        let waiting = state.queue.tokens();
-        let limits = &self.shared.limits;
-        if new_texts > 0
-            && (waiting + new_tokens > limits.waiting_tokens
-                || state.queue.texts() + new_texts > limits.waiting_texts)
-        {
-            if waiting == 0 {
-                return Err(Refusal::too_large(
-                    "input",
-                    format!(
-                        "has {new_texts} texts of {new_tokens} tokens, more than may wait at all"
-                    ),
-                    format!(
-                        "send at most {} texts of together {} tokens at a time",
-                        limits.waiting_texts, limits.waiting_tokens
-                    ),
-                ));
-            }
+        let (waiting, limits) = (state.queue.tokens(), &self.shared.limits);
+        let fit = |texts: usize, tokens: usize| {
+            texts <= limits.waiting_texts && tokens <= limits.waiting_tokens
+        };
+        // However long the client waits.
+        if !fit(new_texts, new_tokens) {
+            return Err(Refusal::too_large(
+                "input",
+                format!("has {new_texts} texts of {new_tokens} tokens, more than may wait at all"),
+                format!(
+                    "send at most {} texts of together {} tokens at a time",
+                    limits.waiting_texts, limits.waiting_tokens
+                ),
+            ));
+        }
+        if new_texts > 0 && !fit(state.queue.texts() + new_texts, waiting + new_tokens) {
             state.done.refused += 1;
             return Err(Refusal::Busy {
                 waiting,
